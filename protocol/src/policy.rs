@@ -1,0 +1,65 @@
+//! The two documents that go down: policy (people's, signed by the targets role) and directive (automatic, short-lived).
+
+use crate::ids::{DirectiveId, HostId};
+use crate::time::WallTime;
+use serde::{Deserialize, Serialize};
+
+/// A policy as meant: the checked form of the TOML document that was signed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Policy {
+    /// Strictly monotonic; 0 is the built-in default.
+    pub version: u64,
+    /// After this the agent says stale and runs on; `None` never expires (built-in default only).
+    pub expires: Option<WallTime>,
+    /// Wanted false alarms: episodes per host and day. Greater than 0.
+    pub episodes_per_day: f64,
+    /// Interval of a source by name, in milliseconds, where it differs from the source's default.
+    pub source_interval_ms: Vec<(String, u32)>,
+    /// Length of a feature window.
+    pub feature_window_ms: u32,
+    /// What directives may do at most.
+    pub ceilings: Ceilings,
+}
+
+/// What directives may do at most.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Ceilings {
+    /// Smallest source interval a directive may ask for.
+    pub interval_ms_min: u32,
+    /// Longest life of a directive; never over 15 minutes.
+    pub directive_ms_max: u32,
+    /// Most series that may ship raw at one time.
+    pub raw_series_max: u32,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            version: 0,
+            expires: None,
+            episodes_per_day: 0.1,
+            source_interval_ms: Vec::new(),
+            feature_window_ms: 60_000,
+            ceilings: Ceilings { interval_ms_min: 1_000, directive_ms_max: 900_000, raw_series_max: 64 },
+        }
+    }
+}
+
+/// A directive: may only raise sampling or ask for raw samples, within the policy's ceilings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Directive {
+    /// Id.
+    pub id: DirectiveId,
+    /// The one host it is for.
+    pub host: HostId,
+    /// When it was issued, by the collector's clock.
+    pub issued: WallTime,
+    /// When it ends, by the collector's clock.
+    pub expires: WallTime,
+    /// Incident that it serves.
+    pub incident: String,
+    /// Sources to read at this interval or faster.
+    pub sources: Vec<(String, u32)>,
+    /// Metrics whose series ship raw.
+    pub raw_metrics: Vec<String>,
+}

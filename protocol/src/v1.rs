@@ -1,0 +1,9 @@
+//! Wire version 1. Frozen once released: a field is never added, removed or moved; a new need is a new version.
+
+pub mod batch;
+pub mod control;
+pub mod finding;
+
+pub use batch::*;
+pub use control::*;
+pub use finding::*;
