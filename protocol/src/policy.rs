@@ -1,8 +1,13 @@
 //! The two documents that go down: policy (people's, signed by the targets role) and directive (automatic, short-lived).
 
+mod read;
+
 use crate::ids::{DirectiveId, HostId};
 use crate::time::WallTime;
 use serde::{Deserialize, Serialize};
+
+/// Longest life that any policy may grant a directive: 15 minutes.
+pub const DIRECTIVE_MS_MAX: u32 = 900_000;
 
 /// A policy as meant: the checked form of the TOML document that was signed.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,7 +45,7 @@ impl Default for Policy {
             episodes_per_day: 0.1,
             source_interval_ms: Vec::new(),
             feature_window_ms: 60_000,
-            ceilings: Ceilings { interval_ms_min: 1_000, directive_ms_max: 900_000, raw_series_max: 64 },
+            ceilings: Ceilings { interval_ms_min: 1_000, directive_ms_max: DIRECTIVE_MS_MAX, raw_series_max: 64 },
         }
     }
 }

@@ -1,7 +1,11 @@
 //! Two clocks: monotonic time orders what one boot of a host did, wall time relates hosts to each other.
 
+mod rfc3339;
+
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
+
+pub use rfc3339::ParseTimeError;
 
 /// Nanoseconds since the host's boot, suspended time included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -3,8 +3,8 @@
 //! The worker answers requests in the order in which it got them, so the first unanswered one names the guilty detector
 //! when the worker dies.
 
-use crate::series::SeriesMeta;
 use crate::ids::SeriesKey;
+use crate::series::SeriesMeta;
 use serde::{Deserialize, Serialize};
 
 /// Bits of [`Columns::flags`].

@@ -1,8 +1,8 @@
 //! Messages of the control stream and of enrolment.
 
 use crate::ids::{BootId, Digest, DirectiveId, QueueEpoch, Sequence};
-use crate::time::{MonoTime, WallTime};
 use crate::signature::Signed;
+use crate::time::{MonoTime, WallTime};
 use serde::{Deserialize, Serialize};
 
 /// What an agent says on the control stream.
