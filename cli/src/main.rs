@@ -1,3 +1,72 @@
-//! Not written yet.
+//! `vedette`: asks a collector about incidents and the fleet, signs and applies policy, builds and proves detectors.
+//!
+//! Exit codes: 0 fine, 1 failure, 2 usage, 69 collector unreachable, 77 not authorised, 78 a bad file.
 
-fn main() {}
+mod ca;
+mod client;
+mod failure;
+mod fleet;
+mod incidents;
+mod output;
+mod policy;
+
+use clap::{Parser, Subcommand};
+use client::{Client, ClientArgs};
+use output::Output;
+use std::process::ExitCode;
+
+const EXAMPLES: &str = "Examples:
+  vedette incidents list --state open
+  vedette incidents show inc-20261120-7f3a9c2e41
+  vedette fleet token --uses 1 --ttl 1h
+  vedette policy keygen --out targets.key
+  vedette policy apply policy.toml --key targets.key
+
+Every command that asks the collector needs its API token: --token-file or VEDETTE_TOKEN_FILE.";
+
+/// Vedette's command line for operators and detector authors.
+#[derive(Parser)]
+#[command(name = "vedette", version, after_help = EXAMPLES)]
+struct Arguments {
+    #[command(flatten)]
+    client: ClientArgs,
+    /// How to print the answer.
+    #[arg(long, global = true, value_enum, default_value_t = Output::Human)]
+    output: Output,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Incidents: what is wrong, since when, and why these findings are together.
+    #[command(subcommand)]
+    Incidents(incidents::Command),
+    /// Agents: who is connected and what is in effect there.
+    #[command(subcommand)]
+    Fleet(fleet::Command),
+    /// Policy: what agents may do, signed by people.
+    #[command(subcommand)]
+    Policy(policy::Command),
+    /// The collector's certificate authority, as agents need it to enrol.
+    Ca(ca::Args),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments) {
+        Ok(code) => code,
+        Err(error) => failure::report(&error),
+    }
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let output = arguments.output;
+    let client = || Client::new(&arguments.client);
+    match arguments.command {
+        Command::Incidents(command) => incidents::run(command, &client()?, output),
+        Command::Fleet(command) => fleet::run(command, &client()?, output),
+        Command::Policy(command) => policy::run(command, client, output),
+        Command::Ca(args) => ca::run(&args, &client()?, output),
+    }
+}

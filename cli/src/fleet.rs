@@ -1,0 +1,78 @@
+//! `vedette fleet`: agents, their admission and their dismissal.
+
+use crate::client::Client;
+use crate::output::{Output, items, table, text};
+use serde_json::{Value, json};
+use std::process::ExitCode;
+use vedette_protocol::ids::HostId;
+
+/// Commands of `fleet`.
+#[derive(clap::Subcommand)]
+pub(crate) enum Command {
+    /// Every agent: connected, clock skew, policy and directives in effect.
+    List,
+    /// Makes an enrolment token; it is shown once and kept only as a hash.
+    Token {
+        /// How many hosts may enrol with it.
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        uses: u32,
+        /// How long it is good, for example `30m`; at most 24h.
+        #[arg(long, default_value = "1h", value_parser = parse_duration_ms)]
+        ttl: u64,
+    },
+    /// Shuts one host out for good: its connection closes and its certificate is refused.
+    Revoke {
+        /// The host's id.
+        host: HostId,
+    },
+}
+
+/// Runs one of the commands.
+pub(crate) fn run(command: Command, client: &Client, output: Output) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::List => output.print(&client.get("/api/v1/fleet")?, list)?,
+        Command::Token { uses, ttl } => {
+            let answer = client.post("/api/v1/fleet/tokens", &json!({"uses": uses, "ttl_ms": ttl}))?;
+            output.print(&answer, |answer| text(answer, "/token"))?;
+        }
+        Command::Revoke { host } => {
+            let answer = client.post(&format!("/api/v1/fleet/{host}/revoke"), &json!({}))?;
+            output.print(&answer, |_| format!("{host} is revoked"))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn list(fleet: &Value) -> String {
+    let mut rows = vec![["HOST", "ID", "STATE", "SOFTWARE", "POLICY", "DIRECTIVES", "SKEW ms", "LAST SEEN"].map(str::to_owned).to_vec()];
+    for agent in items(fleet, "/agents") {
+        let state = match (agent["revoked"].as_bool(), agent["connected"].as_bool()) {
+            (Some(true), _) => "revoked",
+            (_, Some(true)) => "connected",
+            _ => "silent",
+        };
+        let stale = if agent["policy_stale"].as_bool() == Some(true) { " (stale)" } else { "" };
+        rows.push(vec![
+            text(agent, "/host_name"),
+            text(agent, "/host"),
+            state.to_owned(),
+            text(agent, "/software"),
+            format!("{}{stale}", text(agent, "/policy_version_in_effect")),
+            items(agent, "/directives_in_effect").len().to_string(),
+            text(agent, "/skew_ms"),
+            text(agent, "/last_seen"),
+        ]);
+    }
+    table(&rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_revoked_agent_is_shown_as_such_even_while_connected() {
+        let fleet = json!({"agents": [{"host_name": "web-1", "revoked": true, "connected": true}]});
+        assert!(list(&fleet).contains("revoked"));
+    }
+}

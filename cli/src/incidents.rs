@@ -1,0 +1,71 @@
+//! `vedette incidents`: the list, and one incident as a chart.
+
+mod chart;
+
+use crate::client::Client;
+use crate::output::{Output, items, table, text};
+use serde_json::Value;
+use std::process::ExitCode;
+
+/// Commands of `incidents`.
+#[derive(clap::Subcommand)]
+pub(crate) enum Command {
+    /// Incidents, newest first.
+    List {
+        /// Only those in this state.
+        #[arg(long, value_enum)]
+        state: Option<StateFilter>,
+    },
+    /// One incident: what, since when, why these are together, evidence and candidate causes.
+    Show {
+        /// Its id, from `incidents list`.
+        id: String,
+    },
+}
+
+/// States to list.
+#[derive(Clone, Copy, clap::ValueEnum)]
+pub(crate) enum StateFilter {
+    /// Not resolved yet.
+    Open,
+    /// Resolved or reviewed.
+    Resolved,
+}
+
+/// Runs one of the commands.
+pub(crate) fn run(command: Command, client: &Client, output: Output) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::List { state } => {
+            let query = match state {
+                Some(StateFilter::Open) => "?state=open",
+                Some(StateFilter::Resolved) => "?state=resolved",
+                None => "",
+            };
+            output.print(&client.get(&format!("/api/v1/incidents{query}"))?, list)?;
+        }
+        Command::Show { id } => {
+            let path: String = id.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+            output.print(&client.get(&format!("/api/v1/incidents/{path}"))?, chart::chart)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn list(answer: &Value) -> String {
+    let incidents = items(answer, "/incidents");
+    if incidents.is_empty() {
+        return "no incidents".to_owned();
+    }
+    let mut rows = vec![["ID", "SEVERITY", "STATE", "OPENED", "MEMBERS", "TITLE"].map(str::to_owned).to_vec()];
+    for incident in incidents {
+        rows.push(vec![
+            text(incident, "/id"),
+            text(incident, "/severity/value"),
+            text(incident, "/state"),
+            text(incident, "/times/opened"),
+            items(incident, "/members").len().to_string(),
+            text(incident, "/title"),
+        ]);
+    }
+    table(&rows)
+}

@@ -1,0 +1,73 @@
+//! How answers are printed.
+
+use serde_json::Value;
+use std::io::Write as _;
+
+/// Form of the answer on stdout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Output {
+    /// For people.
+    Human,
+    /// The collector's JSON, unaltered but indented.
+    Json,
+}
+
+impl Output {
+    /// Prints `answer`: as JSON, or as what `human` makes of it.
+    pub(crate) fn print(self, answer: &Value, human: impl FnOnce(&Value) -> String) -> anyhow::Result<()> {
+        let mut text = match self {
+            Self::Json => serde_json::to_string_pretty(answer)?,
+            Self::Human => human(answer),
+        };
+        if !text.ends_with('\n') {
+            text.push('\n');
+        }
+        std::io::stdout().write_all(text.as_bytes())?;
+        Ok(())
+    }
+}
+
+/// Columns padded to their widest cell, two blanks between; the first row is the head.
+pub(crate) fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0);
+    let widths: Vec<_> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let cells: Vec<_> = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}")).collect();
+        text.push_str(cells.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// The string at `pointer` (RFC 6901), `-` if there is none; numbers and booleans as text.
+pub(crate) fn text(value: &Value, pointer: &str) -> String {
+    match value.pointer(pointer) {
+        Some(Value::String(text)) => text.clone(),
+        None | Some(Value::Null) => "-".to_owned(),
+        Some(other) => other.to_string(),
+    }
+}
+
+/// The array at `pointer`, empty if there is none.
+pub(crate) fn items<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
+    value.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up_and_lines_have_no_trailing_blanks() {
+        let rows = [vec!["ID".to_owned(), "STATE".to_owned()], vec!["a-long-id".to_owned(), "open".to_owned()]];
+        assert_eq!(table(&rows), "ID         STATE\na-long-id  open\n");
+    }
+
+    #[test]
+    fn a_missing_value_is_a_dash() {
+        assert_eq!(text(&serde_json::json!({"a": {"b": 3}}), "/a/b"), "3");
+        assert_eq!(text(&serde_json::json!({}), "/a/b"), "-");
+    }
+}

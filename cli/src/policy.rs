@@ -1,0 +1,120 @@
+//! `vedette policy`: keys of the targets role, signing, applying, and what is in effect where.
+
+use crate::client::Client;
+use crate::failure::Failure;
+use crate::output::{Output, items, table, text};
+use serde_json::{Value, json};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use vedette_protocol::policy::Policy;
+use vedette_protocol::signature::{Domain, Signed, SigningKey};
+
+/// Commands of `policy`.
+#[derive(clap::Subcommand)]
+pub(crate) enum Command {
+    /// Makes a signing key; prints the public key that collectors and agents must trust.
+    Keygen {
+        /// File for the private key; it must not exist yet.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Checks and signs a policy file without a collector.
+    Sign {
+        /// The policy, TOML.
+        file: PathBuf,
+        /// Private key made by `keygen`.
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+        /// File for the signed document.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Checks, signs and hands a policy to the collector, which pushes it to all agents.
+    Apply {
+        /// The policy, TOML; with no `--key` a document signed before.
+        file: PathBuf,
+        /// Private key made by `keygen`.
+        #[arg(long, value_name = "FILE")]
+        key: Option<PathBuf>,
+    },
+    /// The collector's policy and the version in effect on each agent.
+    Status,
+}
+
+/// Runs one of the commands; `client` is made only where the collector is asked.
+pub(crate) fn run(
+    command: Command,
+    client: impl FnOnce() -> anyhow::Result<Client>,
+    output: Output,
+) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Keygen { out } => keygen(&out, output)?,
+        Command::Sign { file, key, out } => {
+            let signed = to_json(&sign(&file, &key)?);
+            std::fs::write(&out, format!("{signed}\n"))?;
+            output.print(&signed, |_| format!("signed: {}", out.display()))?;
+        }
+        Command::Apply { file, key } => {
+            let document = match key {
+                Some(key) => to_json(&sign(&file, &key)?),
+                None => signed_before(&file)?,
+            };
+            let answer = client()?.put("/api/v1/policy", &document)?;
+            output.print(&answer, |answer| {
+                format!("policy {} stored and sent to {} agent(s)", text(answer, "/version"), text(answer, "/pushed_to"))
+            })?;
+        }
+        Command::Status => output.print(&client()?.get("/api/v1/policy")?, status)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn keygen(out: &Path, output: Output) -> anyhow::Result<()> {
+    let pkcs8 = SigningKey::generate_pkcs8();
+    let public = SigningKey::from_pkcs8(&pkcs8)?.public();
+    let unusable = |error: std::io::Error| Failure::UnusableFile { path: out.display().to_string(), reason: error.to_string() };
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(out).map_err(unusable)?;
+    file.write_all(&pkcs8)?;
+    file.sync_all()?;
+    let answer = json!({"public_key": public.to_string(), "file": out.display().to_string()});
+    output.print(&answer, |answer| text(answer, "/public_key"))
+}
+
+fn sign(file: &Path, key: &Path) -> anyhow::Result<Signed> {
+    let unusable = |path: &Path, reason: String| Failure::UnusableFile { path: path.display().to_string(), reason };
+    let bytes = std::fs::read(file).map_err(|error| unusable(file, error.to_string()))?;
+    let policy = std::str::from_utf8(&bytes).map_err(|_| unusable(file, "not UTF-8 text".to_owned()))?;
+    Policy::parse(&file.display().to_string(), policy).map_err(Failure::BadFile)?;
+    let pkcs8 = std::fs::read(key).map_err(|error| unusable(key, error.to_string()))?;
+    let key = SigningKey::from_pkcs8(&pkcs8).map_err(|error| unusable(key, error.to_string()))?;
+    Ok(key.sign(Domain::Policy, bytes))
+}
+
+/// The form in which the API takes a signed document: text and hexadecimal.
+fn to_json(signed: &Signed) -> Value {
+    let signature: String = signed.signature.iter().map(|byte| format!("{byte:02x}")).collect();
+    json!({"document": String::from_utf8_lossy(&signed.bytes), "key": signed.key.to_string(), "signature": signature})
+}
+
+fn signed_before(file: &Path) -> anyhow::Result<Value> {
+    let unusable = |reason: String| Failure::UnusableFile { path: file.display().to_string(), reason };
+    let text = std::fs::read_to_string(file).map_err(|error| unusable(error.to_string()))?;
+    let remedy = "not a signed document: give `--key`, or a file made by `vedette policy sign`";
+    let value: Value = serde_json::from_str(&text).map_err(|_| unusable(remedy.to_owned()))?;
+    if value["document"].is_string() { Ok(value) } else { Err(unusable(remedy.to_owned()).into()) }
+}
+
+fn status(answer: &Value) -> String {
+    let mut rows = vec![["HOST", "IN EFFECT", "STALE", "REFUSED"].map(str::to_owned).to_vec()];
+    for agent in items(answer, "/agents") {
+        rows.push(vec![
+            text(agent, "/host_name"),
+            text(agent, "/version_in_effect"),
+            text(agent, "/stale"),
+            text(agent, "/refused"),
+        ]);
+    }
+    format!("policy {} (expires {})\n{}", text(answer, "/version"), text(answer, "/expires"), table(&rows))
+}
