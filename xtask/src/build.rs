@@ -1,0 +1,61 @@
+//! Builds the product's binaries, the agent in an invocation of its own.
+//!
+//! A workspace build would unify features and pull the compiler into the agent.
+
+use crate::process::run_visibly;
+use crate::progress::say;
+use anyhow::{Context, Result, ensure};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Absolute path of the checkout.
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace").to_path_buf()
+}
+
+/// Cargo's target directory.
+pub(crate) fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |dir| root().join(dir))
+}
+
+/// The release binaries.
+pub(crate) struct Binaries {
+    pub(crate) agent: PathBuf,
+    pub(crate) collector: PathBuf,
+    pub(crate) compiler: PathBuf,
+    pub(crate) cli: PathBuf,
+}
+
+/// Builds all four in release; cargo shows its progress.
+pub(crate) fn binaries() -> Result<Binaries> {
+    for package in ["vedette-agent", "vedette-collector", "vedette-detector-compiler", "vedette-cli"] {
+        say(&format!("building {package} (release)"));
+        run_visibly(cargo().args(["build", "--release", "--locked", "--package", package]))?;
+    }
+    let bin = |name: &str| target().join("release").join(name);
+    let built = Binaries {
+        agent: bin("vedette-agent"),
+        collector: bin("vedette-collector"),
+        compiler: bin("vedette-compiler"),
+        cli: bin("vedette"),
+    };
+    ensure_no_compiler(&built.agent)?;
+    Ok(built)
+}
+
+/// Cargo of the pinned toolchain, run in the checkout.
+pub(crate) fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root());
+    command
+}
+
+/// The agent must not carry a code generator: searches the binary's bytes for Cranelift's names.
+///
+/// Panic messages keep the crate's source paths even in a stripped binary, so a linked compiler shows.
+fn ensure_no_compiler(agent: &Path) -> Result<()> {
+    let bytes = std::fs::read(agent).with_context(|| format!("reading {}", agent.display()))?;
+    let found = bytes.windows(b"cranelift-codegen".len()).any(|window| window == b"cranelift-codegen");
+    ensure!(!found, "{} contains cranelift-codegen: a feature was unified into it", agent.display());
+    Ok(())
+}

@@ -1,0 +1,349 @@
+//! A collector and an agent on this host, set up as an operator would: with the public commands.
+
+use crate::build::Binaries;
+use crate::process::{Service, capture};
+use crate::progress::say;
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+use std::fs;
+use std::net::{TcpListener, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::time::{Duration, Instant};
+
+/// Name under which the demo's service is declared to agent and collector.
+const SERVICE: &str = "demo-shop";
+
+/// The running demo and where its files lie.
+pub(crate) struct Fleet {
+    dir: PathBuf,
+    agent_binary: PathBuf,
+    collector_binary: PathBuf,
+    cli: PathBuf,
+    api: String,
+    agent: Service,
+    collector: Option<Service>,
+}
+
+impl Fleet {
+    /// Keys, configuration, collector, token, enrolment, agent; in a fresh folder.
+    pub(crate) fn start(binaries: &Binaries, modules: &[PathBuf]) -> Result<Self> {
+        let dir = fresh_dir()?;
+        let (quic, api) = (free_udp_port()?, free_tcp_port()?);
+        let setup = Setup { dir: &dir, binaries };
+        let author = setup.author_signs(modules)?;
+        let policy_key = setup.policy_key()?;
+        setup.write_service_files()?;
+        fs::write(dir.join("collector.toml"), collector_toml(&dir, quic, api, &policy_key))?;
+        fs::write(dir.join("agent.toml"), agent_toml(&dir, quic, &policy_key, &author))?;
+
+        say("starting the collector");
+        let api = format!("http://127.0.0.1:{api}");
+        let collector = start_collector(&binaries.collector, &dir)?;
+        wait_until_ready(&binaries.cli, &api, &dir)?;
+        setup.enroll(&api)?;
+        say("starting the agent");
+        let agent = start_agent(&binaries.agent, &dir)?;
+        let fleet = Self {
+            agent_binary: binaries.agent.clone(),
+            collector_binary: binaries.collector.clone(),
+            cli: binaries.cli.clone(),
+            api,
+            agent,
+            collector: Some(collector),
+            dir,
+        };
+        fleet.wait_for_agent()?;
+        Ok(fleet)
+    }
+
+    /// `vedette … --output json`, parsed.
+    pub(crate) fn ask(&self, words: &[&str]) -> Result<Value> {
+        let text = capture(vedette(&self.cli, &self.api, &self.dir).args(words).args(["--output", "json"]))?;
+        serde_json::from_str(&text).with_context(|| format!("`vedette {}` printed no JSON", words.join(" ")))
+    }
+
+    /// `vedette-agent status --output json`, parsed; an unhealthy agent's answer counts too.
+    pub(crate) fn agent_status(&self) -> Result<Value> {
+        let output = Command::new(&self.agent_binary)
+            .args(["status", "--output", "json", "--socket"])
+            .arg(self.dir.join("agent.sock"))
+            .output()?;
+        serde_json::from_slice(&output.stdout)
+            .with_context(|| format!("agent status: {}", String::from_utf8_lossy(&output.stderr).trim()))
+    }
+
+    /// Process ids of the agent and its worker.
+    pub(crate) fn agent_pids(&self) -> Result<Vec<u32>> {
+        let worker = self.agent_status()?["worker"]["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok());
+        Ok(std::iter::once(self.agent.pid()).chain(worker).collect())
+    }
+
+    /// Signs a policy document with the demo's policy key and hands it to the collector.
+    pub(crate) fn apply_policy(&self, version: u64) -> Result<()> {
+        let file = self.dir.join(format!("policy-{version}.toml"));
+        fs::write(&file, policy_toml(version))?;
+        capture(
+            vedette(&self.cli, &self.api, &self.dir)
+                .args(["policy", "apply"])
+                .arg(&file)
+                .arg("--key")
+                .arg(self.dir.join("policy.key")),
+        )?;
+        Ok(())
+    }
+
+    /// The watched configuration file is edited, as a person would before things go wrong.
+    pub(crate) fn edit_watched_file(&self) -> Result<PathBuf> {
+        let path = watched_file(&self.dir);
+        let text = fs::read_to_string(&path)?;
+        fs::write(&path, text.replace("pool-size = 8", "pool-size = 80"))?;
+        Ok(path)
+    }
+
+    pub(crate) fn service_log(&self) -> PathBuf {
+        service_log(&self.dir)
+    }
+
+    /// A folder on the file system that the demo may fill for a while.
+    pub(crate) fn scratch(&self) -> PathBuf {
+        self.dir.join("scratch")
+    }
+
+    pub(crate) fn ensure_alive(&mut self) -> Result<()> {
+        self.agent.ensure_alive().with_context(|| self.log_hint())?;
+        self.collector.as_mut().map_or(Ok(()), Service::ensure_alive).with_context(|| self.log_hint())
+    }
+
+    /// SIGKILL to the collector.
+    pub(crate) fn crash_collector(&mut self) {
+        if let Some(mut collector) = self.collector.take() {
+            collector.kill();
+        }
+    }
+
+    /// Starts the collector again on the same data.
+    pub(crate) fn restart_collector(&mut self) -> Result<()> {
+        self.collector = Some(start_collector(&self.collector_binary, &self.dir)?);
+        wait_until_ready(&self.cli, &self.api, &self.dir)
+    }
+
+    /// SIGTERM to the agent, which sends what it still has.
+    pub(crate) fn drain_agent(&mut self) -> Result<ExitStatus> {
+        self.agent.terminate(Duration::from_secs(20))
+    }
+
+    /// The agent's last words after draining: its log's `drained` event.
+    pub(crate) fn drained(&self) -> Result<Value> {
+        let log = fs::read_to_string(self.dir.join("agent.log"))?;
+        let last = log.lines().rev().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let mut last = last.filter(|event| event["fields"]["message"] == "drained");
+        last.next().map(|event| event["fields"].clone()).context("the agent's log holds no `drained` event")
+    }
+
+    pub(crate) fn log_hint(&self) -> String {
+        format!("logs are in {}", self.dir.display())
+    }
+
+    /// Leaves both running and says how to look.
+    pub(crate) fn keep(self) {
+        let token = self.dir.join("collector/api-token");
+        let cli = self.cli.display();
+        let agent = self.agent.release();
+        let collector = self.collector.map_or(0, Service::release);
+        say("agent and collector go on running; look with");
+        eprintln!("  export VEDETTE_URL={} VEDETTE_TOKEN_FILE={}", self.api, token.display());
+        eprintln!("  {cli} incidents list\n  {cli} incidents show ID\n  {cli} fleet list");
+        eprintln!("  {} status --socket {}", self.agent_binary.display(), self.dir.join("agent.sock").display());
+        eprintln!("stop them with\n  kill {agent} {collector}");
+    }
+
+    fn wait_for_agent(&self) -> Result<()> {
+        eventually("the agent to be connected", Duration::from_secs(30), || {
+            Ok(self.agent_status().ok().filter(|status| status["link"]["connected"] == true).map(drop))
+        })
+        .with_context(|| self.log_hint())
+    }
+}
+
+/// Asks again every 100 ms until there is an answer.
+pub(crate) fn eventually<T>(what: &str, patience: Duration, mut ask: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    let deadline = Instant::now() + patience;
+    loop {
+        if let Some(answer) = ask()? {
+            return Ok(answer);
+        }
+        if Instant::now() > deadline {
+            bail!("waited {} s for {what}", patience.as_secs());
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// What happens before anything runs.
+struct Setup<'a> {
+    dir: &'a Path,
+    binaries: &'a Binaries,
+}
+
+impl Setup<'_> {
+    /// Signs the modules with a fresh author's key; gives the public key.
+    fn author_signs(&self, modules: &[PathBuf]) -> Result<String> {
+        let key = self.dir.join("author.key");
+        let public = self.keygen(&["detector", "keygen"], &key)?;
+        for module in modules {
+            let mut command = Command::new(&self.binaries.cli);
+            command.args(["detector", "sign"]).arg(module).arg("--key").arg(&key);
+            command.arg("--compiler").arg(&self.binaries.compiler).arg("--out").arg(self.dir.join("detectors"));
+            capture(&mut command)?;
+        }
+        Ok(public)
+    }
+
+    fn policy_key(&self) -> Result<String> {
+        self.keygen(&["policy", "keygen"], &self.dir.join("policy.key"))
+    }
+
+    fn keygen(&self, words: &[&str], key: &Path) -> Result<String> {
+        let text =
+            capture(Command::new(&self.binaries.cli).args(words).arg("--out").arg(key).args(["--output", "json"]))?;
+        let answer: Value = serde_json::from_str(&text).with_context(|| format!("`vedette {}`", words.join(" ")))?;
+        answer["public_key"].as_str().map(str::to_owned).context("keygen printed no public_key")
+    }
+
+    fn write_service_files(&self) -> Result<()> {
+        fs::create_dir_all(self.dir.join("scratch"))?;
+        fs::create_dir_all(self.dir.join("etc"))?;
+        fs::write(watched_file(self.dir), "[database]\npool-size = 8\ntimeout = \"2s\"\n")?;
+        fs::write(service_log(self.dir), "")?;
+        let host = host_name();
+        let topology = format!("[[services]]\nname = \"{SERVICE}\"\ntier = 1\nhosts = [{host:?}]\n");
+        fs::write(self.dir.join("topology.toml"), topology)?;
+        Ok(())
+    }
+
+    /// A one-time token from the collector, then the agent's enrolment with it.
+    fn enroll(&self, api: &str) -> Result<()> {
+        say("enrolling this host with a one-time token");
+        let token =
+            capture(vedette(&self.binaries.cli, api, self.dir).args(["fleet", "token", "--uses", "1", "--ttl", "1h"]))?;
+        let token_file = self.dir.join("enroll-token");
+        write_private(&token_file, token.trim())?;
+        let authority = capture(vedette(&self.binaries.cli, api, self.dir).args(["ca"]))?;
+        let ca_file = self.dir.join("collector-ca.pem");
+        fs::write(&ca_file, authority)?;
+        let mut enroll = Command::new(&self.binaries.agent);
+        enroll.args(["enroll", "--config"]).arg(self.dir.join("agent.toml"));
+        enroll.arg("--collector-ca").arg(&ca_file).arg("--token-file").arg(&token_file);
+        capture(&mut enroll)?;
+        Ok(())
+    }
+}
+
+fn vedette(cli: &Path, api: &str, dir: &Path) -> Command {
+    let mut command = Command::new(cli);
+    command.env("VEDETTE_URL", api).env("VEDETTE_TOKEN_FILE", dir.join("collector/api-token"));
+    command
+}
+
+fn start_collector(binary: &Path, dir: &Path) -> Result<Service> {
+    let mut command = Command::new(binary);
+    command.args(["run", "--config"]).arg(dir.join("collector.toml")).env("VEDETTE_LOG_FORMAT", "json");
+    Service::start("the collector", &mut command, &dir.join("collector.log"))
+}
+
+fn start_agent(binary: &Path, dir: &Path) -> Result<Service> {
+    let mut command = Command::new(binary);
+    command.args(["run", "--config"]).arg(dir.join("agent.toml")).env("VEDETTE_LOG_FORMAT", "json");
+    Service::start("the agent", &mut command, &dir.join("agent.log"))
+}
+
+fn wait_until_ready(cli: &Path, api: &str, dir: &Path) -> Result<()> {
+    eventually("the collector to answer", Duration::from_secs(30), || {
+        Ok(capture(vedette(cli, api, dir).args(["fleet", "list", "--output", "json"])).ok().map(drop))
+    })
+    .with_context(|| format!("logs are in {}", dir.display()))
+}
+
+fn collector_toml(dir: &Path, quic: u16, api: u16, policy_key: &str) -> String {
+    format!(
+        "[collector]\ndata-dir = {:?}\nlisten = \"127.0.0.1:{quic}\"\napi = \"127.0.0.1:{api}\"\n\n\
+         [trust]\npolicy-keys = [{policy_key:?}]\n\n[topology]\nfile = {:?}\n",
+        dir.join("collector"),
+        dir.join("topology.toml"),
+    )
+}
+
+fn agent_toml(dir: &Path, quic: u16, policy_key: &str, author: &str) -> String {
+    format!(
+        "[agent]\ndata-dir = {:?}\nsocket = {:?}\n\n[collector]\naddress = \"127.0.0.1:{quic}\"\n\n\
+         [trust]\npolicy-keys = [{policy_key:?}]\nauthor-keys = [{author:?}]\n\n[detectors]\ndirectory = {:?}\n\n\
+         [[logs]]\npath = {:?}\nservice = \"{SERVICE}\"\n\n[[watch]]\npath = {:?}\nservice = \"{SERVICE}\"\n",
+        dir.join("agent"),
+        dir.join("agent.sock"),
+        dir.join("detectors"),
+        service_log(dir),
+        watched_file(dir),
+    )
+}
+
+/// The demo's policy doubles the wanted false alarms and ships features more often, which the agent must show as in effect.
+fn policy_toml(version: u64) -> String {
+    format!(
+        "version = {version}\nexpires = \"2099-01-01T00:00:00Z\"\n\n[detect]\nepisodes-per-day = 0.2\n\n\
+         [ship]\nfeature-window = \"30s\"\n"
+    )
+}
+
+fn service_log(dir: &Path) -> PathBuf {
+    dir.join("demo-shop.log")
+}
+
+fn watched_file(dir: &Path) -> PathBuf {
+    dir.join("etc/demo-shop.toml")
+}
+
+/// A folder of this run; what ended runs left behind is removed.
+fn fresh_dir() -> Result<PathBuf> {
+    let all = crate::build::target().join("demo");
+    fs::create_dir_all(&all)?;
+    for entry in fs::read_dir(&all)? {
+        let old = entry?.path();
+        if !in_use(&old) {
+            fs::remove_dir_all(&old).with_context(|| format!("removing {}", old.display()))?;
+        }
+    }
+    let dir = all.join(format!("run-{}", std::process::id()));
+    fs::create_dir_all(&dir)?;
+    Ok(dir)
+}
+
+/// Whether some process still runs with this folder in its command line.
+fn in_use(dir: &Path) -> bool {
+    let Ok(processes) = fs::read_dir("/proc") else { return true };
+    let needle = dir.as_os_str().as_encoded_bytes();
+    processes.flatten().any(|process| {
+        let command_line = fs::read(process.path().join("cmdline")).unwrap_or_default();
+        command_line.windows(needle.len()).any(|window| window == needle)
+    })
+}
+
+fn free_udp_port() -> Result<u16> {
+    Ok(UdpSocket::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+fn free_tcp_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+fn host_name() -> String {
+    fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "localhost".into(), |name| name.trim().to_owned())
+}
+
+fn write_private(path: &Path, text: &str) -> Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut file = fs::File::options().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())?;
+    Ok(())
+}

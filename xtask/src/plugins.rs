@@ -1,0 +1,96 @@
+//! The bundled detectors: built for WebAssembly by the author's own tool, then compiled and signed.
+
+use crate::build::{self, Binaries, root, target};
+use crate::install::{debian_packages, found};
+use crate::process::{capture, run_visibly};
+use crate::progress::say;
+use anyhow::{Context, Result};
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Folders of the bundled detectors under plugins/.
+const BUNDLED: &[&str] = &["level", "exhaustion", "log-novelty"];
+
+/// Builds everything that is needed, then the signed pairs; gives their folder.
+pub(crate) fn run() -> Result<PathBuf> {
+    crate::prerequisites::ensure_c_compiler()?;
+    let binaries = build::binaries()?;
+    let modules = modules(&binaries)?;
+    signed_pairs(&binaries, &modules)
+}
+
+/// The `.wasm` components, in target/modules.
+pub(crate) fn modules(binaries: &Binaries) -> Result<Vec<PathBuf>> {
+    ensure_wasm_toolchain()?;
+    let out = target().join("modules");
+    fs::create_dir_all(&out)?;
+    BUNDLED
+        .iter()
+        .map(|name| {
+            let module = out.join(format!("{name}.wasm"));
+            say(&format!("building detector {name}"));
+            let mut command = Command::new(&binaries.cli);
+            command.args(["detector", "build"]).arg(root().join("plugins").join(name)).arg("--out").arg(&module);
+            run_visibly(&mut command)?;
+            Ok(module)
+        })
+        .collect()
+}
+
+/// Signs the modules with a developer's key that is made once per target directory.
+fn signed_pairs(binaries: &Binaries, modules: &[PathBuf]) -> Result<PathBuf> {
+    let out = target().join("detectors");
+    let key = target().join("developer.key");
+    let public = if key.exists() {
+        fs::read_to_string(target().join("developer.pub"))?
+    } else {
+        let text =
+            capture(Command::new(&binaries.cli).args(["detector", "keygen", "--output", "json", "--out"]).arg(&key))?;
+        let answer: Value = serde_json::from_str(&text)?;
+        let public = answer["public_key"].as_str().context("keygen printed no public_key")?.to_owned();
+        fs::write(target().join("developer.pub"), &public)?;
+        public
+    };
+    for module in modules {
+        sign(binaries, module, &key, &out)?;
+    }
+    say(&format!("signed pairs are in {}, author key {public}", out.display()));
+    Ok(out)
+}
+
+/// Compiles one module ahead of time and signs the pair.
+pub(crate) fn sign(binaries: &Binaries, module: &Path, key: &Path, out: &Path) -> Result<()> {
+    let mut command = Command::new(&binaries.cli);
+    command.args(["detector", "sign"]).arg(module).arg("--key").arg(key).arg("--out").arg(out);
+    capture(command.arg("--compiler").arg(&binaries.compiler)).map(drop)
+}
+
+/// rustup's target where it can be had, else Debian's packages; says which.
+fn ensure_wasm_toolchain() -> Result<()> {
+    if rustup_has_target() {
+        say("WebAssembly target: rustup's wasm32-unknown-unknown");
+        return Ok(());
+    }
+    if !Path::new("/usr/bin/rustc").exists() || !Path::new("/usr/bin/cargo").exists() || !std_source_installed() {
+        debian_packages(&["rustc-web", "cargo-web", "rust-web-src"], "building detectors for WebAssembly")?;
+    }
+    say("WebAssembly target: Debian's rustc-web with -Zbuild-std");
+    Ok(())
+}
+
+fn rustup_has_target() -> bool {
+    if !found("rustup") {
+        return false;
+    }
+    let mut add = Command::new("rustup");
+    add.args(["target", "add", "wasm32-unknown-unknown"]).current_dir(root());
+    add.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    add.status().is_ok_and(|status| status.success())
+}
+
+fn std_source_installed() -> bool {
+    let sysroot = capture(Command::new("/usr/bin/rustc").args(["--print", "sysroot"])).unwrap_or_default();
+    Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library/core").exists()
+}

@@ -1,0 +1,44 @@
+//! Everything that must hold, in the order in which it fails fastest.
+
+use crate::build::{self, cargo};
+use crate::demo::{self, DemoArgs};
+use crate::hostile::{self, HostileArgs};
+use crate::process::run_visibly;
+use crate::progress::say;
+use crate::{check, plugins, prerequisites};
+use anyhow::Result;
+use clap::{Args, Parser};
+
+/// Options of the test run.
+#[derive(Args)]
+pub(crate) struct TestArgs {
+    /// Leaves out the demo, which takes four minutes of waiting.
+    #[arg(long)]
+    no_demo: bool,
+}
+
+/// Gives the demo its defaults as from a command line.
+#[derive(Parser)]
+struct DemoLine {
+    #[command(flatten)]
+    demo: DemoArgs,
+}
+
+pub(crate) fn run(args: &TestArgs) -> Result<()> {
+    prerequisites::ensure_c_compiler()?;
+    check::run()?;
+    let binaries = build::binaries()?;
+    plugins::modules(&binaries)?;
+    say("tests");
+    run_visibly(
+        cargo()
+            .args(["test", "--locked", "--workspace", "--quiet"])
+            .env("VEDETTE_BIN_DIR", build::target().join("release")),
+    )?;
+    hostile::run(&HostileArgs::default())?;
+    if !args.no_demo {
+        demo::run(&DemoLine::parse_from(["demo", "--output", "json", "--seed", "1"]).demo)?;
+    }
+    say("all of it holds");
+    Ok(())
+}
