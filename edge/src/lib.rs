@@ -1,1 +1,3 @@
-//! Not written yet.
+//! What runs the same on host, desk and centre.
+
+pub mod metric;

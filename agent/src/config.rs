@@ -1,0 +1,154 @@
+//! `agent.toml`: read whole, checked whole, all problems at once. See [`reference_text`] for every setting.
+
+mod read;
+mod render;
+
+#[cfg(test)]
+mod tests;
+
+pub use render::reference_text;
+
+use crate::source::{self, SourceSpec};
+use std::path::PathBuf;
+use vedette_protocol::document::{Document, Problem};
+use vedette_protocol::signature::PublicKey;
+
+/// Most log files.
+pub const LOGS_MAX: usize = 64;
+/// Most watched files.
+pub const WATCHED_MAX: usize = 256;
+/// Most keys of one kind that are trusted.
+pub const KEYS_MAX: usize = 16;
+/// Longest path, as the kernel has it.
+pub const PATH_BYTES_MAX: usize = 4_095;
+/// Longest name of a service, of a detector or of a parameter.
+pub const NAME_BYTES_MAX: usize = 128;
+
+/// The agent's configuration as meant: checked, with every default filled in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Where keys, certificate, policy and positions are kept.
+    pub data_dir: PathBuf,
+    /// Unix socket of the local interface.
+    pub socket: PathBuf,
+    /// Where findings go.
+    pub collector: CollectorConfig,
+    /// Whose signatures count.
+    pub trust: TrustConfig,
+    /// Detectors and their parameters.
+    pub detectors: DetectorsConfig,
+    /// Bounds on memory.
+    pub limits: LimitsConfig,
+    /// Every source of [`source::ALL`], in that order.
+    pub sources: Vec<SourceConfig>,
+    /// Log files to follow.
+    pub logs: Vec<FileConfig>,
+    /// Files whose edits are changes.
+    pub watch: Vec<FileConfig>,
+}
+
+/// The collector.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CollectorConfig {
+    /// `host:port` (UDP).
+    pub address: String,
+    /// Name that its certificate has to carry.
+    pub server_name: String,
+}
+
+/// Whose signatures count.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TrustConfig {
+    /// Keys that may sign a policy.
+    pub policy_keys: Vec<PublicKey>,
+    /// Keys that may sign a detector.
+    pub author_keys: Vec<PublicKey>,
+}
+
+/// Detectors and their parameters.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DetectorsConfig {
+    /// Directory of signed pairs.
+    pub directory: PathBuf,
+    /// Parameters that differ from a detector's own defaults, by detector name; both levels sorted by name.
+    pub parameters: Vec<(String, Vec<(String, f64)>)>,
+}
+
+/// Bounds on memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LimitsConfig {
+    /// Bytes of batches that wait for the collector.
+    pub memory_spool_bytes: usize,
+    /// Series; more are folded and counted.
+    pub series_max: usize,
+    /// Log templates; more are folded and counted.
+    pub templates_max: usize,
+}
+
+/// A source and how it is read.
+#[derive(Clone, Copy, Debug)]
+pub struct SourceConfig {
+    /// Source.
+    pub spec: &'static SourceSpec,
+    /// Interval; whole seconds.
+    pub interval_ms: u32,
+    /// Whether it is read at all.
+    pub enabled: bool,
+}
+
+impl PartialEq for SourceConfig {
+    fn eq(&self, other: &Self) -> bool {
+        (self.spec.name, self.interval_ms, self.enabled) == (other.spec.name, other.interval_ms, other.enabled)
+    }
+}
+
+/// A file and the service that it belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FileConfig {
+    /// Absolute path.
+    pub path: PathBuf,
+    /// Declared service; empty for none.
+    pub service: String,
+}
+
+impl Config {
+    /// Reads and checks `text`; `file_name` is what problems will name.
+    ///
+    /// # Errors
+    ///
+    /// All problems of the file, by position.
+    pub fn parse(file_name: &str, text: &str) -> Result<Self, Vec<Problem>> {
+        let document = Document::parse(file_name, text)?;
+        let config = read::config(&mut document.root());
+        let problems = document.finish();
+        if problems.is_empty() { Ok(config) } else { Err(problems) }
+    }
+
+    /// The configuration in effect as TOML that [`Config::parse`] reads back to the same.
+    pub fn to_toml(&self) -> String {
+        render::effective_text(self)
+    }
+}
+
+impl Default for Config {
+    /// What an empty file would mean, were the collector's address not required.
+    fn default() -> Self {
+        Self {
+            data_dir: "/var/lib/vedette".into(),
+            socket: "/run/vedette/agent.sock".into(),
+            collector: CollectorConfig {
+                address: "127.0.0.1:4710".to_owned(),
+                server_name: "vedette-collector".to_owned(),
+            },
+            trust: TrustConfig::default(),
+            detectors: DetectorsConfig { directory: "/usr/lib/vedette/detectors".into(), parameters: Vec::new() },
+            limits: LimitsConfig { memory_spool_bytes: 8 << 20, series_max: 4_000, templates_max: 1_000 },
+            sources: source::ALL
+                .iter()
+                .map(|spec| SourceConfig { spec, interval_ms: spec.interval_ms, enabled: true })
+                .collect(),
+            logs: Vec::new(),
+            watch: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! The walk over `agent.toml`. A missing or bad value becomes its default here; the document remembers the problem.
+
+use super::{
+    CollectorConfig, Config, DetectorsConfig, FileConfig, KEYS_MAX, LOGS_MAX, LimitsConfig, NAME_BYTES_MAX,
+    PATH_BYTES_MAX, SourceConfig, TrustConfig, WATCHED_MAX,
+};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use vedette_protocol::document::{Table, codes};
+use vedette_protocol::signature::PublicKey;
+
+const INTERVAL_MS: std::ops::RangeInclusive<u64> = 1_000..=3_600_000;
+const SPOOL_BYTES: std::ops::RangeInclusive<u64> = 64 * 1024..=1 << 30;
+const KEY_FORM: &str = "`ed25519:` and 64 hexadecimal digits";
+
+pub(super) fn config(root: &mut Table<'_>) -> Config {
+    let mut config = Config::default();
+    if let Some(mut table) = root.table("agent") {
+        set(&mut config.data_dir, path(&mut table, "data-dir"));
+        set(&mut config.socket, path(&mut table, "socket"));
+    }
+    match root.table("collector") {
+        Some(mut table) => collector(&mut table, &mut config.collector),
+        None => root.missing("collector", "add `[collector]` with `address = \"host:4710\"`"),
+    }
+    if let Some(mut table) = root.table("trust") {
+        trust(&mut table, &mut config.trust);
+    }
+    if let Some(mut table) = root.table("detectors") {
+        detectors(&mut table, &mut config.detectors);
+    }
+    if let Some(mut table) = root.table("limits") {
+        limits(&mut table, &mut config.limits);
+    }
+    if let Some(mut table) = root.table("sources") {
+        config.sources.iter_mut().for_each(|source| read_source(&mut table, source));
+    }
+    config.logs = files(root, "logs", LOGS_MAX);
+    config.watch = files(root, "watch", WATCHED_MAX);
+    config
+}
+
+fn set<T>(target: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *target = value;
+    }
+}
+
+fn collector(table: &mut Table<'_>, collector: &mut CollectorConfig) {
+    table.missing("address", "name the collector, for example `address = \"127.0.0.1:4710\"`");
+    if let Some(address) = table.string("address") {
+        if !is_address(&address) {
+            table.problem(
+                "address",
+                codes::BAD_FORM,
+                &format!("`collector.address` is {address:?}"),
+                "write host and port, for example \"collector.example:4710\" or \"[::1]:4710\"",
+            );
+        }
+        collector.address = address;
+    }
+    set(&mut collector.server_name, name(table, "server-name"));
+}
+
+/// `host:port` with a host that is a name, an IPv4 address or an IPv6 address in brackets.
+fn is_address(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else { return false };
+    let host_fits = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(v6) => v6.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => {
+            !host.is_empty()
+                && host.len() <= 253
+                && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+        }
+    };
+    host_fits && port.parse::<u16>().is_ok_and(|port| port != 0)
+}
+
+fn trust(table: &mut Table<'_>, trust: &mut TrustConfig) {
+    set(&mut trust.policy_keys, keys(table, "policy-keys"));
+    set(&mut trust.author_keys, keys(table, "author-keys"));
+}
+
+fn keys(table: &mut Table<'_>, key: &str) -> Option<Vec<PublicKey>> {
+    let keys = table.all_parsed::<PublicKey>(key, KEY_FORM)?;
+    if keys.len() > KEYS_MAX {
+        too_many(table, key, keys.len(), KEYS_MAX);
+    }
+    Some(keys)
+}
+
+fn detectors(table: &mut Table<'_>, detectors: &mut DetectorsConfig) {
+    set(&mut detectors.directory, path(table, "directory"));
+    let Some(mut parameters) = table.table("parameters") else { return };
+    let mut names = parameters.entries();
+    names.sort_unstable();
+    for detector in names {
+        let Some(mut values) = parameters.table(&detector) else { continue };
+        let mut keys = values.entries();
+        keys.sort_unstable();
+        let read = |key: String| values.float(&key, f64::MIN..=f64::MAX).map(|value| (key, value));
+        let values: Vec<_> = keys.into_iter().filter_map(read).collect();
+        detectors.parameters.push((detector, values));
+    }
+}
+
+fn limits(table: &mut Table<'_>, limits: &mut LimitsConfig) {
+    let size = table.size_bytes("memory-spool", SPOOL_BYTES).and_then(|bytes| usize::try_from(bytes).ok());
+    set(&mut limits.memory_spool_bytes, size);
+    set(&mut limits.series_max, count(table, "series-max", 1..=100_000));
+    set(&mut limits.templates_max, count(table, "templates-max", 1..=100_000));
+}
+
+fn count(table: &mut Table<'_>, key: &str, range: std::ops::RangeInclusive<i64>) -> Option<usize> {
+    table.integer(key, range).and_then(|value| usize::try_from(value).ok())
+}
+
+/// Asking for each known name lets the document find the unknown ones and propose the nearest.
+fn read_source(sources: &mut Table<'_>, source: &mut SourceConfig) {
+    let Some(mut table) = sources.table(source.spec.name) else { return };
+    set(&mut source.enabled, table.boolean("enabled"));
+    let Some(interval_ms) = table.duration_ms("interval", INTERVAL_MS) else { return };
+    if interval_ms % 1_000 != 0 {
+        let message = format!("`sources.{}.interval` is not a whole number of seconds", source.spec.name);
+        table.problem("interval", codes::OUT_OF_RANGE, &message, "the agent ticks once a second: write \"1s\", \"2s\", …");
+    }
+    set(&mut source.interval_ms, u32::try_from(interval_ms).ok());
+}
+
+fn files(root: &mut Table<'_>, key: &str, max: usize) -> Vec<FileConfig> {
+    let tables = root.tables(key);
+    if tables.len() > max {
+        too_many(root, key, tables.len(), max);
+    }
+    let mut seen = BTreeSet::new();
+    let mut files = Vec::new();
+    for mut table in tables {
+        table.missing("path", "name the file, for example `path = \"/var/log/app.log\"`");
+        let service = name(&mut table, "service").unwrap_or_default();
+        let Some(path) = path(&mut table, "path") else { continue };
+        if !seen.insert(path.clone()) {
+            let message = format!("{path:?} stands twice under `[[{key}]]`");
+            table.problem("path", codes::CONTRADICTION, &message, "keep one of them");
+        }
+        files.push(FileConfig { path, service });
+    }
+    files
+}
+
+fn path(table: &mut Table<'_>, key: &str) -> Option<PathBuf> {
+    let text = table.string(key)?;
+    let path = PathBuf::from(&text);
+    let plain = path.components().all(|part| !matches!(part, std::path::Component::ParentDir));
+    if path.is_absolute() && plain && text.len() <= PATH_BYTES_MAX && !text.contains('\0') {
+        return Some(path);
+    }
+    let message = format!("`{}` is {text:?}", dotted(table, key));
+    table.problem(key, codes::BAD_FORM, &message, "write an absolute path without `..`");
+    None
+}
+
+fn name(table: &mut Table<'_>, key: &str) -> Option<String> {
+    let text = table.string(key)?;
+    if !text.is_empty() && text.len() <= NAME_BYTES_MAX && !text.chars().any(char::is_control) {
+        return Some(text);
+    }
+    let message = format!("`{}` is {text:?}", dotted(table, key));
+    table.problem(key, codes::BAD_FORM, &message, "write a name of 1 to 128 bytes without control characters");
+    None
+}
+
+fn too_many(table: &mut Table<'_>, key: &str, count: usize, max: usize) {
+    let message = format!("`{}` has {count} entries", dotted(table, key));
+    table.problem(key, codes::OUT_OF_RANGE, &message, &format!("at most {max} are possible"));
+}
+
+fn dotted(table: &Table<'_>, key: &str) -> String {
+    if table.path().is_empty() { key.to_owned() } else { format!("{}.{key}", table.path()) }
+}

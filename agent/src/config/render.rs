@@ -1,0 +1,177 @@
+//! `agent.toml` as text: the reference with every setting explained, and the configuration in effect.
+
+use super::{Config, FileConfig, LOGS_MAX, WATCHED_MAX};
+use std::fmt::{Display, Write as _};
+use vedette_protocol::signature::PublicKey;
+
+/// A part of the file: a header, why it is there, its settings.
+struct Section {
+    header: &'static str,
+    doc: String,
+    settings: Vec<Setting>,
+}
+
+struct Setting {
+    key: String,
+    value: String,
+    doc: String,
+}
+
+/// The reference: every setting with its default and what it means. It is itself a valid file.
+pub fn reference_text() -> String {
+    let mut text = String::from(
+        "# vedette-agent: every setting with its default. Only `[collector] address` is required.\n\
+         # Check a file with `vedette-agent check --config FILE`.\n",
+    );
+    for section in sections(&Config::default()) {
+        let _ = write!(text, "\n# {}\n{}\n", section.doc, section.header);
+        for Setting { key, value, doc } in section.settings {
+            let _ = write!(text, "# {doc}\n{key} = {value}\n");
+        }
+    }
+    text.push_str(&file_reference("logs", "/var/log/app.log", &format!("Log files to follow, at most {LOGS_MAX}.")));
+    let watch = format!("Files whose edits are changes (digests, never content), at most {WATCHED_MAX}.");
+    text.push_str(&file_reference("watch", "/etc/app/app.conf", &watch));
+    text
+}
+
+pub(super) fn effective_text(config: &Config) -> String {
+    let mut text = String::new();
+    for section in sections(config) {
+        let _ = writeln!(text, "{}", section.header);
+        for Setting { key, value, .. } in section.settings {
+            let _ = writeln!(text, "{key} = {value}");
+        }
+        text.push('\n');
+    }
+    for (detector, parameters) in &config.detectors.parameters {
+        let _ = writeln!(text, "[detectors.parameters.{}]", quoted(detector));
+        for (name, value) in parameters {
+            let _ = writeln!(text, "{} = {value:?}", quoted(name));
+        }
+        text.push('\n');
+    }
+    for (key, files) in [("logs", &config.logs), ("watch", &config.watch)] {
+        files.iter().for_each(|file| text.push_str(&file_text(key, file)));
+    }
+    text.truncate(text.trim_end().len());
+    text.push('\n');
+    text
+}
+
+fn sections(config: &Config) -> Vec<Section> {
+    let sources = config.sources.iter().map(|source| {
+        let value = format!(
+            "{{ interval = \"{}s\", enabled = {} }}",
+            source.interval_ms / 1_000,
+            source.enabled
+        );
+        setting(source.spec.name, value, source.spec.doc)
+    });
+    vec![
+        section(
+            "[agent]",
+            "This host.",
+            vec![
+                setting("data-dir", path(&config.data_dir), "Where keys, certificate, policy and positions are kept."),
+                setting("socket", path(&config.socket), "Unix socket that `vedette-agent status` asks."),
+            ],
+        ),
+        section(
+            "[collector]",
+            "Where findings go, over QUIC.",
+            vec![
+                setting("address", quoted(&config.collector.address), "Host and UDP port. Required."),
+                setting(
+                    "server-name",
+                    quoted(&config.collector.server_name),
+                    "Name that the collector's certificate has to carry.",
+                ),
+            ],
+        ),
+        section(
+            "[trust]",
+            "Whose signatures count: `ed25519:` and 64 hexadecimal digits each.",
+            vec![
+                setting("policy-keys", keys(&config.trust.policy_keys), "Keys that may sign a policy; none refuses every policy."),
+                setting("author-keys", keys(&config.trust.author_keys), "Keys that may sign a detector; none loads no detector."),
+            ],
+        ),
+        section(
+            "[detectors]",
+            "Signed detectors. A parameter is set with `parameters.<detector>.<name> = 1.0`.",
+            vec![setting("directory", path(&config.detectors.directory), "Directory of signed pairs (`.wasm`, `.cwasm`).")],
+        ),
+        section(
+            "[limits]",
+            "Bounds on memory; what they cut off is counted in `status`.",
+            vec![
+                setting("memory-spool", size(config.limits.memory_spool_bytes), "Batches that wait for the collector: 64KiB to 1GiB."),
+                setting("series-max", config.limits.series_max, "Series; more are folded: 1 to 100000."),
+                setting("templates-max", config.limits.templates_max, "Log templates; more are folded: 1 to 100000."),
+            ],
+        ),
+        section("[sources]", "What is read, how often (whole seconds, 1s to 1h).", sources.collect()),
+    ]
+}
+
+fn section(header: &'static str, doc: &str, settings: Vec<Setting>) -> Section {
+    Section { header, doc: doc.to_owned(), settings }
+}
+
+fn setting(key: &str, value: impl Display, doc: &str) -> Setting {
+    Setting { key: bare_or_quoted(key), value: value.to_string(), doc: doc.to_owned() }
+}
+
+fn file_reference(key: &str, path: &str, doc: &str) -> String {
+    format!(
+        "\n# {doc}\n# [[{key}]]\n# path = {}\n# The service that it belongs to, as topology names it; may be left out.\n# service = \"app\"\n",
+        quoted(path)
+    )
+}
+
+fn file_text(key: &str, file: &FileConfig) -> String {
+    let mut text = format!("[[{key}]]\npath = {}\n", path(&file.path));
+    if !file.service.is_empty() {
+        let _ = writeln!(text, "service = {}", quoted(&file.service));
+    }
+    text.push('\n');
+    text
+}
+
+fn path(path: &std::path::Path) -> String {
+    quoted(path.to_str().expect("it was read from a text"))
+}
+
+fn keys(keys: &[PublicKey]) -> String {
+    let keys: Vec<_> = keys.iter().map(|key| quoted(&key.to_string())).collect();
+    format!("[{}]", keys.join(", "))
+}
+
+fn size(bytes: usize) -> String {
+    let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"), (1, "B")];
+    let (unit, name) = units.into_iter().find(|(unit, _)| bytes.is_multiple_of(*unit)).expect("every size is whole in bytes");
+    format!("\"{}{name}\"", bytes / unit)
+}
+
+fn bare_or_quoted(key: &str) -> String {
+    let bare = key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+    if bare { key.to_owned() } else { quoted(key) }
+}
+
+/// A TOML basic string.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => quoted.extend(['\\', character]),
+            control if control.is_control() => {
+                let _ = write!(quoted, "\\u{:04X}", u32::from(control));
+            }
+            other => quoted.push(other),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
