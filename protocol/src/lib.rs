@@ -3,6 +3,7 @@
 //! Sans-IO: this crate knows no clock, file, socket or async runtime.
 
 pub mod document;
+pub mod envelope;
 pub mod ids;
 pub mod policy;
 pub mod series;

@@ -3,7 +3,11 @@
 pub mod batch;
 pub mod control;
 pub mod finding;
+pub mod limits;
+pub mod wire;
 
 pub use batch::*;
 pub use control::*;
 pub use finding::*;
+pub use limits::{Invalid, Validate};
+pub use wire::{BatchKey, DecodeError, EncodeError, Message, batch_key, decode, decode_frame, encode};

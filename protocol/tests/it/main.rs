@@ -1,0 +1,7 @@
+//! Drives the wire format through its public doors.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod golden;
+mod hostile;
+mod samples;
