@@ -1,0 +1,4 @@
+//! What spans crates: the tidy rules of the workspace, the package, and simulated systems.
+
+mod tidy;
+mod workspace;
