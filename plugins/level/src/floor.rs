@@ -1,0 +1,62 @@
+//! The least scale that a series is judged with.
+
+use vedette_sdk::robust::prior_share;
+use vedette_sdk::{Kind, Series};
+
+/// One per cent: what readings of a steady quantity differ by anyway.
+const RELATIVE: f64 = 0.01;
+/// Values after which the prior has lost a third of its weight: an hour at one a second.
+const PRIOR_WEIGHT: f64 = 3_600.0;
+
+/// Parts of the scale's floor that come from what the series is, told once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Floor {
+    resolution: f64,
+    prior: f64,
+    lower: f64,
+    upper: f64,
+}
+
+impl Floor {
+    pub(crate) fn of(series: &Series) -> Self {
+        let resolution = if series.resolution.is_finite() { series.resolution.max(0.0) } else { 0.0 };
+        Self { resolution, prior: prior(series), lower: series.lower, upper: series.upper }
+    }
+
+    /// The floor where `location` is usual, `value` is seen and `learnt` values are known.
+    #[inline]
+    pub(crate) fn at(&self, location: f64, value: f64, learnt: u32) -> f64 {
+        let relative = RELATIVE * location.abs().max(value.abs());
+        let prior = self.prior * prior_share(learnt, PRIOR_WEIGHT);
+        self.resolution.max(relative).max(prior).max(f64::MIN_POSITIVE)
+    }
+
+    /// `bound` within the natural bounds of the series.
+    pub(crate) fn clamp(&self, bound: f64) -> f64 {
+        // The bound first: max and min keep it where the natural one is NaN.
+        bound.max(self.lower).min(self.upper)
+    }
+}
+
+/// Spread of a series of this unit on a host that does nothing in particular: what a file written, a shell opened or a
+/// job of the system's own timers amounts to. It stands in for the hours of history that a new series lacks, and its
+/// weight fades as they come.
+fn prior(series: &Series) -> f64 {
+    let range = series.upper - series.lower;
+    if range.is_finite() && range > 0.0 {
+        return 0.02 * range;
+    }
+    match (series.unit.as_str(), series.kind) {
+        ("1", _) => 0.02,
+        ("By/s", _) => 1_048_576.0,
+        ("By", Kind::Rate) => 1_048_576.0,
+        ("By", _) => 33_554_432.0,
+        ("s", Kind::Rate) => 0.02,
+        ("s", _) => 0.01,
+        ("ms", _) => 10.0,
+        (unit, Kind::Rate) if unit.starts_with('{') => 25.0,
+        (unit, _) if unit.ends_with("}/s") => 25.0,
+        (unit, _) if unit.starts_with('{') => 2.0,
+        _ => 0.0,
+    }
+}

@@ -1,0 +1,136 @@
+//! One configured detector with its series: what the WebAssembly exports and the native runner share.
+
+use crate::detector::{ConfigError, Detector, Explanation, Parameters, Sample, Series, config_code};
+use crate::math::canonical;
+use crate::state::{Reader, Writer};
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+/// Column ids are dense and small; one beyond this is refused instead of growing the table.
+pub const COLUMNS_MAX: u32 = 1 << 17;
+
+/// Columns of one tick; all have one length, and each id stands at most once.
+#[derive(Clone, Copy, Debug)]
+pub struct Columns<'a, V> {
+    /// Column ids.
+    pub ids: &'a [u32],
+    /// Time since that series' previous value.
+    pub dt_ms: &'a [u32],
+    /// Bits of [`Sample::flags`].
+    pub flags: &'a [u8],
+    /// Values.
+    pub values: &'a [V],
+}
+
+struct Slot<S> {
+    key: u64,
+    state: S,
+}
+
+/// A configured detector and its series in a table by column id.
+pub struct Instance<D: Detector> {
+    detector: D,
+    slots: Vec<Option<Slot<D::State>>>,
+}
+
+impl<D: Detector> Instance<D> {
+    /// Configures the detector.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] naming the parameter that was refused.
+    pub fn new(parameters: &[(String, f64)]) -> Result<Self, ConfigError> {
+        let parameters = Parameters::check(D::describe().parameters, parameters)?;
+        Ok(Self { detector: D::configure(&parameters)?, slots: Vec::new() })
+    }
+
+    /// Starts a series; an unusable prior is the same as none. An id that is in use starts anew.
+    pub fn add(&mut self, id: u32, series: &Series, prior: &[u8]) {
+        if id >= COLUMNS_MAX {
+            return;
+        }
+        let index = id as usize;
+        if index >= self.slots.len() {
+            self.slots.resize_with(index + 1, || None);
+        }
+        let mut state = self.detector.added(series);
+        if !prior.is_empty() && load(&mut self.detector, &mut state, prior).is_err() {
+            state = self.detector.added(series);
+        }
+        self.slots[index] = Some(Slot { key: series.key, state });
+    }
+
+    /// Forgets series.
+    pub fn remove(&mut self, ids: &[u32]) {
+        for id in ids {
+            if let Some(slot) = self.slots.get_mut(*id as usize) {
+                *slot = None;
+            }
+        }
+    }
+
+    /// Scores one tick: one score per value, in order; NaN for an unknown column.
+    ///
+    /// # Panics
+    ///
+    /// If the columns differ in length: the host's mistake.
+    pub fn observe<V: Copy + Into<f64>>(&mut self, columns: Columns<'_, V>) -> Vec<f32> {
+        let Columns { ids, dt_ms, flags, values } = columns;
+        assert!(dt_ms.len() == ids.len() && flags.len() == ids.len() && values.len() == ids.len());
+        let mut scores = Vec::with_capacity(ids.len());
+        for (((id, dt_ms), flags), value) in ids.iter().zip(dt_ms).zip(flags).zip(values) {
+            let sample = Sample { dt_ms: *dt_ms, flags: *flags, value: (*value).into() };
+            let score = match self.slots.get_mut(*id as usize) {
+                Some(Some(slot)) => self.detector.observe(&mut slot.state, sample),
+                _ => f32::NAN,
+            };
+            scores.push(canonical(score));
+        }
+        scores
+    }
+
+    /// Explains the last scores; unknown columns are left out.
+    pub fn explain(&self, ids: &[u32]) -> Vec<(u32, Explanation)> {
+        ids.iter().filter_map(|id| Some((*id, self.detector.explain(&self.slot(*id)?.state)))).collect()
+    }
+
+    /// States of series under their stable keys; unknown columns are left out.
+    pub fn snapshot(&self, ids: &[u32]) -> Vec<(u64, Vec<u8>)> {
+        let save = |slot: &Slot<D::State>| {
+            let mut out = Writer::new();
+            self.detector.save(&slot.state, &mut out);
+            (slot.key, out.finish())
+        };
+        ids.iter().filter_map(|id| self.slot(*id).map(save)).collect()
+    }
+
+    /// Takes over what [`Instance::snapshot`] gave.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] naming the first column that is unknown or whose bytes are not a state; the others before it
+    /// are restored.
+    pub fn restore<'a>(&mut self, states: impl Iterator<Item = (u32, &'a [u8])>) -> Result<(), ConfigError> {
+        for (id, bytes) in states {
+            let refuse = |code, message: &str| {
+                ConfigError { field: format!("column {id}"), code, message: message.to_string() }
+            };
+            let slot = self.slots.get_mut(id as usize).and_then(Option::as_mut);
+            let slot = slot.ok_or_else(|| refuse(config_code::UNKNOWN_SERIES, "this column was not added"))?;
+            load(&mut self.detector, &mut slot.state, bytes)
+                .map_err(|_| refuse(config_code::BAD_STATE, "not a state of this detector and version"))?;
+        }
+        Ok(())
+    }
+
+    fn slot(&self, id: u32) -> Option<&Slot<D::State>> {
+        self.slots.get(id as usize)?.as_ref()
+    }
+}
+
+fn load<D: Detector>(detector: &mut D, state: &mut D::State, bytes: &[u8]) -> Result<(), crate::state::Damaged> {
+    let mut input = Reader::new(bytes);
+    detector.load(state, &mut input)?;
+    input.finish()
+}
