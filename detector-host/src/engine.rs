@@ -1,0 +1,180 @@
+//! One place for wasmtime's configuration, used by the host and, with Cranelift added, by the compiler.
+//!
+//! | choice | why |
+//! |---|---|
+//! | epochs, no fuel | about 10 % either way; an epoch is bumped only when a call is overdue |
+//! | NaNs canonical, no relaxed SIMD, no threads | a verdict is replayed bit for bit on another machine |
+//! | signal-based traps, 4 GiB reservations with guards | no bounds checks; reservations are not counted by `RLIMIT_DATA` |
+//! | `memory_init_cow` off | it wants `memfd_create`, which a confined worker does not have |
+//! | native code, not Pulley | 3 against 205 ns a value; the worker gives up executable memory after loading instead |
+//! | no unwind tables, address maps, symbols | smaller artifacts; nobody unwinds through a detector |
+//!
+//! wasmtime itself checks only its major version when it loads native code, so our [`Identity`] is part of every
+//! artifact: exact version, target, CPU baseline, and a digest over all settings here.
+
+mod watchdog;
+
+pub use watchdog::Allowance;
+
+use std::sync::Arc;
+use vedette_protocol::ids::Digest;
+use wasmtime::{Config, ModuleVersionStrategy, WasmFeatures};
+use watchdog::{Turn, Watchdog};
+
+/// Exact version of wasmtime on both sides; a test holds it to `Cargo.lock`.
+pub const WASMTIME_VERSION: &str = "48.0.8";
+
+/// The detector contract that this host speaks.
+pub const CONTRACT: &str = "vedette:detector@0.1.0";
+
+/// NaNs that arithmetic makes have one bit pattern. A compiler setting, listed here as part of the identity.
+pub const NAN_CANONICAL: bool = true;
+
+/// WebAssembly proposals that detectors may not use: nondeterministic, concurrent, or without a use for them.
+const FORBIDDEN_FEATURES: WasmFeatures = WasmFeatures::RELAXED_SIMD
+    .union(WasmFeatures::THREADS)
+    .union(WasmFeatures::SHARED_EVERYTHING_THREADS)
+    .union(WasmFeatures::GC_TYPES)
+    .union(WasmFeatures::EXCEPTIONS)
+    .union(WasmFeatures::MEMORY64)
+    .union(WasmFeatures::STACK_SWITCHING)
+    .union(WasmFeatures::CM_ASYNC);
+
+/// Calls wasmtime's setters and keeps their names and arguments as text for the identity.
+macro_rules! settings {
+    ($($name:ident($($value:expr),*);)*) => {
+        fn apply(config: &mut Config) {
+            $(config.$name($($value),*);)*
+        }
+        const SETTINGS: &str = concat!($(stringify!($name), " ", $(stringify!($value), " ",)* "\n",)*);
+    };
+}
+
+settings! {
+    epoch_interruption(true);
+    consume_fuel(false);
+    memory_reservation(4 << 30);
+    memory_guard_size(32 << 20);
+    memory_may_move(false);
+    memory_init_cow(false);
+    guard_before_linear_memory(true);
+    table_lazy_init(true);
+    signals_based_traps(true);
+    relaxed_simd_deterministic(true);
+    concurrency_support(false);
+    shared_memory(false);
+    max_wasm_stack(256 << 10);
+    native_unwind_info(false);
+    generate_address_map(false);
+    debug_symbols(false);
+    wasm_features(FORBIDDEN_FEATURES, false);
+}
+
+/// What native code was made for; equal identities mean that it may be loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Exact wasmtime version.
+    pub wasmtime: String,
+    /// Target triple. Code does not depend on the C library, so `-gnu` stands for `-musl` too.
+    pub target: String,
+    /// Least CPU: never what the compiling host happens to have.
+    pub cpu: String,
+    /// SHA-256 over every setting.
+    pub tunables: Digest,
+}
+
+/// Targets for which detectors can be compiled: triple and CPU baseline.
+pub const TARGETS: &[(&str, &str)] =
+    &[("x86_64-unknown-linux-gnu", "x86-64"), ("aarch64-unknown-linux-gnu", "armv8-a")];
+
+impl Identity {
+    /// The identity for a target triple, `None` if there is no such target in [`TARGETS`].
+    pub fn of(target: &str) -> Option<Self> {
+        let (target, cpu) = TARGETS.iter().find(|(triple, _)| *triple == target)?;
+        let settings = format!("{SETTINGS}nan_canonical {NAN_CANONICAL}\nforbidden {}\n", FORBIDDEN_FEATURES.bits());
+        Some(Self {
+            wasmtime: WASMTIME_VERSION.into(),
+            target: (*target).into(),
+            cpu: (*cpu).into(),
+            tunables: Digest::of(settings.as_bytes()),
+        })
+    }
+
+    /// The identity that this host loads.
+    pub fn host() -> Self {
+        let target = if cfg!(target_arch = "aarch64") { TARGETS[1].0 } else { TARGETS[0].0 };
+        Self::of(target).expect("taken from TARGETS")
+    }
+}
+
+/// wasmtime's configuration for one identity; the compiler adds target and Cranelift settings to it.
+pub fn config(identity: &Identity) -> Config {
+    let mut config = Config::new();
+    apply(&mut config);
+    let version = format!("{}+{}+{}", identity.wasmtime, identity.cpu, identity.tunables);
+    config.module_version(ModuleVersionStrategy::Custom(version)).expect("shorter than 256 bytes");
+    config
+}
+
+/// Why no engine could be made.
+#[derive(Debug, thiserror::Error)]
+#[error("no WebAssembly engine: {0}")]
+pub struct EngineError(String);
+
+/// A wasmtime engine and the watchdog over the calls of its guests. One guest runs at a time.
+#[derive(Clone)]
+pub struct Engine(Arc<Inner>);
+
+struct Inner {
+    wasmtime: wasmtime::Engine,
+    watchdog: Watchdog,
+}
+
+impl Engine {
+    /// An engine with its watchdog thread.
+    ///
+    /// # Errors
+    ///
+    /// If the platform has no signals or memory protection as wasmtime needs them, or no thread could be made.
+    pub fn new() -> Result<Self, EngineError> {
+        let refuse = |error: &dyn std::fmt::Display| EngineError(error.to_string());
+        let wasmtime = wasmtime::Engine::new(&config(&Identity::host())).map_err(|error| refuse(&error))?;
+        let bump = wasmtime.clone();
+        let watchdog = Watchdog::start(move || bump.increment_epoch()).map_err(|error| refuse(&error))?;
+        Ok(Self(Arc::new(Inner { wasmtime, watchdog })))
+    }
+
+    /// Makes this thread's signal stack now, so that no memory has to be mapped for it later.
+    pub fn prepare_thread() {
+        wasmtime::Engine::tls_eager_initialize();
+    }
+
+    pub(crate) fn wasmtime(&self) -> &wasmtime::Engine {
+        &self.0.wasmtime
+    }
+
+    /// The calling thread's right to run a guest until the allowance is used up.
+    pub(crate) fn turn(&self, allowance: Allowance) -> Turn<'_> {
+        self.0.watchdog.turn(allowance)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_the_one_in_the_lock_file() {
+        let lock = include_str!("../../Cargo.lock");
+        let package = lock.split("[[package]]").find(|package| package.contains("\nname = \"wasmtime\"\n")).unwrap();
+        assert!(package.contains(&format!("version = \"{WASMTIME_VERSION}\"")), "bump WASMTIME_VERSION:{package}");
+    }
+
+    #[test]
+    fn every_target_has_an_identity_of_its_own() {
+        let identities: Vec<_> = TARGETS.iter().map(|(target, _)| Identity::of(target).unwrap()).collect();
+        assert_ne!(identities[0], identities[1]);
+        assert_eq!(Identity::of("riscv64gc-unknown-linux-gnu"), None);
+        assert!(SETTINGS.contains("memory_init_cow false"));
+    }
+}

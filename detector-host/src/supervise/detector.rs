@@ -1,0 +1,282 @@
+//! One detector's record: what it is, how it does, what it has learnt.
+
+use super::{Running, SNAPSHOT_SLICES};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+use vedette_protocol::ids::{Digest, SeriesKey};
+use vedette_protocol::time::MonoTime;
+use vedette_protocol::v1::finding::DetectorRef;
+use vedette_protocol::worker::{DetectorDescription, Fault, SeriesDescriptor, SeriesState, WorkerReply, WorkerRequest};
+
+/// States kept of series that a detector is not told of at present (removed, or before they are told again).
+const ABSENT_STATES_MAX: usize = 4_096;
+/// Series in one snapshot request: with 2 KiB a state it stays under what may be lifted from a guest at once.
+const SNAPSHOT_SERIES_MAX: usize = 256;
+
+/// A detector that should run: a verified artifact and its configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wanted {
+    /// Name by its manifest.
+    pub name: String,
+    /// Version by its manifest.
+    pub version: String,
+    /// SHA-256 of the `.wasm`.
+    pub digest: Digest,
+    /// Verified bytes of the `.cwasm`.
+    pub artifact: Arc<[u8]>,
+    /// Parameters that differ from their defaults.
+    pub parameters: Vec<(String, f64)>,
+}
+
+/// Where a detector stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DetectorState {
+    /// About to be loaded, or being loaded.
+    Loading,
+    /// Answers.
+    Running,
+    /// Failed, demoted, and tried again later.
+    BackingOff {
+        /// When it is tried again.
+        until: MonoTime,
+    },
+    /// Not tried again until its module or parameters change.
+    Quarantined,
+}
+
+impl DetectorState {
+    /// `loading`, `running`, `backing-off` or `quarantined`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Loading => "loading",
+            Self::Running => "running",
+            Self::BackingOff { .. } => "backing-off",
+            Self::Quarantined => "quarantined",
+        }
+    }
+}
+
+/// A detector's record for people.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DetectorStatus {
+    /// Number.
+    pub detector: u32,
+    /// Name by its manifest.
+    pub name: String,
+    /// Version by its manifest.
+    pub version: String,
+    /// SHA-256 of the `.wasm`.
+    pub digest: Digest,
+    /// Where it stands.
+    pub state: DetectorState,
+    /// Last failure: class and text.
+    pub failure: Option<(Fault, String)>,
+    /// When it failed last.
+    pub failed_at: Option<MonoTime>,
+    /// Failures that were not forgiven.
+    pub strikes: u32,
+    /// Ticks answered.
+    pub calls: u64,
+    /// Values scored.
+    pub values: u64,
+    /// Time inside the guest over those ticks.
+    pub guest_ns: u64,
+    /// Series it knows.
+    pub series: usize,
+    /// Bytes of state held for it.
+    pub state_bytes: usize,
+}
+
+/// Why a detector is demoted.
+#[derive(Clone, Debug)]
+pub(super) struct Failure {
+    pub(super) fault: Fault,
+    pub(super) reason: String,
+    /// Trying again cannot help or must not be risked.
+    pub(super) hopeless: bool,
+}
+
+impl Failure {
+    pub(super) fn new(fault: Fault, reason: &str) -> Self {
+        Self { fault, reason: reason.to_owned(), hopeless: matches!(fault, Fault::Refused | Fault::Misconfigured) }
+    }
+}
+
+pub(super) struct Detector {
+    pub(super) wanted: Wanted,
+    /// No longer wanted; forgotten at the next switch.
+    pub(super) dismissed: bool,
+    pub(super) description: Option<DetectorDescription>,
+    state: DetectorState,
+    running_since: MonoTime,
+    failure: Option<(Fault, String)>,
+    failed_at: Option<MonoTime>,
+    strikes: u32,
+    calls: u64,
+    values: u64,
+    guest_ns: u64,
+    /// Series it was told in the active worker.
+    told: BTreeMap<u32, SeriesKey>,
+    /// Last known state per series.
+    states: HashMap<SeriesKey, Vec<u8>>,
+    slice_from: u32,
+    slice_at: MonoTime,
+}
+
+impl Detector {
+    /// A detector that inherits the states of `ancestor`, an earlier module of the same name.
+    pub(super) fn new(wanted: Wanted, ancestor: Option<&Self>) -> Self {
+        Self {
+            wanted,
+            dismissed: false,
+            description: None,
+            state: DetectorState::Loading,
+            running_since: MonoTime::default(),
+            failure: None,
+            failed_at: None,
+            strikes: 0,
+            calls: 0,
+            values: 0,
+            guest_ns: 0,
+            told: BTreeMap::new(),
+            states: ancestor.map(|one| one.states.clone()).unwrap_or_default(),
+            slice_from: 0,
+            slice_at: MonoTime::default(),
+        }
+    }
+
+    pub(super) fn eligible(&self) -> bool {
+        !self.dismissed && matches!(self.state, DetectorState::Loading | DetectorState::Running)
+    }
+
+    pub(super) fn parole(&self) -> Option<MonoTime> {
+        match self.state {
+            DetectorState::BackingOff { until } if !self.dismissed => Some(until),
+            _ => None,
+        }
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: MonoTime, forgiveness: Duration) {
+        match self.state {
+            DetectorState::BackingOff { until } if until <= now => self.state = DetectorState::Loading,
+            DetectorState::Running if now.since(self.running_since) >= forgiveness => self.strikes = 0,
+            _ => {}
+        }
+    }
+
+    pub(super) fn run(&mut self, now: MonoTime) {
+        if self.state != DetectorState::Running {
+            self.state = DetectorState::Running;
+            self.running_since = now;
+        }
+    }
+
+    pub(super) fn strike(&mut self, now: MonoTime, failure: &Failure, paroles: &[Duration]) {
+        let parole = usize::try_from(self.strikes).ok().and_then(|strikes| paroles.get(strikes));
+        self.state = match parole {
+            Some(pause) if !failure.hopeless => DetectorState::BackingOff { until: now + *pause },
+            _ => DetectorState::Quarantined,
+        };
+        self.strikes += 1;
+        self.failure = Some((failure.fault, failure.reason.clone()));
+        self.failed_at = Some(now);
+    }
+
+    pub(super) fn running(&self, number: u32) -> Option<Running> {
+        let description = self.description.clone()?;
+        let reference = DetectorRef {
+            name: description.name.clone(),
+            version: description.version.clone(),
+            digest: self.wanted.digest,
+        };
+        Some(Running { detector: number, reference, description })
+    }
+
+    pub(super) fn note_request(&mut self, request: &WorkerRequest) {
+        match request {
+            WorkerRequest::SeriesAdded { series, .. } => self.told.extend(series.iter().map(|one| (one.id, one.key))),
+            WorkerRequest::SeriesRemoved { ids, .. } => {
+                self.told.retain(|id, _| !ids.contains(id));
+                self.bound_states();
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn note_reply(&mut self, reply: &WorkerReply) {
+        match reply {
+            WorkerReply::Scores { scores, guest_ns, .. } => {
+                self.calls += 1;
+                self.values += scores.len() as u64;
+                self.guest_ns += guest_ns;
+            }
+            WorkerReply::Snapshots { states, .. } => self.keep(states),
+            _ => {}
+        }
+    }
+
+    pub(super) fn keep(&mut self, states: &[SeriesState]) {
+        self.states.extend(states.iter().map(|one| (one.key, one.state.clone())));
+        self.bound_states();
+    }
+
+    /// The worker that knew the series is gone; states stay.
+    pub(super) fn forget_series(&mut self) {
+        self.told.clear();
+        self.slice_from = 0;
+    }
+
+    /// What is known of `series`, as a request.
+    pub(super) fn restore(&self, number: u32, series: &[SeriesDescriptor]) -> Option<WorkerRequest> {
+        let known = series.iter().filter_map(|one| {
+            let state = self.states.get(&one.key)?.clone();
+            Some((one.id, SeriesState { key: one.key, state }))
+        });
+        let (ids, states): (Vec<_>, Vec<_>) = known.unzip();
+        (!ids.is_empty()).then_some(WorkerRequest::Restore { detector: number, ids, states })
+    }
+
+    /// The next slice of the states, if it is due.
+    pub(super) fn snapshot_slice(&mut self, number: u32, now: MonoTime, period: Duration) -> Option<WorkerRequest> {
+        if now.since(self.slice_at) < period / SNAPSHOT_SLICES {
+            return None;
+        }
+        self.slice_at = now;
+        let slice_len = self.told.len().div_ceil(SNAPSHOT_SLICES as usize).min(SNAPSHOT_SERIES_MAX);
+        let ids: Vec<u32> = self.told.range(self.slice_from..).take(slice_len).map(|(id, _)| *id).collect();
+        self.slice_from = if ids.len() < slice_len { 0 } else { ids.last().map_or(0, |id| id.saturating_add(1)) };
+        (!ids.is_empty()).then_some(WorkerRequest::Snapshot { detector: number, ids })
+    }
+
+    pub(super) fn snapshot_all(&self, number: u32) -> Vec<WorkerRequest> {
+        let ids: Vec<u32> = self.told.keys().copied().collect();
+        let requests = ids.chunks(SNAPSHOT_SERIES_MAX);
+        requests.map(|ids| WorkerRequest::Snapshot { detector: number, ids: ids.to_vec() }).collect()
+    }
+
+    pub(super) fn status(&self, number: u32) -> DetectorStatus {
+        DetectorStatus {
+            detector: number,
+            name: self.wanted.name.clone(),
+            version: self.wanted.version.clone(),
+            digest: self.wanted.digest,
+            state: self.state,
+            failure: self.failure.clone(),
+            failed_at: self.failed_at,
+            strikes: self.strikes,
+            calls: self.calls,
+            values: self.values,
+            guest_ns: self.guest_ns,
+            series: self.told.len(),
+            state_bytes: self.states.values().map(Vec::len).sum(),
+        }
+    }
+
+    fn bound_states(&mut self) {
+        if self.states.len() > self.told.len() + ABSENT_STATES_MAX {
+            let told: std::collections::HashSet<SeriesKey> = self.told.values().copied().collect();
+            self.states.retain(|key, _| told.contains(key));
+        }
+    }
+}

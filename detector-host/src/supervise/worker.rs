@@ -1,0 +1,201 @@
+//! One worker process as the supervisor sees it: its phase and what it has been asked.
+
+use super::detector::Detector;
+use super::{Action, SupervisorConfig};
+use std::collections::VecDeque;
+use std::fmt;
+use vedette_protocol::time::MonoTime;
+use vedette_protocol::worker::{WorkerReply, WorkerRequest};
+
+/// A worker process; never given twice in one life of the agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WorkerId(pub u32);
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Exit {
+    /// Signal that ended it.
+    pub signal: Option<i32>,
+    /// Exit code, if it ended by itself.
+    pub code: Option<i32>,
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.signal, self.code) {
+            (Some(super::SIGSYS), _) => f.write_str("forbidden system call: the kernel killed the worker (SIGSYS)"),
+            (Some(super::SIGKILL), _) => f.write_str("the worker was killed from outside or out of memory (SIGKILL)"),
+            (Some(signal), _) => write!(f, "the worker died of signal {signal}"),
+            (None, Some(code)) => write!(f, "the worker exited with code {code}"),
+            (None, None) => f.write_str("the worker ended"),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    Loading,
+    Sealing,
+    Sealed { since: MonoTime },
+    Active,
+}
+
+/// Classes of requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Load,
+    Seal,
+    Observe,
+    Explain,
+    Snapshot,
+    Restore,
+    /// Answered by `Done`.
+    Tell,
+}
+
+struct Asked {
+    detector: Option<u32>,
+    kind: Kind,
+}
+
+pub(super) struct Worker {
+    pub(super) id: WorkerId,
+    pub(super) phase: Phase,
+    pub(super) confinement: Vec<String>,
+    /// Detectors that failed in it.
+    pub(super) failed: Vec<u32>,
+    pub(super) to_load: VecDeque<u32>,
+    set: Vec<u32>,
+    asked: VecDeque<Asked>,
+    answers: u64,
+    /// Since when it is the first unanswered request's turn.
+    turn_since: MonoTime,
+}
+
+impl Worker {
+    pub(super) fn new(id: WorkerId, set: Vec<u32>) -> Self {
+        Self {
+            id,
+            phase: Phase::Loading,
+            confinement: Vec::new(),
+            failed: Vec::new(),
+            to_load: set.iter().copied().collect(),
+            set,
+            asked: VecDeque::new(),
+            answers: 0,
+            turn_since: MonoTime::default(),
+        }
+    }
+
+    pub(super) fn send(&mut self, now: MonoTime, request: WorkerRequest, actions: &mut VecDeque<Action>) {
+        if self.asked.is_empty() {
+            self.turn_since = now;
+        }
+        self.asked.push_back(Asked { detector: addressee(&request), kind: kind(&request) });
+        actions.push_back(Action::Send { worker: self.id, request });
+    }
+
+    /// Takes the first unanswered request off, if `reply` answers it.
+    pub(super) fn answered(&mut self, now: MonoTime, reply: &WorkerReply) -> Option<Kind> {
+        let asked = self.asked.front()?;
+        let fits = match reply {
+            WorkerReply::Failed { detector, .. } => asked.detector == Some(*detector),
+            WorkerReply::Loaded { detector, .. } => asked.is(Kind::Load, *detector),
+            WorkerReply::Sealed { .. } => asked.kind == Kind::Seal,
+            WorkerReply::Scores { detector, .. } => asked.is(Kind::Observe, *detector),
+            WorkerReply::Explanations { detector, .. } => asked.is(Kind::Explain, *detector),
+            WorkerReply::Snapshots { detector, .. } => asked.is(Kind::Snapshot, *detector),
+            WorkerReply::Done { detector } => asked.is(Kind::Tell, *detector) || asked.is(Kind::Restore, *detector),
+        };
+        if !fits {
+            return None;
+        }
+        self.turn_since = now;
+        self.answers += 1;
+        self.asked.pop_front().map(|asked| asked.kind)
+    }
+
+    pub(super) fn serves(&self, detector: u32) -> bool {
+        self.set.contains(&detector) && !self.failed.contains(&detector)
+    }
+
+    pub(super) fn serving(&self) -> impl Iterator<Item = u32> {
+        self.set.iter().copied().filter(|detector| !self.failed.contains(detector))
+    }
+
+    /// Whether the candidate still is what is wanted of `detector`.
+    pub(super) fn fits(&self, number: u32, detector: &Detector) -> bool {
+        match (self.set.contains(&number), self.failed.contains(&number)) {
+            (true, true) => true,
+            (true, false) => !detector.dismissed,
+            (false, _) => !detector.eligible(),
+        }
+    }
+
+    pub(super) fn awaits_scores(&self, detector: u32) -> bool {
+        self.asked.iter().any(|asked| asked.is(Kind::Observe, detector))
+    }
+
+    pub(super) fn awaits_snapshots(&self) -> bool {
+        self.asked.iter().any(|asked| asked.kind == Kind::Snapshot)
+    }
+
+    /// Whose turn it is.
+    pub(super) fn guilty(&self) -> Option<u32> {
+        self.asked.front().and_then(|asked| asked.detector)
+    }
+
+    /// Whether it ended because it could not be started or could not be confined, before any detector had its turn.
+    pub(super) fn never_started(&self, exit: Exit) -> bool {
+        let not_spawned = exit == Exit::default();
+        not_spawned || (self.answers == 0 && exit.code == Some(crate::worker::EXIT_NOT_CONFINED))
+    }
+
+    pub(super) fn deadline(&self, config: &SupervisorConfig) -> Option<MonoTime> {
+        let answer = self.asked.front().map(|asked| {
+            let allowed = if asked.kind == Kind::Load { config.load_deadline } else { config.answer_deadline };
+            self.turn_since + allowed
+        });
+        let handover = match self.phase {
+            Phase::Sealed { since } => Some(since + config.handover_deadline),
+            _ => None,
+        };
+        answer.into_iter().chain(handover).min()
+    }
+
+    /// Whether the first unanswered request is overdue.
+    pub(super) fn late(&self, now: MonoTime, config: &SupervisorConfig) -> bool {
+        !self.asked.is_empty() && self.deadline(config).is_some_and(|deadline| deadline <= now)
+    }
+}
+
+impl Asked {
+    fn is(&self, kind: Kind, detector: u32) -> bool {
+        self.kind == kind && self.detector == Some(detector)
+    }
+}
+
+pub(super) fn addressee(request: &WorkerRequest) -> Option<u32> {
+    match request {
+        WorkerRequest::Seal => None,
+        WorkerRequest::Load { detector, .. }
+        | WorkerRequest::SeriesAdded { detector, .. }
+        | WorkerRequest::SeriesRemoved { detector, .. }
+        | WorkerRequest::Observe { detector, .. }
+        | WorkerRequest::Explain { detector, .. }
+        | WorkerRequest::Snapshot { detector, .. }
+        | WorkerRequest::Restore { detector, .. } => Some(*detector),
+    }
+}
+
+fn kind(request: &WorkerRequest) -> Kind {
+    match request {
+        WorkerRequest::Load { .. } => Kind::Load,
+        WorkerRequest::Seal => Kind::Seal,
+        WorkerRequest::Observe { .. } => Kind::Observe,
+        WorkerRequest::Explain { .. } => Kind::Explain,
+        WorkerRequest::Snapshot { .. } => Kind::Snapshot,
+        WorkerRequest::Restore { .. } => Kind::Restore,
+        WorkerRequest::SeriesAdded { .. } | WorkerRequest::SeriesRemoved { .. } => Kind::Tell,
+    }
+}
