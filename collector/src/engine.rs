@@ -1,0 +1,237 @@
+//! The collector's judgement: findings and changes of the whole fleet in, few explained incidents out.
+//!
+//! Sans-IO and deterministic: [`Engine::handle_event`] folds one entry of the event log into the state,
+//! [`Engine::poll_action`] tells what to do about it, [`Engine::poll_timeout`] when to log a [`Event::Tick`]. The same
+//! log gives the same state and the same actions, so a restart replays it and doing an action twice changes nothing.
+//!
+//! Order of a finding's life, held by types: received → normalised → enriched → de-duplicated → correlated → incident →
+//! causes → action.
+
+mod causes;
+mod changes;
+mod conservation;
+mod correlate;
+mod directives;
+mod episode;
+mod event;
+mod graph;
+mod group;
+mod intake;
+mod lifecycle;
+mod narrate;
+mod progress;
+mod promote;
+mod report;
+mod setup;
+mod state;
+mod terms;
+
+#[cfg(test)]
+mod tests;
+
+pub use causes::CauseTerms;
+pub use conservation::Conservation;
+pub use episode::{Episode, Suppression};
+pub use event::{Action, Event, Logged, OperatorCommand};
+pub use group::{GroupId, WhyNot};
+pub use lifecycle::{IllegalTransition, IncidentState, Resolution};
+pub use promote::Promotion;
+pub use report::{CandidateReport, IncidentReport, change_kind, subject};
+pub use setup::{Correlate, Setup};
+pub use terms::{Terms, Why};
+
+use changes::SeenChange;
+use group::Group;
+use intake::Received;
+use promote::later;
+use state::State;
+use std::collections::{BTreeSet, VecDeque};
+use vedette_protocol::time::WallTime;
+use vedette_protocol::v1::Finding;
+
+/// Format of [`Engine::snapshot`]; a snapshot of another is not read.
+pub const SNAPSHOT_VERSION: u32 = 1;
+
+/// A deadline is never armed nearer than this, so a rule that does not fire cannot spin.
+const DEADLINE_MS_MIN: u64 = 100;
+
+/// The engine.
+#[derive(Debug, Default)]
+pub struct Engine {
+    state: State,
+    actions: VecDeque<Action>,
+    dirty: BTreeSet<GroupId>,
+}
+
+impl Engine {
+    /// An engine that knows nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// An engine that goes on from a snapshot; `None` if these bytes are not one.
+    pub fn from_snapshot(bytes: &[u8]) -> Option<Self> {
+        let mut state: State = postcard::from_bytes(bytes).ok()?;
+        state.configure(state.setup.clone());
+        Some(Self { state, ..Self::default() })
+    }
+
+    /// The whole state up to [`Engine::position`].
+    pub fn snapshot(&self) -> Vec<u8> {
+        postcard::to_stdvec(&self.state).expect("the state holds nothing that postcard cannot write")
+    }
+
+    /// Position of the last event taken in.
+    pub const fn position(&self) -> u64 {
+        self.state.position
+    }
+
+    /// Folds one event in. Events at or before [`Engine::position`] were taken in before and are passed over.
+    pub fn handle_event(&mut self, logged: Logged) {
+        if logged.position <= self.state.position {
+            return;
+        }
+        self.state.position = logged.position;
+        self.state.now = self.state.now.max(logged.at);
+        self.handle_due();
+        let changed = match logged.event {
+            Event::Configured(setup) => {
+                self.state.configure(*setup);
+                BTreeSet::new()
+            }
+            Event::HostSeen { host, name } => {
+                self.state.name_host(host, name);
+                BTreeSet::new()
+            }
+            Event::Finding { host, offset_ns, finding } => {
+                self.state.closed.accepted += 1;
+                let received = Received { host, offset_ns, at: self.state.now, finding: *finding };
+                let enriched = received.normalise().enrich(&self.state);
+                self.state.take_in(enriched, logged.position)
+            }
+            Event::Change { host, offset_ns, change } => {
+                let at = change.at.offset_by(offset_ns).min(self.state.now);
+                self.state.take_in_change(host, SeenChange { host, at, change })
+            }
+            Event::DirectiveInEffect { directive } => self.state.directive_in_effect(directive).into_iter().collect(),
+            Event::Operator { incident, command } => self.obey(&incident, command),
+            Event::Tick => BTreeSet::new(),
+        };
+        for id in changed {
+            self.touch(id);
+        }
+    }
+
+    /// Next action; call until `None`. An incident that changed more than once is told once, in its last form.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        while let Some(id) = self.dirty.pop_first() {
+            let report = self.state.groups.get(&id).and_then(|group| self.state.report(group));
+            if let Some(report) = report {
+                self.actions.push_front(Action::SaveIncident(Box::new(report)));
+                self.forget_old();
+                break;
+            }
+        }
+        self.actions.pop_front()
+    }
+
+    /// When a [`Event::Tick`] is due.
+    pub fn poll_timeout(&self) -> Option<WallTime> {
+        self.state.deadlines.first().map(|(at, _)| *at)
+    }
+
+    /// Where all accepted findings are.
+    pub fn conservation(&self) -> Conservation {
+        self.state.conservation()
+    }
+
+    /// Suppressed findings by reason.
+    pub fn suppressed(&self) -> Vec<(Suppression, u64)> {
+        self.state.suppressed().collect()
+    }
+
+    /// Open incidents and candidates: counts for metrics.
+    pub fn open_counts(&self) -> (usize, usize) {
+        let open = |group: &&Group| group.incident.as_ref().is_some_and(|incident| incident.lifecycle.state.is_open());
+        let incidents = self.state.groups.values().filter(open).count();
+        (incidents, self.state.groups.values().filter(|group| group.incident.is_none()).count())
+    }
+
+    /// Candidates, newest first, at most `max`.
+    pub fn candidates(&self, max: usize) -> Vec<CandidateReport> {
+        let candidates = self.state.groups.values().rev().filter(|group| group.incident.is_none());
+        candidates.take(max).map(|group| self.state.candidate_report(group)).collect()
+    }
+
+    /// Whether `command` is possible now; `None` if there is no such incident in memory.
+    pub fn may(&self, incident: &str, command: OperatorCommand) -> Option<Result<(), IllegalTransition>> {
+        let group = self.state.groups.get(self.state.incidents.get(incident)?)?;
+        let mut trial = group.incident.as_ref()?.lifecycle.clone();
+        Some(trial.obey(self.state.now, command))
+    }
+
+    /// The configuration in force.
+    pub const fn setup(&self) -> &Setup {
+        &self.state.setup
+    }
+
+    /// A finding in the form in which the log keeps it: without evidence, which stays in the store.
+    pub fn logged_form(finding: &Finding) -> Finding {
+        Finding { evidence: None, ..finding.clone() }
+    }
+
+    fn obey(&mut self, incident: &str, command: OperatorCommand) -> BTreeSet<GroupId> {
+        let now = self.state.now;
+        let Some(id) = self.state.incidents.get(incident).copied() else { return BTreeSet::new() };
+        let incident = self.state.groups.get_mut(&id).and_then(|group| group.incident.as_mut());
+        let obeyed = incident.is_some_and(|incident| incident.lifecycle.obey(now, command).is_ok());
+        if obeyed { BTreeSet::from([id]) } else { BTreeSet::new() }
+    }
+
+    fn handle_due(&mut self) {
+        while let Some((at, id)) = self.state.deadlines.first().copied() {
+            if at > self.state.now {
+                return;
+            }
+            self.touch(id);
+        }
+    }
+
+    /// Brings one group up to date after anything about it, or the time, has changed.
+    fn touch(&mut self, id: GroupId) {
+        self.state.expire_silent(id);
+        let Some(group) = self.state.groups.get(&id) else { return };
+        if group.incident.is_none() {
+            match self.state.promotion(group) {
+                Some(promotion) => self.state.open_incident(id, promotion),
+                None if self.state.came_to_nothing(id) => {
+                    let findings = self.state.forget(id);
+                    self.state.closed.expired += findings;
+                    return;
+                }
+                None => {}
+            }
+        }
+        if self.state.groups.get(&id).is_some_and(|group| group.incident.is_some()) {
+            self.state.advance(id);
+            self.actions.extend(self.state.direct(id).into_iter().map(Action::IssueDirective));
+            self.dirty.insert(id);
+        }
+        let earliest = later(self.state.now, DEADLINE_MS_MIN);
+        let deadline = self.state.deadline(id).map(|at| at.max(earliest));
+        self.state.schedule(id, deadline);
+    }
+
+    /// Resolved incidents stay for a while so that people can review them and new ones can refer to them.
+    fn forget_old(&mut self) {
+        while self.state.resolved.len() > setup::limits::RESOLVED {
+            let Some(oldest) = self.state.resolved.pop_front() else { return };
+            if self.dirty.contains(&oldest) {
+                self.state.resolved.push_front(oldest);
+                return;
+            }
+            let findings = self.state.forget(oldest);
+            self.state.closed.incident += findings;
+        }
+    }
+}

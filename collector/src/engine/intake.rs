@@ -1,0 +1,128 @@
+//! The order of intake, as types: a finding is [`Received`], then [`Normalised`], then [`Enriched`]; only that enters
+//! de-duplication, and only what that calls fresh is correlated.
+
+use super::state::State;
+use std::collections::BTreeSet;
+use vedette_protocol::ids::{Digest, HostId};
+use vedette_protocol::time::WallTime;
+use vedette_protocol::v1::{Finding, Subject};
+
+/// A host's clock may be this far off after correction before its word on "now" is not taken.
+const FUTURE_MS_MAX: i64 = 60_000;
+/// Longest text kept of a subject, in characters.
+const TEXT_CHARS_MAX: usize = 512;
+/// Words compared per subject.
+const WORDS_MAX: usize = 64;
+
+/// A finding as it was accepted.
+#[derive(Debug)]
+pub(crate) struct Received {
+    pub(crate) host: HostId,
+    pub(crate) offset_ns: i64,
+    /// The collector's clock.
+    pub(crate) at: WallTime,
+    pub(crate) finding: Finding,
+}
+
+/// A finding in the collector's time, with sane numbers and bounded texts.
+#[derive(Debug)]
+pub(crate) struct Normalised {
+    host: HostId,
+    received: WallTime,
+    /// When it was decided, the collector's time.
+    decided: WallTime,
+    onset: WallTime,
+    finding: Finding,
+}
+
+/// A finding that knows its place.
+#[derive(Debug)]
+pub(crate) struct Enriched {
+    pub(crate) host: HostId,
+    pub(crate) received: WallTime,
+    pub(crate) decided: WallTime,
+    pub(crate) onset: WallTime,
+    pub(crate) services: Vec<String>,
+    /// Sorted hashes of the subject's words.
+    pub(crate) words: Vec<u32>,
+    /// The same for the same subject under the same detector on the same host.
+    pub(crate) subject_key: u64,
+    pub(crate) finding: Finding,
+}
+
+impl Received {
+    /// Corrects times by the measured offset and bounds what is stored. A decision "in the future" is pulled back to
+    /// the time of receipt together with its onset: their distance is right even where the clock is not.
+    pub(crate) fn normalise(mut self) -> Normalised {
+        let mut decided = self.finding.at.offset_by(self.offset_ns);
+        let mut onset = self.finding.onset.offset_by(self.offset_ns);
+        let ahead_ns = decided.unix_ns.saturating_sub(self.at.unix_ns);
+        if ahead_ns > FUTURE_MS_MAX * 1_000_000 {
+            decided = decided.offset_by(-ahead_ns);
+            onset = onset.offset_by(-ahead_ns);
+        }
+        onset = onset.min(decided);
+        let finding = &mut self.finding;
+        finding.evidence = None;
+        finding.surprise = if finding.surprise.is_finite() { finding.surprise.clamp(0.0, 300.0) } else { 0.0 };
+        if let Subject::LogTemplate { text, exemplar, source, service, .. } = &mut finding.subject {
+            for text in [text, exemplar, source, service] {
+                truncate_chars(text, TEXT_CHARS_MAX);
+            }
+        }
+        Normalised { host: self.host, received: self.at, decided, onset, finding: self.finding }
+    }
+}
+
+impl Normalised {
+    /// Maps the finding to services: the log source's declared service, else those that the topology puts on the host.
+    pub(crate) fn enrich(self, state: &State) -> Enriched {
+        let declared = match &self.finding.subject {
+            Subject::LogTemplate { service, .. } if !service.is_empty() => Some(service.clone()),
+            _ => None,
+        };
+        let services = declared.map_or_else(|| state.services_of(self.host), |service| vec![service]);
+        Enriched {
+            host: self.host,
+            received: self.received,
+            decided: self.decided,
+            onset: self.onset,
+            services,
+            words: words(&self.finding.subject),
+            subject_key: subject_key(self.host, &self.finding),
+            finding: self.finding,
+        }
+    }
+}
+
+fn subject_key(host: HostId, finding: &Finding) -> u64 {
+    let mut bytes = host.0.to_vec();
+    match &finding.subject {
+        Subject::Series(meta) => bytes.extend(meta.key().0.to_le_bytes()),
+        Subject::LogTemplate { id, .. } => bytes.extend(id.0.to_le_bytes()),
+    }
+    bytes.extend(finding.detector.name.as_bytes());
+    let digest = Digest::of(&bytes).0;
+    u64::from_le_bytes(std::array::from_fn(|i| digest[i]))
+}
+
+fn words(subject: &Subject) -> Vec<u32> {
+    let text = match subject {
+        Subject::Series(meta) => meta.metric.as_str(),
+        Subject::LogTemplate { text, .. } => text.as_str(),
+    };
+    let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| word.len() > 1 && *word != "system");
+    let hashes: BTreeSet<u32> = words.take(WORDS_MAX).map(|word| fnv1a(&word.to_lowercase())).collect();
+    hashes.into_iter().collect()
+}
+
+/// FNV-1a: any stable hash of short words does.
+fn fnv1a(word: &str) -> u32 {
+    word.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+}
+
+fn truncate_chars(text: &mut String, chars_max: usize) {
+    if let Some((end, _)) = text.char_indices().nth(chars_max) {
+        text.truncate(end);
+    }
+}

@@ -1,0 +1,129 @@
+//! Title, class and severity of an incident, from facts only.
+
+use super::episode::{Aspect, Episode};
+use super::state::State;
+use std::collections::BTreeSet;
+use vedette_protocol::v1::Subject;
+
+/// How bad it is, and why we say so.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Severity {
+    pub(crate) value: &'static str,
+    pub(crate) why: Vec<String>,
+}
+
+const LEVELS: [&str; 4] = ["low", "medium", "high", "critical"];
+const TITLE_CHARS_MAX: usize = 240;
+const TEMPLATE_CHARS: usize = 60;
+
+impl State {
+    /// From the tier of the services and the scope, not from the loudest score.
+    pub(crate) fn severity(&self, members: &[&Episode]) -> Severity {
+        let services: BTreeSet<&str> = members.iter().flat_map(|episode| &episode.services).map(String::as_str).collect();
+        let hosts: BTreeSet<_> = members.iter().map(|episode| episode.host).collect();
+        let tiered = services.iter().filter_map(|service| Some((self.graph.tier(service)?, *service))).min();
+        let (mut level, mut why) = match tiered {
+            Some((tier, service)) => (3 - usize::from(tier.clamp(1, 4)).min(3), vec![format!("{service} is declared tier {tier}")]),
+            None => (1, vec!["no tier is declared for what is affected".to_owned()]),
+        };
+        if hosts.len() > 1 {
+            level += 1;
+            why.push(format!("{} hosts are affected", hosts.len()));
+        } else if services.len() > 1 {
+            level += 1;
+            why.push(format!("{} services are affected", services.len()));
+        }
+        Severity { value: LEVELS[level.min(LEVELS.len() - 1)], why }
+    }
+
+    /// One sentence: where, what is most surprising, what else, at most 240 characters.
+    pub(crate) fn title(&self, members: &[&Episode]) -> String {
+        let Some(leading) = leading(members) else { return "nothing".to_owned() };
+        let hosts: BTreeSet<_> = members.iter().map(|episode| episode.host).collect();
+        let place = match leading.services.first() {
+            Some(service) if hosts.len() > 1 => format!("{service} on {} hosts", hosts.len()),
+            Some(service) => format!("{service} on {}", self.host_name(leading.host)),
+            None if hosts.len() > 1 => format!("{} and {} more hosts", self.host_name(leading.host), hosts.len() - 1),
+            None => self.host_name(leading.host),
+        };
+        let mut parts = vec![phrase(leading)];
+        let second = members.iter().find(|episode| episode.is_log() != leading.is_log());
+        parts.extend(second.map(|episode| phrase(episode)));
+        let more = members.len() - parts.len();
+        let tail = if more > 0 { format!(", and {more} more finding{}", if more == 1 { "" } else { "s" }) } else { String::new() };
+        let title = format!("{place}: {}{tail}", parts.join("; "));
+        title.chars().take(TITLE_CHARS_MAX).collect()
+    }
+}
+
+/// Aspects that departed: `cpu+log`, at most three.
+pub(crate) fn class(members: &[&Episode]) -> String {
+    let names: BTreeSet<&str> = members.iter().map(|episode| area(episode)).collect();
+    names.into_iter().take(3).collect::<Vec<_>>().join("+")
+}
+
+/// The member that says most: a metric before a log line, the more surprising first.
+fn leading<'a>(members: &[&'a Episode]) -> Option<&'a Episode> {
+    let rank = |episode: &&&Episode| (!episode.is_log(), episode.surprise_max.to_bits(), std::cmp::Reverse(episode.id));
+    members.iter().max_by_key(rank).copied()
+}
+
+fn area(episode: &Episode) -> &str {
+    match episode.aspect() {
+        Aspect::Template(_) => "log",
+        Aspect::Metric(metric) => {
+            let mut names = metric.split('.');
+            let first = names.next().unwrap_or(metric);
+            if first == "system" { names.next().unwrap_or(first) } else { first }
+        }
+    }
+}
+
+/// What one finding says.
+pub(crate) fn phrase(episode: &Episode) -> String {
+    let finding = &episode.finding;
+    match &finding.subject {
+        Subject::Series(meta) => {
+            let seen = format!("{} at {}", meta.display_name(), quantity(finding.observed, &meta.unit));
+            if finding.expected.is_finite() {
+                format!("{seen} instead of {}", quantity(finding.expected, &meta.unit))
+            } else {
+                seen
+            }
+        }
+        Subject::LogTemplate { text, source, .. } => {
+            let text: String = text.chars().take(TEMPLATE_CHARS).collect();
+            format!("“{text}” in {source}")
+        }
+    }
+}
+
+/// A value as people write it: ratios in percent, bytes with prefixes, others with three significant places.
+pub(crate) fn quantity(value: f64, unit: &str) -> String {
+    match unit {
+        "1" => format!("{:.1} %", value * 100.0),
+        "By" | "By/s" => {
+            let per = unit.trim_start_matches("By");
+            let scales = [(1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")];
+            let scale = scales.iter().find(|(scale, _)| value.abs() >= *scale);
+            scale.map_or_else(|| format!("{value:.0} B{per}"), |(scale, name)| format!("{:.1} {name}{per}", value / scale))
+        }
+        _ => {
+            let places = if value.abs() >= 100.0 { 0 } else if value.abs() >= 1.0 { 2 } else { 4 };
+            format!("{value:.places$} {unit}").trim_end().to_owned()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantities_read_as_people_write_them() {
+        assert_eq!(quantity(0.973, "1"), "97.3 %");
+        assert_eq!(quantity(2.5e9, "By"), "2.5 GB");
+        assert_eq!(quantity(1_500.0, "By/s"), "1.5 kB/s");
+        assert_eq!(quantity(12.345, "{process}"), "12.35 {process}");
+    }
+}

@@ -1,0 +1,156 @@
+//! Everything that the engine knows; a fold over the event log, kept in snapshots so that a restart reads only the tail.
+
+use super::changes::SeenChange;
+use super::episode::{Episode, Suppression};
+use super::graph::Graph;
+use super::group::{Group, GroupId};
+use super::setup::{Setup, limits};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use vedette_protocol::ids::{EpisodeId, HostId};
+use vedette_protocol::time::WallTime;
+
+/// The engine's state.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct State {
+    pub(crate) setup: Setup,
+    #[serde(skip)]
+    pub(crate) graph: Graph,
+    /// Latest time of any event; never goes back.
+    pub(crate) now: WallTime,
+    /// Position of the last event taken in.
+    pub(crate) position: u64,
+    pub(crate) hosts: BTreeMap<HostId, String>,
+    pub(crate) episodes: HashMap<EpisodeId, Episode>,
+    pub(crate) groups: BTreeMap<GroupId, Group>,
+    /// Live groups by the hosts and services of their members; resolved ones are not here, so nothing joins them.
+    pub(crate) by_host: BTreeMap<HostId, BTreeSet<GroupId>>,
+    pub(crate) by_service: BTreeMap<String, BTreeSet<GroupId>>,
+    pub(crate) changes: BTreeMap<HostId, VecDeque<SeenChange>>,
+    pub(crate) incidents: BTreeMap<String, GroupId>,
+    /// Resolved incidents still remembered, oldest first.
+    pub(crate) resolved: VecDeque<GroupId>,
+    /// Subjects of resolved incidents: when and which.
+    pub(crate) resolved_subjects: HashMap<u64, (WallTime, String)>,
+    pub(crate) tombstones: HashSet<EpisodeId>,
+    pub(crate) tombstones_by_age: VecDeque<EpisodeId>,
+    pub(crate) deadlines: BTreeSet<(WallTime, GroupId)>,
+    pub(crate) closed: Closed,
+}
+
+/// Counts of findings that are no longer in memory or never entered it.
+#[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Closed {
+    pub(crate) accepted: u64,
+    pub(crate) incident: u64,
+    pub(crate) expired: u64,
+    pub(crate) suppressed: [u64; Suppression::ALL.len()],
+    pub(crate) changes: u64,
+    pub(crate) hosts_unnamed: u64,
+}
+
+impl State {
+    pub(crate) fn configure(&mut self, setup: Setup) {
+        self.graph = Graph::new(&setup.topology);
+        self.setup = setup;
+    }
+
+    pub(crate) fn name_host(&mut self, host: HostId, name: String) {
+        if self.hosts.len() < limits::HOSTS || self.hosts.contains_key(&host) {
+            self.hosts.insert(host, name);
+        } else {
+            self.closed.hosts_unnamed += 1;
+        }
+    }
+
+    /// `host.name`, or the id where no name is known.
+    pub(crate) fn host_name(&self, host: HostId) -> String {
+        self.hosts.get(&host).cloned().unwrap_or_else(|| host.to_string())
+    }
+
+    pub(crate) fn services_of(&self, host: HostId) -> Vec<String> {
+        self.hosts.get(&host).map_or_else(Vec::new, |name| self.graph.services_of_host(name).to_vec())
+    }
+
+    pub(crate) fn suppress(&mut self, reason: Suppression) {
+        let index = Suppression::ALL.iter().position(|known| *known == reason).expect("ALL holds every reason");
+        self.closed.suppressed[index] += 1;
+    }
+
+    /// Enters a group under the places of one of its episodes.
+    pub(crate) fn index(&mut self, group: GroupId, host: HostId, services: &[String]) {
+        self.by_host.entry(host).or_default().insert(group);
+        for service in services {
+            match self.by_service.get_mut(service) {
+                Some(groups) => _ = groups.insert(group),
+                None => _ = self.by_service.insert(service.clone(), BTreeSet::from([group])),
+            }
+        }
+    }
+
+    /// Removes a group from the places of its members, so that nothing finds it any more.
+    pub(crate) fn unindex(&mut self, id: GroupId) {
+        let members = self.groups.get(&id).map_or(&[][..], |group| &group.members);
+        for episode in members.iter().filter_map(|member| self.episodes.get(&member.episode)) {
+            remove_from(&mut self.by_host, &episode.host, id);
+            for service in &episode.services {
+                remove_from(&mut self.by_service, service, id);
+            }
+        }
+    }
+
+    pub(crate) fn schedule(&mut self, id: GroupId, deadline: Option<WallTime>) {
+        let Some(group) = self.groups.get_mut(&id) else { return };
+        if group.deadline == deadline {
+            return;
+        }
+        if let Some(old) = std::mem::replace(&mut group.deadline, deadline) {
+            self.deadlines.remove(&(old, id));
+        }
+        if let Some(new) = deadline {
+            self.deadlines.insert((new, id));
+        }
+    }
+
+    /// Forgets a group and its episodes; late words about these are recognised for a while.
+    pub(crate) fn forget(&mut self, id: GroupId) -> u64 {
+        self.unindex(id);
+        self.schedule(id, None);
+        let Some(group) = self.groups.remove(&id) else { return 0 };
+        let mut findings = 0;
+        for member in group.members {
+            findings += self.episodes.remove(&member.episode).map_or(0, |episode| episode.findings);
+            self.bury(member.episode);
+        }
+        if let Some(incident) = group.incident {
+            self.incidents.remove(&incident.id);
+            self.resolved_subjects.retain(|_, (_, known)| *known != incident.id);
+        }
+        findings
+    }
+
+    fn bury(&mut self, episode: EpisodeId) {
+        if self.tombstones.insert(episode) {
+            self.tombstones_by_age.push_back(episode);
+        }
+        while self.tombstones_by_age.len() > limits::TOMBSTONES {
+            if let Some(oldest) = self.tombstones_by_age.pop_front() {
+                self.tombstones.remove(&oldest);
+            }
+        }
+    }
+
+    pub(crate) fn members(&self, id: GroupId) -> impl Iterator<Item = &Episode> {
+        let members = self.groups.get(&id).map_or(&[][..], |group| &group.members);
+        members.iter().filter_map(|member| self.episodes.get(&member.episode))
+    }
+}
+
+fn remove_from<K: Ord + Clone>(index: &mut BTreeMap<K, BTreeSet<GroupId>>, key: &K, id: GroupId) {
+    if let Some(groups) = index.get_mut(key) {
+        groups.remove(&id);
+        if groups.is_empty() {
+            index.remove(key);
+        }
+    }
+}

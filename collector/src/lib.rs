@@ -1,0 +1,5 @@
+//! The collector: takes in what agents ship, keeps it, joins findings of the whole fleet into few explained incidents,
+//! and sends policy and directives back.
+
+pub mod engine;
+pub mod topology;
