@@ -1,5 +1,6 @@
 //! What spans crates: the tidy rules of the workspace, the package, and simulated systems.
 
+mod delivery;
 mod package;
 mod tidy;
 mod workspace;
