@@ -1,1 +1,156 @@
-//! Not written yet.
+//! `exhaustion`: will a bounded stock run out, and when?
+//!
+//! For series of a stock with both bounds known (space, memory, inodes, handles). Three horizons, sampled every 1, 10
+//! and 100 seconds, each hold nine values in three groups; the move of a horizon is twice the smaller of the two moves
+//! between the groups' medians, if both go the same way: Tukey's resistant line (1977) with the half-slope ratio turned
+//! into a condition. A step, a peak or a fall in between therefore is no move. A move is compared with the series' own
+//! history of moves at that horizon, and weighted by how near exhaustion is if it goes on: a trend seen for a while is
+//! believed for [`OUTLOOK`] times that while. Two windows in a row have to agree.
+
+#![cfg_attr(target_arch = "wasm32", no_std)]
+
+extern crate alloc;
+
+mod horizon;
+mod stock;
+
+use horizon::{Horizon, Trend};
+use stock::Stock;
+use vedette_sdk::robust::compress;
+use vedette_sdk::state::{Damaged, Reader, Writer};
+use vedette_sdk::{ConfigError, Description, Detector, Explanation, Input, ParameterSpec, Parameters, Sample, Series};
+
+vedette_sdk::export!(Exhaustion);
+
+/// Reason codes of this detector (registry: `wit/README.md`).
+pub mod code {
+    /// Rising towards the upper bound.
+    pub const TOWARDS_UPPER: u32 = 201;
+    /// Falling towards the lower bound.
+    pub const TOWARDS_LOWER: u32 = 202;
+}
+
+/// How many times its own length a trend is believed to go on, by default.
+pub const OUTLOOK: f64 = 360.0;
+/// Time between the values of each horizon.
+const STEPS_MS: [u32; HORIZONS] = [1_000, 10_000, 100_000];
+const HORIZONS: usize = 3;
+/// A trend is explained from this score before compression on.
+const NOTABLE: f64 = 1.0;
+
+/// The detector's parameters.
+#[derive(Clone, Copy, Debug)]
+pub struct Exhaustion {
+    outlook: f64,
+}
+
+/// What is remembered of one series; nothing for a series that cannot run out.
+#[derive(Clone, Debug)]
+pub struct State {
+    stock: Option<Stock>,
+    horizons: [Horizon; HORIZONS],
+    observed: f64,
+    /// The horizon that gave the last score, and the trend it saw.
+    leading: Option<Trend>,
+    trending_ms: u32,
+}
+
+impl Detector for Exhaustion {
+    type State = State;
+
+    fn describe() -> Description {
+        Description {
+            name: "exhaustion",
+            version: env!("CARGO_PKG_VERSION"),
+            input: Input::Metrics,
+            warm_up_values: horizon::WARM_UP_MOVES + horizon::VALUES,
+            state_bytes_max: 512,
+            parameters: &[ParameterSpec {
+                name: "outlook",
+                default: OUTLOOK,
+                minimum: 10.0,
+                maximum: 10_000.0,
+                documentation: "how many times its own length a trend is believed to go on",
+            }],
+        }
+    }
+
+    fn configure(parameters: &Parameters) -> Result<Self, ConfigError> {
+        Ok(Self { outlook: parameters.get("outlook") })
+    }
+
+    fn added(&mut self, series: &Series) -> State {
+        State {
+            stock: Stock::of(series),
+            horizons: STEPS_MS.map(Horizon::new),
+            observed: f64::NAN,
+            leading: None,
+            trending_ms: 0,
+        }
+    }
+
+    fn observe(&mut self, state: &mut State, sample: Sample) -> f64 {
+        let Some(stock) = state.stock else { return f64::NAN };
+        if !sample.value.is_finite() {
+            return f64::NAN;
+        }
+        let share = stock.share(sample.value);
+        for horizon in &mut state.horizons {
+            horizon.observe(share, stock.share_resolution(), self.outlook, sample);
+        }
+        state.observed = sample.value;
+        if !state.horizons[0].is_warm() {
+            return f64::NAN;
+        }
+        let trends = state.horizons.iter().filter_map(Horizon::trend);
+        let leading = trends.reduce(|best, one| if one.score > best.score { one } else { best });
+        let score = leading.map_or(0.0, |trend| trend.score);
+        state.trending_ms = if score >= NOTABLE { state.trending_ms.saturating_add(sample.dt_ms) } else { 0 };
+        state.leading = leading;
+        compress(score)
+    }
+
+    fn explain(&self, state: &State) -> Explanation {
+        let (Some(stock), Some(trend)) = (state.stock, state.leading.filter(|trend| trend.score >= NOTABLE)) else {
+            return Explanation { observed: state.observed, ..Explanation::NONE };
+        };
+        let onset_ms_ago = state.trending_ms.saturating_add(trend.step_ms.saturating_mul(horizon::VALUES - 2));
+        let before = stock.share(state.observed) - trend.slope_per_s * f64::from(onset_ms_ago) / 1_000.0;
+        Explanation {
+            code: if stock.falls() { code::TOWARDS_LOWER } else { code::TOWARDS_UPPER },
+            observed: state.observed,
+            expected: stock.value(before.max(0.0)),
+            lower: stock.lower(),
+            upper: stock.upper(),
+            onset_ms_ago,
+            onset_uncertainty_ms: trend.step_ms.saturating_mul(3),
+        }
+    }
+
+    fn save(&self, state: &State, out: &mut Writer) {
+        state.horizons.iter().for_each(|horizon| horizon.save(out));
+        out.f64(state.observed);
+        out.u32(state.trending_ms);
+        out.u8(u8::from(state.leading.is_some()));
+        if let Some(trend) = state.leading {
+            out.f64s(&[trend.score, trend.slope_per_s]);
+            out.u32(trend.step_ms);
+        }
+    }
+
+    fn load(&mut self, state: &mut State, input: &mut Reader<'_>) -> Result<(), Damaged> {
+        for horizon in &mut state.horizons {
+            horizon.load(input)?;
+        }
+        state.observed = input.f64()?;
+        state.trending_ms = input.u32()?;
+        state.leading = match input.u8()? {
+            0 => None,
+            _ => Some(Trend { score: input.f64()?, slope_per_s: input.f64()?, step_ms: input.u32()? }),
+        };
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

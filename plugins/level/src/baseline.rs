@@ -4,12 +4,12 @@ use crate::floor::Floor;
 use alloc::vec::Vec;
 use vedette_sdk::Sample;
 use vedette_sdk::math::sqrt;
-use vedette_sdk::robust::{Envelope, median_and_scale, median3};
+use vedette_sdk::robust::{Envelope, median_and_scale, median3, sort_few};
 use vedette_sdk::state::{Damaged, Reader, Writer};
 
 /// Values kept before the first judgement, at most; fewer if they span [`WARM_UP_MS`].
-pub(crate) const WARM_UP_VALUES: usize = 48;
-const WARM_UP_VALUES_MIN: usize = 12;
+pub(crate) const WARM_UP_VALUES: u32 = 48;
+const WARM_UP_VALUES_MIN: u32 = 12;
 const WARM_UP_MS: u32 = 60_000;
 /// Winsorising and biweight constants of Gelper, Fried and Croux 2010: `RHO_SCALE` makes the spread unbiased on normal
 /// values.
@@ -76,8 +76,8 @@ impl Baseline {
             Self::Learning { first, span_ms } => {
                 first.push(sample.value);
                 *span_ms = span_ms.saturating_add(sample.dt_ms);
-                let spanned = first.len() >= WARM_UP_VALUES_MIN && *span_ms >= WARM_UP_MS;
-                if spanned || first.len() >= WARM_UP_VALUES {
+                let count = u32::try_from(first.len()).unwrap_or(u32::MAX);
+                if count >= WARM_UP_VALUES || (count >= WARM_UP_VALUES_MIN && *span_ms >= WARM_UP_MS) {
                     *self = Self::Known(Known::from_first(first));
                 }
             }
@@ -102,7 +102,7 @@ impl Baseline {
     pub(crate) fn load(input: &mut Reader<'_>) -> Result<Self, Damaged> {
         let count = input.u8()?;
         if count != u8::MAX {
-            if usize::from(count) >= WARM_UP_VALUES {
+            if u32::from(count) >= WARM_UP_VALUES {
                 return Err(Damaged);
             }
             let span_ms = input.u32()?;
@@ -121,7 +121,7 @@ impl Known {
         let mut sorted = first.to_vec();
         let (location, spread) = median_and_scale(&mut sorted);
         let mut calm: Vec<_> = first.windows(3).map(|three| median3(three[0], three[1], three[2]) - location).collect();
-        calm.sort_unstable_by(f64::total_cmp);
+        sort_few(&mut calm);
         // The second on each side: one transient of the start-up itself shall not set the reach of bursts.
         let above = Envelope::of(calm[calm.len() - 2].max(0.0));
         let below = Envelope::of((-calm[1]).max(0.0));

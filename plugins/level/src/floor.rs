@@ -48,14 +48,13 @@ fn prior(series: &Series) -> f64 {
     }
     match (series.unit.as_str(), series.kind) {
         ("1", _) => 0.02,
-        ("By/s", _) => 1_048_576.0,
-        ("By", Kind::Rate) => 1_048_576.0,
+        ("By/s", _) | ("By", Kind::Rate) => 1_048_576.0,
         ("By", _) => 33_554_432.0,
-        ("s", Kind::Rate) => 0.02,
         ("s", _) => 0.01,
         ("ms", _) => 10.0,
-        (unit, Kind::Rate) if unit.starts_with('{') => 25.0,
-        (unit, _) if unit.ends_with("}/s") => 25.0,
+        ("{fault}/s" | "{switch}/s" | "{interrupt}/s", _) => 1_000.0,
+        ("{packet}/s" | "{operation}/s", _) => 200.0,
+        (unit, _) if unit.ends_with("}/s") => 10.0,
         (unit, _) if unit.starts_with('{') => 2.0,
         _ => 0.0,
     }

@@ -84,7 +84,7 @@ impl Detector for Level {
             name: "level",
             version: env!("CARGO_PKG_VERSION"),
             input: Input::Metrics,
-            warm_up_values: baseline::WARM_UP_VALUES as u32,
+            warm_up_values: baseline::WARM_UP_VALUES,
             state_bytes_max: 512,
             parameters: &[ParameterSpec {
                 name: "memory-s",
@@ -104,9 +104,9 @@ impl Detector for Level {
         State { floor: Floor::of(series), baseline: Baseline::new(), distances: [0.0; 2], last: Last::NONE }
     }
 
-    fn observe(&mut self, state: &mut State, sample: Sample) -> f32 {
+    fn observe(&mut self, state: &mut State, sample: Sample) -> f64 {
         if !sample.value.is_finite() || sample.flags & Sample::RESET != 0 {
-            return f32::NAN;
+            return f64::NAN;
         }
         let score = match state.baseline.side(sample.value) {
             Some(side) => state.judge(side, sample),
@@ -115,7 +115,7 @@ impl Detector for Level {
         if !sample.hold() {
             state.baseline.learn(sample, &state.floor, self.memory_s);
         }
-        score as f32
+        score
     }
 
     fn explain(&self, state: &State) -> Explanation {

@@ -100,7 +100,13 @@ fn memory_wandering_is_quiet_and_a_third_of_it_taken_is_loud() {
 }
 
 fn disk_bursts(noise: &mut Noise, tick: usize) -> f64 {
-    if tick % 30 < 2 { 2e6 * (0.3 + noise.uniform()) } else if tick % 5 == 0 { 40_000.0 } else { 0.0 }
+    if tick % 30 < 2 {
+        2e6 * (0.3 + noise.uniform())
+    } else if tick.is_multiple_of(5) {
+        40_000.0
+    } else {
+        0.0
+    }
 }
 
 #[test]

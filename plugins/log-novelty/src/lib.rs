@@ -1,1 +1,182 @@
-//! Not written yet.
+//! `log-novelty`: log templates that are new, or far more frequent than they were.
+//!
+//! Lines of a template within the last five seconds are compared with what its own history predicts: a Gamma–Poisson
+//! (negative binomial) distribution whose mean and dispersion are learnt from such windows with exponential weights
+//! (Gelman et al., Bayesian Data Analysis, section 2.6, for the predictive; dispersion by moments). A template that was
+//! never seen has as its prior the time for which this log stream was watched without it, so its first line is mildly
+//! surprising and each further one adds to it; templates that appear while the detector is learning what is there are not
+//! held against anyone. The score is −log10 of the tail probability, compressed.
+
+#![cfg_attr(target_arch = "wasm32", no_std)]
+
+extern crate alloc;
+
+mod rate;
+mod tail;
+
+use rate::Rate;
+use vedette_sdk::robust::compress;
+use vedette_sdk::state::{Damaged, Reader, Writer};
+use vedette_sdk::{ConfigError, Description, Detector, Explanation, Input, ParameterSpec, Parameters, Sample, Series};
+
+vedette_sdk::export!(LogNovelty);
+
+/// Reason codes of this detector (registry: `wit/README.md`).
+pub mod code {
+    /// Lines of a template that was not there before.
+    pub const NEW_TEMPLATE: u32 = 301;
+    /// More lines of a known template than its history predicts.
+    pub const SURGE: u32 = 302;
+}
+
+/// Time for which the log stream is watched before anything in it counts as new.
+const WARM_UP_MS: u64 = 60_000;
+/// A template is called new for this long.
+const NEW_MS: u64 = 600_000;
+/// Surprise (−log10 of the probability) from which a departure is counted for its onset.
+const NOTABLE: f64 = 2.0;
+
+/// The detector's parameters, and how long it has watched.
+#[derive(Clone, Copy, Debug)]
+pub struct LogNovelty {
+    memory_s: f64,
+    /// The greatest birth plus age of any template: all that is shared between them, and found again from their states.
+    watched_ms: u64,
+}
+
+/// What is remembered of one template.
+#[derive(Clone, Debug, PartialEq)]
+pub struct State {
+    /// Time watched when it appeared.
+    birth_ms: u64,
+    age_ms: u64,
+    rate: Rate,
+    expected: f64,
+    band: f64,
+    departed: bool,
+    departed_ms: u32,
+    onset_step_ms: u32,
+}
+
+impl Detector for LogNovelty {
+    type State = State;
+
+    fn describe() -> Description {
+        Description {
+            name: "log-novelty",
+            version: env!("CARGO_PKG_VERSION"),
+            input: Input::LogTemplates,
+            warm_up_values: 60,
+            state_bytes_max: 256,
+            parameters: &[ParameterSpec {
+                name: "memory-s",
+                default: 1_800.0,
+                minimum: 60.0,
+                maximum: 604_800.0,
+                documentation: "time over which a template's usual rate is learnt",
+            }],
+        }
+    }
+
+    fn configure(parameters: &Parameters) -> Result<Self, ConfigError> {
+        Ok(Self { memory_s: parameters.get("memory-s"), watched_ms: 0 })
+    }
+
+    fn added(&mut self, _: &Series) -> State {
+        State {
+            birth_ms: self.watched_ms,
+            age_ms: 0,
+            rate: Rate::new(),
+            expected: f64::NAN,
+            band: f64::NAN,
+            departed: false,
+            departed_ms: 0,
+            onset_step_ms: 0,
+        }
+    }
+
+    fn observe(&mut self, state: &mut State, sample: Sample) -> f64 {
+        if !(0.0..=f64::from(u32::MAX)).contains(&sample.value) {
+            return f64::NAN;
+        }
+        state.age_ms = state.age_ms.saturating_add(u64::from(sample.dt_ms));
+        self.watched_ms = self.watched_ms.max(state.birth_ms.saturating_add(state.age_ms));
+        state.rate.count(sample);
+        let surprise = state.judge(sample.dt_ms);
+        if !sample.hold() {
+            state.rate.learn(sample, state.birth_s(), self.memory_s);
+        }
+        if self.watched_ms < WARM_UP_MS { f64::NAN } else { compress(surprise) }
+    }
+
+    fn explain(&self, state: &State) -> Explanation {
+        let observed = state.rate.window();
+        let notable = observed > state.band;
+        let new = state.birth_ms >= WARM_UP_MS && state.age_ms < NEW_MS;
+        Explanation {
+            code: match (notable || (new && observed > 0.0), new) {
+                (false, _) => 0,
+                (true, true) => code::NEW_TEMPLATE,
+                (true, false) => code::SURGE,
+            },
+            observed,
+            expected: state.expected,
+            lower: 0.0,
+            upper: state.band,
+            onset_ms_ago: state.departed_ms,
+            onset_uncertainty_ms: state.onset_step_ms,
+        }
+    }
+
+    fn save(&self, state: &State, out: &mut Writer) {
+        out.u64(state.birth_ms);
+        out.u64(state.age_ms);
+        state.rate.save(out);
+        out.f64s(&[state.expected, state.band]);
+        out.u8(u8::from(state.departed));
+        out.u32(state.departed_ms);
+        out.u32(state.onset_step_ms);
+    }
+
+    fn load(&mut self, state: &mut State, input: &mut Reader<'_>) -> Result<(), Damaged> {
+        let (birth_ms, age_ms) = (input.u64()?, input.u64()?);
+        let rate = Rate::load(input)?;
+        let [expected, band] = input.f64s()?;
+        let departed = input.u8()? == 1;
+        let (departed_ms, onset_step_ms) = (input.u32()?, input.u32()?);
+        *state = State { birth_ms, age_ms, rate, expected, band, departed, departed_ms, onset_step_ms };
+        self.watched_ms = self.watched_ms.max(birth_ms.saturating_add(age_ms));
+        Ok(())
+    }
+}
+
+impl State {
+    fn birth_s(&self) -> f64 {
+        self.birth_ms as f64 * 0.001
+    }
+
+    #[inline]
+    fn judge(&mut self, dt_ms: u32) -> f64 {
+        let window = self.rate.window();
+        if window == 0.0 {
+            self.departed = false;
+            self.departed_ms = 0;
+            return 0.0;
+        }
+        let predicted = self.rate.predict(self.birth_s());
+        self.expected = predicted.mean;
+        self.band = predicted.mean + 3.0 * predicted.deviation();
+        let surprise = predicted.surprise(window);
+        if self.departed {
+            self.departed_ms = self.departed_ms.saturating_add(dt_ms);
+        } else {
+            self.departed_ms = 0;
+            self.onset_step_ms = dt_ms;
+        }
+        self.departed = surprise >= NOTABLE || (self.departed && surprise >= 0.5 * NOTABLE);
+        surprise
+    }
+}
+
+#[cfg(test)]
+mod tests;

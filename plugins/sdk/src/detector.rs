@@ -29,7 +29,7 @@ pub trait Detector: Sized {
     /// Judges one value against what was learnt before it, then learns from it (unless [`Sample::hold`]).
     ///
     /// Returns the surprise: at least 0, unitless, growing; NaN while learning or where it has no opinion.
-    fn observe(&mut self, state: &mut Self::State, sample: Sample) -> f32;
+    fn observe(&mut self, state: &mut Self::State, sample: Sample) -> f64;
 
     /// Explains the last score.
     fn explain(&self, state: &Self::State) -> Explanation;
@@ -124,9 +124,8 @@ impl Parameters {
     ///
     /// [`ConfigError`] for an unknown name, a value out of bounds or a name given twice.
     pub fn check(specs: &'static [ParameterSpec], given: &[(String, f64)]) -> Result<Self, ConfigError> {
-        let refuse = |name: &str, code, message: &str| {
-            Err(ConfigError { field: name.into(), code, message: message.into() })
-        };
+        let refuse =
+            |name: &str, code, message: &str| Err(ConfigError { field: name.into(), code, message: message.into() });
         let mut values: Vec<_> = specs.iter().map(|spec| (spec.name, spec.default)).collect();
         for (position, (name, value)) in given.iter().enumerate() {
             let Some(index) = specs.iter().position(|spec| spec.name == name) else {

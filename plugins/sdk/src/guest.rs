@@ -98,7 +98,7 @@ impl<D: Detector> Cell<D> {
     /// `observe` and `observe-logs`: NaN throughout if the detector takes the other input.
     pub fn observe<V: Copy + Into<f64>>(&self, input: Input, columns: Columns<'_, V>) -> Vec<f32> {
         if D::describe().input != input {
-            return columns.ids.iter().map(|_| crate::math::canonical(f32::NAN)).collect();
+            return columns.ids.iter().map(|_| crate::math::canonical(f64::NAN)).collect();
         }
         self.with(|instance| instance.observe(columns))
     }
@@ -169,8 +169,8 @@ macro_rules! export_guest {
     ($detector:ty) => {
         #[allow(unsafe_code, reason = "generated exports")]
         const _: () = {
-            use $crate::guest::bindings::vedette::detector::types;
             use $crate::guest::bindings::export_world;
+            use $crate::guest::bindings::vedette::detector::types;
 
             static INSTANCE: $crate::guest::Cell<$detector> = $crate::guest::Cell::new();
 
@@ -221,7 +221,7 @@ macro_rules! export_guest {
                 }
             }
 
-            export_world!(Guest with_types_in $crate::guest::bindings);
+    export_world!(Guest with_types_in $crate::guest::bindings);
         };
     };
 }

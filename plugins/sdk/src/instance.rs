@@ -83,7 +83,7 @@ impl<D: Detector> Instance<D> {
             let sample = Sample { dt_ms: *dt_ms, flags: *flags, value: (*value).into() };
             let score = match self.slots.get_mut(*id as usize) {
                 Some(Some(slot)) => self.detector.observe(&mut slot.state, sample),
-                _ => f32::NAN,
+                _ => f64::NAN,
             };
             scores.push(canonical(score));
         }
@@ -113,9 +113,8 @@ impl<D: Detector> Instance<D> {
     /// are restored.
     pub fn restore<'a>(&mut self, states: impl Iterator<Item = (u32, &'a [u8])>) -> Result<(), ConfigError> {
         for (id, bytes) in states {
-            let refuse = |code, message: &str| {
-                ConfigError { field: format!("column {id}"), code, message: message.to_string() }
-            };
+            let refuse =
+                |code, message: &str| ConfigError { field: format!("column {id}"), code, message: message.to_string() };
             let slot = self.slots.get_mut(id as usize).and_then(Option::as_mut);
             let slot = slot.ok_or_else(|| refuse(config_code::UNKNOWN_SERIES, "this column was not added"))?;
             load(&mut self.detector, &mut slot.state, bytes)

@@ -69,11 +69,7 @@ fn read_head(input: &mut impl Read, head: &mut [u8; 5]) -> io::Result<bool> {
     Ok(true)
 }
 
-fn answer<D: Detector>(
-    instance: &mut Instance<D>,
-    operation: u8,
-    input: &mut Reader<'_>,
-) -> Result<Vec<u8>, String> {
+fn answer<D: Detector>(instance: &mut Instance<D>, operation: u8, input: &mut Reader<'_>) -> Result<Vec<u8>, String> {
     let short = |_: Damaged| "the frame is too short or damaged".to_string();
     match operation {
         1 => {

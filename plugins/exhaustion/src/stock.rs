@@ -1,0 +1,67 @@
+//! Which series can run out, and in which direction.
+
+use vedette_sdk::{Kind, Series};
+
+/// Utilisations of something that is not stored up: full use of it is not exhaustion.
+const FLOWS: &[&str] = &["system.cpu.", "process.cpu.", "container.cpu."];
+/// Words in a metric's name that say what is left of a stock instead of what is taken.
+const REMAINDERS: &[&str] = &["free", "available", "remaining"];
+
+/// A stock: its use as a share from 0 (empty use) to 1 (exhausted).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Stock {
+    lower: f64,
+    upper: f64,
+    resolution: f64,
+    falls: bool,
+}
+
+impl Stock {
+    /// The stock behind a series; none without finite bounds, for rates, flows, and parts of a stock that others can
+    /// have on demand (caches, buffers, reserves), which fill up on a healthy host.
+    pub(crate) fn of(series: &Series) -> Option<Self> {
+        let range = series.upper - series.lower;
+        let bounded = range.is_finite() && range > 0.0;
+        let flow = FLOWS.iter().any(|prefix| series.metric.starts_with(prefix));
+        let mut states = series.attributes.iter().filter(|(name, _)| name == "state" || name.ends_with(".state"));
+        let taken = states.all(|(_, state)| state == "used");
+        let resolution = if series.resolution.is_finite() { series.resolution.max(0.0) } else { 0.0 };
+        let falls = REMAINDERS.iter().any(|word| series.metric.contains(word));
+        (bounded && !flow && taken && series.kind == Kind::Gauge).then_some(Self {
+            lower: series.lower,
+            upper: series.upper,
+            resolution,
+            falls,
+        })
+    }
+
+    pub(crate) fn falls(&self) -> bool {
+        self.falls
+    }
+
+    pub(crate) fn lower(&self) -> f64 {
+        self.lower
+    }
+
+    pub(crate) fn upper(&self) -> f64 {
+        self.upper
+    }
+
+    /// How much of the stock is used at `value`.
+    #[inline]
+    pub(crate) fn share(&self, value: f64) -> f64 {
+        let share = (value - self.lower) / (self.upper - self.lower);
+        if self.falls { 1.0 - share } else { share }
+    }
+
+    /// The value at which that much is used.
+    pub(crate) fn value(&self, share: f64) -> f64 {
+        let share = if self.falls { 1.0 - share } else { share };
+        self.lower + share * (self.upper - self.lower)
+    }
+
+    #[inline]
+    pub(crate) fn share_resolution(&self) -> f64 {
+        self.resolution / (self.upper - self.lower)
+    }
+}
