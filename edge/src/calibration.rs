@@ -1,0 +1,237 @@
+//! Raw scores to tail probabilities: one pool per detector and metric name.
+//!
+//! A pool is a histogram over logarithmic bins, fading by half each day, from which everything is derived: the
+//! empirical body up to a threshold, and above it a generalised Pareto tail fitted to the excesses (peaks over
+//! threshold; Coles 2001, chapter 4; moment estimator of Hosking and Wallis 1987). Shape and scale are shrunk to a
+//! cautious prior, so that a pool that has seen two minutes says "rare" only of what is far outside.
+
+use serde::{Deserialize, Serialize};
+
+/// Bins per doubling of the score.
+const BINS_PER_OCTAVE: usize = 8;
+/// Scores below this, 2⁻³, share the first bin.
+const OCTAVE_MIN: i32 = -3;
+const BINS: usize = 16 * BINS_PER_OCTAVE;
+/// Share of the values above the threshold, at most.
+const TAIL_SHARE: f64 = 0.02;
+/// The threshold is not below this score: nobody cares for rarity inside the noise.
+const THRESHOLD_MIN: f64 = 1.0;
+/// Prior of the tail: its weight in excesses, its shape, and its scale as a share of the threshold plus one.
+const PRIOR_WEIGHT: f64 = 40.0;
+const PRIOR_SHAPE: f64 = 0.2;
+const PRIOR_SCALE: f64 = 0.35;
+const SHAPE_MAX: f64 = 0.45;
+const SHAPE_MIN: f64 = 0.02;
+/// Values that a pool halves after: a day by the pool's own clock.
+const HALVE_MS: u64 = 86_400_000;
+/// Ticks of excursions overlap; so many make one independent observation of the tail.
+const CLUSTER: f64 = 3.0;
+
+/// Histogram and fitted tail of the statistics that like series of one detector gave.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Pool {
+    bins: Vec<f32>,
+    total: f64,
+    halved_at_ms: u64,
+    fit: Fit,
+}
+
+/// What was derived from the histogram at the last refresh.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Fit {
+    /// Per bin: −log10 of the share of values in it or above.
+    body: Vec<f32>,
+    /// Score from which the parametric tail holds.
+    threshold: f64,
+    /// −log10 of the share of values above the threshold.
+    threshold_surprise: f64,
+    scale: f64,
+    shape: f64,
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        let mut pool = Self { bins: vec![0.0; BINS], total: 0.0, halved_at_ms: 0, fit: Fit::default() };
+        pool.refresh(0);
+        pool
+    }
+}
+
+impl Pool {
+    /// Adds one value, `score` ≥ 0 (NaN is ignored). Takes effect with the next [`Pool::refresh`].
+    pub fn record(&mut self, score: f32) {
+        if score.is_nan() {
+            return;
+        }
+        self.bins[bin_of(score)] += 1.0;
+        self.total += 1.0;
+    }
+
+    /// Number of values, faded.
+    pub fn total(&self) -> f64 {
+        self.total
+    }
+
+    /// −log10 of the probability that a healthy series gives `score` or more; 0 for NaN.
+    #[expect(clippy::cast_possible_truncation, reason = "a surprise needs no more digits than f32 has")]
+    pub fn surprise(&self, score: f32) -> f32 {
+        let x = f64::from(score);
+        if x.is_nan() {
+            return 0.0;
+        }
+        if x <= self.fit.threshold {
+            return self.fit.body[bin_of(score)].min(self.fit.threshold_surprise as f32);
+        }
+        let excess = (x.min(1e12) - self.fit.threshold) / self.fit.scale;
+        (self.fit.threshold_surprise + (self.fit.shape * excess).ln_1p() / self.fit.shape * std::f64::consts::LOG10_E)
+            as f32
+    }
+
+    /// Derives body and tail anew, and lets old values fade. `now_ms` is monotonic.
+    pub fn refresh(&mut self, now_ms: u64) {
+        if now_ms.saturating_sub(self.halved_at_ms) >= HALVE_MS {
+            self.halved_at_ms = now_ms;
+            self.bins.iter_mut().for_each(|bin| *bin /= 2.0);
+            self.total /= 2.0;
+        }
+        let (tail_start, above) = self.tail_start();
+        self.fit.threshold = lower_edge(tail_start).max(THRESHOLD_MIN);
+        // The unseen rest: half an observation, so that nothing is impossible.
+        self.fit.threshold_surprise = -((above + 0.5) / (self.total + 1.0)).log10();
+        self.fit_tail(tail_start, above);
+        self.fit_body();
+    }
+
+    /// First bin of the tail and the values in it or above: at most [`TAIL_SHARE`] of all.
+    fn tail_start(&self) -> (usize, f64) {
+        let lowest = bin_of_f64(THRESHOLD_MIN);
+        let (mut bin, mut above) = (BINS, 0.0);
+        while bin > lowest && above + f64::from(self.bins[bin - 1]) <= TAIL_SHARE * self.total {
+            bin -= 1;
+            above += f64::from(self.bins[bin]);
+        }
+        (bin, above)
+    }
+
+    fn fit_tail(&mut self, tail_start: usize, above: f64) {
+        let (mut mean, mut square) = (0.0, 0.0);
+        for (bin, count) in self.bins.iter().enumerate().skip(tail_start) {
+            let excess = (lower_edge(bin) + lower_edge(bin + 1)) / 2.0 - self.fit.threshold;
+            mean += f64::from(*count) * excess;
+            square += f64::from(*count) * excess * excess;
+        }
+        let prior_scale = PRIOR_SCALE * (self.fit.threshold + 1.0);
+        let (mut shape, mut scale) = (PRIOR_SHAPE, prior_scale);
+        if above > 2.0 {
+            mean /= above;
+            let variance = (square / above - mean * mean).max(1e-9);
+            let ratio = mean * mean / variance;
+            let seen = above / CLUSTER;
+            let fitted_shape = (0.5 * (1.0 - ratio)).clamp(0.0, SHAPE_MAX);
+            let fitted_scale = mean * (1.0 - fitted_shape);
+            let weight = seen / (seen + PRIOR_WEIGHT);
+            shape += weight * (fitted_shape - shape);
+            // A wider tail than the prior is believed at once, a narrower one slowly.
+            scale = if fitted_scale > scale { fitted_scale } else { scale + weight * (fitted_scale - scale) };
+        }
+        self.fit.shape = shape.clamp(SHAPE_MIN, SHAPE_MAX);
+        self.fit.scale = scale.max(1e-3);
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "a surprise needs no more digits than f32 has")]
+    fn fit_body(&mut self) {
+        self.fit.body.resize(BINS, 0.0);
+        let mut above = 0.5;
+        for (bin, surprise) in self.fit.body.iter_mut().enumerate().rev() {
+            above += f64::from(self.bins[bin]);
+            *surprise = (-(above / (self.total + 1.0)).min(1.0).log10()) as f32;
+        }
+    }
+
+    /// What a verdict was calibrated with: threshold, its surprise, scale and shape, little-endian.
+    pub fn evidence(&self) -> Vec<u8> {
+        let fit = &self.fit;
+        [fit.threshold, fit.threshold_surprise, fit.scale, fit.shape, self.total]
+            .iter()
+            .flat_map(|number| number.to_le_bytes())
+            .collect()
+    }
+}
+
+/// Bin of a score: eighths of octaves from 2⁻³, read off the bits of the float.
+fn bin_of(score: f32) -> usize {
+    let eighths = i32::try_from(score.max(0.0).to_bits() >> 20).expect("12 bits fit");
+    let first = (127 + OCTAVE_MIN) * 8;
+    usize::try_from(eighths - first).map_or(0, |bin| bin.min(BINS - 1))
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "bins are far coarser than f32")]
+fn bin_of_f64(score: f64) -> usize {
+    bin_of(score as f32)
+}
+
+/// Lower edge of a bin: within an octave the eighths are linear, as in the float's mantissa.
+fn lower_edge(bin: usize) -> f64 {
+    let (octave, eighth) = (bin / BINS_PER_OCTAVE, bin % BINS_PER_OCTAVE);
+    let octave = i32::try_from(octave).expect("few octaves") + OCTAVE_MIN;
+    let eighth = f64::from(u32::try_from(eighth).expect("under eight"));
+    2f64.powi(octave) * (1.0 + eighth / 8.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Values at the quantiles of an exponential distribution.
+    fn exponential(count: u32, scale: f64) -> Pool {
+        let mut pool = Pool::default();
+        for rank in 0..count {
+            let p = (f64::from(rank) + 0.5) / f64::from(count);
+            #[expect(clippy::cast_possible_truncation, reason = "a test's score")]
+            pool.record((-p.ln() * scale) as f32);
+        }
+        pool.refresh(0);
+        pool
+    }
+
+    #[test]
+    fn bins_cover_the_scores_in_order() {
+        for bin in 1..BINS {
+            assert_eq!(bin_of_f64(lower_edge(bin)), bin);
+            assert!(lower_edge(bin) < lower_edge(bin + 1));
+        }
+        assert_eq!((bin_of(0.0), bin_of(f32::INFINITY), bin_of(-1.0)), (0, BINS - 1, 0));
+    }
+
+    #[test]
+    fn well_fed_pool_tells_the_tail_of_an_exponential() {
+        let pool = exponential(100_000, 1.0);
+        for decades in [1.0f32, 2.0, 4.0, 6.0] {
+            let told = pool.surprise(decades * std::f32::consts::LN_10);
+            assert!((told - decades).abs() < 0.25 * decades, "{decades} told as {told}");
+        }
+    }
+
+    #[test]
+    fn surprise_never_falls_as_the_score_grows() {
+        for pool in [Pool::default(), exponential(1_000, 3.0), exponential(50_000, 0.2)] {
+            let surprises: Vec<_> = (0..4_000u16).map(|step| pool.surprise(f32::from(step) * 0.05)).collect();
+            assert!(surprises.is_sorted(), "{:?}", pool.fit);
+        }
+    }
+
+    #[test]
+    fn little_seen_is_told_carefully_and_scale_moves_the_verdict() {
+        let (short, long) = (exponential(600, 1.0), exponential(600_000, 1.0));
+        assert!(short.surprise(12.0) < long.surprise(12.0));
+        assert!(exponential(5_000, 10.0).surprise(40.0) + 2.0 < exponential(5_000, 1.0).surprise(40.0));
+    }
+
+    #[test]
+    fn old_values_fade() {
+        let mut pool = exponential(1_000, 1.0);
+        pool.refresh(HALVE_MS);
+        assert!((pool.total() - 500.0).abs() < 1e-9);
+        assert!(pool.surprise(f32::NAN) == 0.0);
+    }
+}

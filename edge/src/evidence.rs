@@ -1,0 +1,167 @@
+//! From what a verdict can be recomputed: a series' state when it first looked odd, and its samples since.
+
+use crate::normalise::Sample;
+use std::collections::VecDeque;
+
+/// Series and detectors of which evidence is kept at one time.
+const SUSPECTS_MAX: usize = 256;
+/// Samples kept of each since its snapshot; an episode opens well within them.
+pub const SAMPLES_MAX: usize = 120;
+
+/// One series under suspicion by one detector.
+#[derive(Debug)]
+pub struct Suspect {
+    detector: u32,
+    slot: u32,
+    /// The tick after which the snapshot was asked for.
+    tick: u64,
+    state: Option<Vec<u8>>,
+    samples: VecDeque<(u32, u8, f64)>,
+    overrun: bool,
+}
+
+/// The suspects of a host, few at a time.
+#[derive(Debug, Default)]
+pub struct Suspects {
+    suspects: Vec<Suspect>,
+}
+
+impl Suspects {
+    /// Puts a series under suspicion from `tick` on. Whether its snapshot should be asked for now.
+    pub fn suspect(&mut self, detector: u32, slot: u32, tick: u64) -> bool {
+        if self.find(detector, slot).is_some() || self.suspects.len() >= SUSPECTS_MAX {
+            return false;
+        }
+        self.suspects.push(Suspect {
+            detector,
+            slot,
+            tick,
+            state: None,
+            samples: VecDeque::new(),
+            overrun: false,
+        });
+        true
+    }
+
+    /// Ends the suspicion.
+    pub fn acquit(&mut self, detector: u32, slot: u32) {
+        self.suspects.retain(|suspect| (suspect.detector, suspect.slot) != (detector, slot));
+    }
+
+    /// Ends all suspicions of a detector.
+    pub fn acquit_all(&mut self, detector: u32) {
+        self.suspects.retain(|suspect| suspect.detector != detector);
+    }
+
+    /// A value that the detector was given at `tick`.
+    pub fn observe(&mut self, detector: u32, tick: u64, slot: u32, dt_ms: u32, flags: u8, value: f64) {
+        let Some(at) = self.find(detector, slot) else { return };
+        let suspect = &mut self.suspects[at];
+        if tick <= suspect.tick {
+            return;
+        }
+        suspect.overrun |= suspect.samples.len() >= SAMPLES_MAX;
+        if !suspect.overrun {
+            suspect.samples.push_back((dt_ms, flags, value));
+        }
+    }
+
+    /// The snapshot that was asked for after `tick`.
+    pub fn set_state(&mut self, detector: u32, slot: u32, tick: u64, state: &[u8]) {
+        if let Some(at) = self.find(detector, slot) {
+            let suspect = &mut self.suspects[at];
+            if suspect.tick == tick && suspect.state.is_none() {
+                suspect.state = Some(state.to_vec());
+            }
+        }
+    }
+
+    /// State and samples since, if both are whole.
+    pub fn evidence(&self, detector: u32, slot: u32) -> Option<(Vec<u8>, Vec<(u32, u8, f64)>)> {
+        let suspect = &self.suspects[self.find(detector, slot)?];
+        let state = suspect.state.clone().filter(|_| !suspect.overrun)?;
+        Some((state, suspect.samples.iter().copied().collect()))
+    }
+
+    /// Whether nobody is under suspicion.
+    pub fn is_empty(&self) -> bool {
+        self.suspects.is_empty()
+    }
+
+    fn find(&self, detector: u32, slot: u32) -> Option<usize> {
+        self.suspects.iter().position(|suspect| (suspect.detector, suspect.slot) == (detector, slot))
+    }
+}
+
+/// Bounded ring of one series' samples under a directive: time since the previous one, and value.
+#[derive(Debug, Default)]
+pub struct RawBuffer {
+    start: Option<vedette_protocol::time::MonoTime>,
+    last: vedette_protocol::time::MonoTime,
+    samples: Vec<(u32, f64)>,
+}
+
+impl RawBuffer {
+    /// Adds one sample. `false` if the buffer is full and it was dropped.
+    pub fn push(&mut self, sample: &Sample) -> bool {
+        if self.samples.len() >= SAMPLES_MAX {
+            return false;
+        }
+        let dt_ms = match self.start {
+            None => {
+                self.start = Some(sample.at);
+                0
+            }
+            Some(_) => crate::normalise::elapsed_ms(sample.at, self.last),
+        };
+        self.last = sample.at;
+        self.samples.push((dt_ms, sample.value));
+        true
+    }
+
+    /// Takes what was collected, with the time of the first sample.
+    pub fn take(&mut self) -> Option<(vedette_protocol::time::MonoTime, Vec<(u32, f64)>)> {
+        let start = self.start.take()?;
+        Some((start, std::mem::take(&mut self.samples)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vedette_protocol::time::MonoTime;
+
+    #[test]
+    fn evidence_is_state_and_the_samples_after_it() {
+        let mut suspects = Suspects::default();
+        assert!(suspects.suspect(0, 3, 10));
+        assert!(!suspects.suspect(0, 3, 11), "asked once");
+        suspects.observe(0, 10, 3, 1_000, 0, 1.0);
+        suspects.observe(0, 11, 3, 1_000, 0, 2.0);
+        assert!(suspects.evidence(0, 3).is_none(), "no state yet");
+        suspects.set_state(0, 3, 9, b"older");
+        suspects.set_state(0, 3, 10, b"state");
+        assert_eq!(suspects.evidence(0, 3), Some((b"state".to_vec(), vec![(1_000, 0, 2.0)])));
+        suspects.acquit(0, 3);
+        assert!(suspects.is_empty());
+    }
+
+    #[test]
+    fn evidence_that_outgrew_its_ring_is_none_rather_than_wrong() {
+        let mut suspects = Suspects::default();
+        suspects.suspect(0, 0, 0);
+        suspects.set_state(0, 0, 0, b"s");
+        (1..=SAMPLES_MAX as u64 + 1).for_each(|tick| suspects.observe(0, tick, 0, 1, 0, 0.0));
+        assert!(suspects.evidence(0, 0).is_none());
+    }
+
+    #[test]
+    fn raw_buffer_tells_times_as_differences() {
+        let mut raw = RawBuffer::default();
+        for ms in [500, 1_500, 2_600] {
+            raw.push(&Sample { at: MonoTime::from_ms(ms), dt_ms: 7, flags: 0, value: 1.0 });
+        }
+        assert_eq!(raw.take(), Some((MonoTime::from_ms(500), vec![(0, 1.0), (1_000, 1.0), (1_100, 1.0)])));
+        assert_eq!(raw.take(), None);
+    }
+}

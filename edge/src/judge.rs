@@ -1,0 +1,333 @@
+//! One detector's side of the pipeline: which series it knows, what it was asked, what its scores mean.
+
+mod track;
+
+use crate::calibration::Pool;
+use crate::episodes::{Board, Case, SUSPICION, Turn};
+use crate::metric::family;
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+pub(crate) use track::Track;
+use vedette_protocol::ids::SeriesKey;
+use vedette_protocol::time::MonoTime;
+use vedette_protocol::v1::DetectorRef;
+use vedette_protocol::worker::{Columns, DetectorDescription, DetectorInput, flags};
+
+/// Scores are learnt for this long before the first episode may open.
+pub const WARM_UP_MS: u64 = 120_000;
+/// Ticks that a detector may lag behind before it is asked no more.
+const IN_FLIGHT_MAX: usize = 4;
+/// How often the pools' tails are fitted anew.
+const REFRESH_TICKS: u64 = 10;
+/// One alarm per pool and this time counts as an alarm of its own.
+const ALARM_APART_MS: u64 = 600_000;
+/// Alarms of a pool that are kept out of its calibration; what recurs more often than this in a day is usual here.
+const ALARMS_BELIEVED: f32 = 2.5;
+/// After this long an episode does not hold learning any more: what lasts becomes the new normal.
+pub(crate) const HOLD_MS_MAX: u128 = 900_000;
+
+/// A loaded detector.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DetectorSlot {
+    /// Its number in the worker.
+    pub detector: u32,
+    /// Module.
+    pub reference: DetectorRef,
+    /// Its own description.
+    pub description: DetectorDescription,
+}
+
+/// One value for a detector.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Datum {
+    pub(crate) slot: u32,
+    pub(crate) at: MonoTime,
+    pub(crate) flags: u8,
+    pub(crate) value: f64,
+    /// Read at an unusual interval: seen, not learnt from, not judged.
+    pub(crate) off_pace: bool,
+}
+
+/// What a tick's scores ask the pipeline to do about a series.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Decision {
+    pub(crate) slot: u32,
+    pub(crate) at: MonoTime,
+    pub(crate) score: f32,
+    pub(crate) surprise: f32,
+    pub(crate) kind: DecisionKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DecisionKind {
+    Suspect,
+    Acquit,
+    Open,
+    Turn(Turn),
+}
+
+#[derive(Debug, Default)]
+struct InFlight {
+    tick: u64,
+    slots: Vec<u32>,
+    judged: Vec<bool>,
+}
+
+#[derive(Debug)]
+struct Ward {
+    pool: Pool,
+    family: u32,
+    /// Alarms of late, fading with the pool, and the time of the last one.
+    alarms: f32,
+    alarmed_at: Option<MonoTime>,
+}
+
+/// One detector.
+#[derive(Debug)]
+pub(crate) struct Judge {
+    pub(crate) slot: DetectorSlot,
+    pub(crate) alive: bool,
+    pub(crate) tracks: Vec<Option<Track>>,
+    /// Generation of the series set that `tracks` reflects.
+    pub(crate) synced: Option<u64>,
+    wards: Vec<Ward>,
+    ward_of: HashMap<String, u32>,
+    in_flight: VecDeque<InFlight>,
+    idle: Vec<InFlight>,
+    since: MonoTime,
+    refreshed: u64,
+    last_asked: u64,
+    odd: Vec<u32>,
+    pub(crate) decisions: Vec<Decision>,
+}
+
+impl Judge {
+    pub(crate) fn new(slot: DetectorSlot, now: MonoTime) -> Self {
+        Self {
+            slot,
+            alive: true,
+            tracks: Vec::new(),
+            synced: None,
+            wards: Vec::new(),
+            ward_of: HashMap::new(),
+            in_flight: VecDeque::new(),
+            idle: Vec::new(),
+            since: now,
+            refreshed: 0,
+            last_asked: 0,
+            odd: Vec::new(),
+            decisions: Vec::new(),
+        }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.slot.detector
+    }
+
+    pub(crate) fn input(&self) -> DetectorInput {
+        self.slot.description.input
+    }
+
+    pub(crate) fn warm_in(&self, now: MonoTime) -> Duration {
+        (self.since + Duration::from_millis(WARM_UP_MS)).since(now)
+    }
+
+    /// The same module in another worker: what was learnt of its scores holds, what it was told does not.
+    pub(crate) fn reload(&mut self, slot: DetectorSlot) {
+        self.slot = slot;
+        self.alive = true;
+        self.synced = None;
+        self.forget_questions();
+        self.tracks.iter_mut().flatten().for_each(|track| track.told = false);
+    }
+
+    /// No answers will come.
+    pub(crate) fn fail(&mut self) {
+        self.alive = false;
+        self.forget_questions();
+    }
+
+    fn forget_questions(&mut self) {
+        let unanswered = self.in_flight.drain(..);
+        self.idle.extend(unanswered);
+    }
+
+    /// A series appeared in `slot`: its metric decides with whom it is pooled.
+    pub(crate) fn add_track(&mut self, slot: u32, key: SeriesKey, metric: &str, interval_ms: u32) {
+        let ward = match self.ward_of.get(metric) {
+            Some(ward) => *ward,
+            None => self.add_ward(metric),
+        };
+        let at = slot as usize;
+        if self.tracks.len() <= at {
+            self.tracks.resize_with(at + 1, || None);
+        }
+        let logs = self.input() == DetectorInput::LogTemplates;
+        self.tracks[at] = Some(Track::new(key, ward, interval_ms, logs));
+    }
+
+    fn add_ward(&mut self, metric: &str) -> u32 {
+        let number = u32::try_from(self.wards.len()).expect("fewer metrics than series");
+        let family = family(metric);
+        let known = self.ward_of.iter().find(|(other, _)| crate::metric::family(other) == family);
+        let family = known.map_or(number, |(_, ward)| self.wards[*ward as usize].family);
+        self.wards.push(Ward { pool: Pool::default(), family, alarms: 0.0, alarmed_at: None });
+        self.ward_of.insert(metric.to_owned(), number);
+        number
+    }
+
+    /// The last tick that it was asked about.
+    pub(crate) fn last_asked(&self) -> u64 {
+        self.last_asked
+    }
+
+    pub(crate) fn track(&self, slot: u32) -> Option<&Track> {
+        self.tracks.get(slot as usize)?.as_ref()
+    }
+
+    pub(crate) fn track_mut(&mut self, slot: u32) -> Option<&mut Track> {
+        self.tracks.get_mut(slot as usize)?.as_mut()
+    }
+
+    /// Fills `columns` for one tick. `false` if there is nothing to ask or the detector lags too far behind.
+    pub(crate) fn ask(
+        &mut self,
+        tick: u64,
+        data: impl Iterator<Item = Datum>,
+        columns: &mut Columns,
+        unscored: &mut u64,
+    ) -> bool {
+        if !self.alive {
+            return false;
+        }
+        if self.in_flight.len() >= IN_FLIGHT_MAX {
+            *unscored += 1;
+            return false;
+        }
+        let mut question = self.idle.pop().unwrap_or_default();
+        question.tick = tick;
+        question.slots.clear();
+        question.judged.clear();
+        for datum in data {
+            let Some(track) = self.tracks.get_mut(datum.slot as usize).and_then(Option::as_mut) else { continue };
+            columns.ids.push(datum.slot);
+            columns.dt_ms.push(track.elapsed_ms(datum.at));
+            let hold = datum.off_pace || track.holds_learning(datum.at);
+            columns.flags.push(datum.flags | if hold { flags::HOLD_LEARNING } else { 0 });
+            columns.values.push(datum.value);
+            question.slots.push(datum.slot);
+            question.judged.push(!datum.off_pace);
+        }
+        if question.slots.is_empty() {
+            self.idle.push(question);
+            return false;
+        }
+        self.in_flight.push_back(question);
+        self.last_asked = tick;
+        true
+    }
+
+    /// Takes the scores of a tick and leaves what follows from them in `decisions`. `false` if they fit no question.
+    pub(crate) fn scores(&mut self, now: MonoTime, tick: u64, scores: &[f32], board: &mut Board, needed: f32) -> bool {
+        self.decisions.clear();
+        self.odd.clear();
+        let Some(at) = self.in_flight.iter().position(|question| question.tick == tick) else { return false };
+        let Some(question) = self.in_flight.remove(at) else { return false };
+        let fits = question.slots.len() == scores.len();
+        if fits {
+            self.weigh(now, &question, scores, board);
+            self.decide(now, board, needed);
+        }
+        self.idle.push(question);
+        if tick >= self.refreshed + REFRESH_TICKS {
+            self.refreshed = tick;
+            self.refresh(now);
+        }
+        fits
+    }
+
+    /// First pass: every score to its surprise, the odd ones onto the board.
+    fn weigh(&mut self, now: MonoTime, question: &InFlight, scores: &[f32], board: &mut Board) {
+        let warm = self.warm_in(now).is_zero();
+        for ((slot, judged), score) in question.slots.iter().zip(&question.judged).zip(scores) {
+            let Some(track) = self.tracks.get_mut(*slot as usize).and_then(Option::as_mut) else { continue };
+            if !judged {
+                track.rest();
+                continue;
+            }
+            let ward = &mut self.wards[track.ward as usize];
+            let was_odd = track.odd_since.is_some();
+            track.weigh(now, *score, &mut ward.pool, warm);
+            let odd = track.odd_since.is_some();
+            if odd {
+                let until = now + Duration::from_millis(u64::from(track.interval_ms) * 2);
+                board.report(now, self.slot.detector, ward.family, track.surprise, until);
+            }
+            if odd || was_odd || track.episode.is_some() {
+                self.odd.push(*slot);
+            }
+        }
+    }
+
+    /// Second pass, when the whole tick is on the board.
+    fn decide(&mut self, now: MonoTime, board: &Board, needed: f32) {
+        for at in 0..self.odd.len() {
+            let slot = self.odd[at];
+            let Some(track) = self.tracks[slot as usize].as_mut() else { continue };
+            let ward = &mut self.wards[track.ward as usize];
+            let case = Case {
+                score: track.persistent,
+                own: track.surprise,
+                others: board.corroboration(now, self.slot.detector, ward.family),
+                lasted_ms: track.odd_since.map_or(0, |since| crate::normalise::elapsed_ms(now, since)),
+            };
+            let confirmed = track.odd_since.is_some() && case.confirmed(needed);
+            let kind = track.turn(now, confirmed);
+            if matches!(kind, Some(DecisionKind::Open)) {
+                ward.alarm(now);
+            }
+            if track.odd_since.is_none() {
+                track.settle(&mut ward.pool, ward.alarms >= ALARMS_BELIEVED);
+            }
+            if let Some(kind) = kind {
+                let (score, surprise) = (track.persistent, case.total());
+                self.decisions.push(Decision { slot, at: now, score, surprise, kind });
+            }
+        }
+    }
+
+    fn refresh(&mut self, now: MonoTime) {
+        let now_ms = now.ns / 1_000_000;
+        for ward in &mut self.wards {
+            ward.pool.refresh(now_ms);
+            ward.alarms *= 0.999_92; // halves in a day of refreshes
+        }
+    }
+
+    /// Calibration of a series' verdicts, for evidence.
+    pub(crate) fn calibration(&self, slot: u32) -> Vec<u8> {
+        let Some(track) = self.track(slot) else { return Vec::new() };
+        let mut bytes = self.wards[track.ward as usize].pool.evidence();
+        bytes.extend_from_slice(&track.scale.to_le_bytes());
+        bytes
+    }
+
+    /// Ends what a series had open and forgets it.
+    pub(crate) fn remove_track(&mut self, slot: u32) -> Option<Track> {
+        self.tracks.get_mut(slot as usize)?.take()
+    }
+
+    pub(crate) fn is_odd(surprise: f32) -> bool {
+        surprise >= SUSPICION
+    }
+}
+
+impl Ward {
+    fn alarm(&mut self, now: MonoTime) {
+        let apart = |last: MonoTime| now.since(last) >= Duration::from_millis(ALARM_APART_MS);
+        if self.alarmed_at.is_none_or(apart) {
+            self.alarms += 1.0;
+            self.alarmed_at = Some(now);
+        }
+    }
+}

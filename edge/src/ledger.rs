@@ -1,0 +1,81 @@
+//! The books: what came in, what became of it. Every drop has its own line.
+
+use serde::Serialize;
+
+/// Counts since start. `detected = emitted + folded + shed` holds after every call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Ledger {
+    /// Confirmed detections.
+    pub detected: u64,
+    /// Detections that opened an episode and were sent.
+    pub emitted: u64,
+    /// Detections that belong to an episode which was there already (flapping).
+    pub folded: u64,
+    /// Detections dropped because too many episodes were open.
+    pub shed: u64,
+    /// Episodes that ended and said so.
+    pub cleared: u64,
+
+    /// Readings handed in.
+    pub readings: u64,
+    /// Readings that were not a finite number.
+    pub readings_not_finite: u64,
+    /// Readings that were not later than their predecessor.
+    pub readings_out_of_order: u64,
+    /// Readings that replaced one of the same series within one tick, for detectors; features have both.
+    pub readings_superseded: u64,
+    /// Readings dropped for want of room for their series.
+    pub readings_folded: u64,
+    /// Distinct series without room (exact up to 4,096).
+    pub series_folded: u64,
+    /// Series that ended.
+    pub series_vanished: u64,
+    /// Counters that began anew.
+    pub counter_resets: u64,
+    /// Values that followed a gap.
+    pub gaps: u64,
+    /// Times that the wall clock was set.
+    pub clock_steps: u64,
+
+    /// Log lines handed in.
+    pub lines: u64,
+    /// Log lines cut at the length limit.
+    pub lines_cut: u64,
+    /// Log lines with bytes that are not UTF-8.
+    pub lines_not_utf8: u64,
+    /// Log lines that were mostly control bytes.
+    pub lines_binary: u64,
+    /// Log lines dropped because there are too many log sources.
+    pub lines_refused: u64,
+    /// Places masked in log lines.
+    pub masked: u64,
+    /// Templates forgotten for want of room.
+    pub templates_evicted: u64,
+
+    /// Verdicts: finite scores taken in.
+    pub verdicts: u64,
+    /// Scores that did not fit their tick's columns or came unasked.
+    pub scores_refused: u64,
+    /// Ticks that a detector did not see because it lagged or was gone.
+    pub ticks_unscored: u64,
+    /// Findings sent without an explanation.
+    pub explanations_missing: u64,
+    /// Findings sent without evidence.
+    pub evidence_missing: u64,
+
+    /// Features sent.
+    pub features_sent: u64,
+    /// Features not sent because nothing had changed.
+    pub features_unchanged: u64,
+    /// Raw samples sent.
+    pub raw_sent: u64,
+    /// Series that a directive wanted raw beyond the ceiling.
+    pub raw_series_refused: u64,
+}
+
+impl Ledger {
+    /// Whether the episode account balances.
+    pub fn balances(&self) -> bool {
+        self.detected == self.emitted + self.folded + self.shed
+    }
+}

@@ -1,0 +1,242 @@
+//! Secrets and personal data out of every text, before anything is stored or sent.
+//!
+//! One pass over the bytes, no regular expressions, no state: the same text always gives the same result, and masking
+//! what was masked changes nothing. Where a secret cannot be told from an innocent word, it is masked.
+
+mod words;
+
+use words::{Verdict, judge_word, names_secret};
+
+/// Takes the place of a secret value.
+pub const SECRET: &str = "<secret>";
+const PRIVATE_KEY: &str = "<private-key>";
+
+/// `text` with every secret replaced.
+pub fn masked(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    mask_into(text, &mut out);
+    out
+}
+
+/// Appends `text` to `out` with every secret replaced; how many places were.
+pub fn mask_into(text: &str, out: &mut String) -> u32 {
+    let mut masker = Masker { text, bytes: text.as_bytes(), at: 0, copied: 0, places: 0, out };
+    while masker.at < masker.bytes.len() {
+        masker.step();
+    }
+    masker.out.push_str(&text[masker.copied..]);
+    masker.places
+}
+
+/// The longest start of `text` of at most `bytes_max` bytes that ends between characters.
+pub fn cut(text: &str, bytes_max: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes_max)]
+}
+
+struct Masker<'a> {
+    text: &'a str,
+    bytes: &'a [u8],
+    at: usize,
+    copied: usize,
+    places: u32,
+    out: &'a mut String,
+}
+
+impl Masker<'_> {
+    /// Handles the word at `at`, or steps over one byte that is in no word.
+    fn step(&mut self) {
+        let start = self.at;
+        let end = self.word_end(start);
+        if end == start {
+            match self.bytes[start] {
+                b'<' if self.text[start..].starts_with(SECRET) => self.at += SECRET.len(),
+                b'@' => self.at += usize::from(!self.userinfo(start)),
+                _ => self.at += 1,
+            }
+            return;
+        }
+        self.at = end;
+        let word = &self.text[start..end];
+        if word.starts_with("-----BEGIN") {
+            return self.private_key(start);
+        }
+        if self.may_be_key(end, word) && names_secret(word) && self.secret_value(end, word) {
+            return;
+        }
+        if is_scheme(word) && self.secret_after_space(end) {
+            return;
+        }
+        match judge_word(word) {
+            Verdict::Innocent => {}
+            Verdict::Local if self.byte(end) == Some(b'@') && self.userinfo(end) => {}
+            Verdict::Local => self.email(start, end),
+            Verdict::Digits => self.card(start),
+            Verdict::Replace(mask) => self.replace(start, end, mask),
+        }
+    }
+
+    fn word_end(&self, start: usize) -> usize {
+        let length = self.bytes[start..].iter().position(|byte| !is_word_byte(*byte));
+        length.map_or(self.bytes.len(), |length| start + length)
+    }
+
+    fn replace(&mut self, start: usize, end: usize, mask: &str) {
+        self.out.push_str(&self.text[self.copied..start]);
+        self.out.push_str(mask);
+        (self.copied, self.at) = (end, end);
+        self.places += u32::from(&self.text[start..end] != mask);
+    }
+
+    /// A cheap look at what follows a word, before its letters are looked at.
+    fn may_be_key(&self, end: usize, word: &str) -> bool {
+        match self.byte(end) {
+            Some(b'=' | b':' | b'"' | b'\'') => true,
+            Some(b' ') => word.starts_with("--") || matches!(self.byte(self.skip_spaces(end)), Some(b'=' | b':')),
+            _ => false,
+        }
+    }
+
+    /// `key=value`, `key: value`, `"key": "value"`, `--key value`, `key: Scheme value`.
+    fn secret_value(&mut self, key_end: usize, key: &str) -> bool {
+        let mut at = key_end;
+        at += usize::from(matches!(self.byte(at), Some(b'"' | b'\'')));
+        at = self.skip_spaces(at);
+        match self.byte(at) {
+            Some(b'=' | b':') => at = self.skip_spaces(at + 1 + usize::from(self.byte(at + 1) == Some(b'>'))),
+            _ if key.starts_with("--") && at > key_end => {}
+            _ => return false,
+        }
+        let scheme_end = self.word_end(at);
+        if is_scheme(&self.text[at..scheme_end]) {
+            let after = self.skip_spaces(scheme_end);
+            at = if after > scheme_end { after } else { at };
+        }
+        let (start, end) = self.value(at);
+        if start < end {
+            self.replace(start, end, SECRET);
+        } else {
+            self.at = key_end;
+        }
+        start < end
+    }
+
+    /// Bounds of a value: inside its quotes, or up to a space or a separator.
+    fn value(&self, at: usize) -> (usize, usize) {
+        let rest = &self.bytes[at..];
+        if let Some(quote @ (b'"' | b'\'')) = rest.first().copied() {
+            let inside = &rest[1..];
+            let escaped = |place: usize| place > 0 && inside[place - 1] == b'\\';
+            let end = (0..inside.len()).find(|place| inside[*place] == quote && !escaped(*place));
+            return (at + 1, at + 1 + end.unwrap_or(inside.len()));
+        }
+        let ends = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b'&' | b',' | b';' | b'"' | b'\'' | b')' | b'}' | b']');
+        (at, at + rest.iter().position(ends).unwrap_or(rest.len()))
+    }
+
+    /// `Bearer token`, `Basic token`.
+    fn secret_after_space(&mut self, scheme_end: usize) -> bool {
+        let start = self.skip_spaces(scheme_end);
+        let (start, end) = self.value(start);
+        let long = end - start >= 8 && self.bytes[start..end].iter().any(|byte| !byte.is_ascii_lowercase());
+        let secret = start > scheme_end && long;
+        if secret {
+            self.replace(start, end, SECRET);
+        }
+        secret
+    }
+
+    /// `local` was a word that may stand before `@`: masks it with the domain that follows.
+    fn email(&mut self, start: usize, end: usize) {
+        if self.byte(end) != Some(b'@') {
+            return;
+        }
+        let domain_end = self.word_end(end + 1);
+        let domain = self.text[end + 1..domain_end].trim_end_matches(['.', '-', '/', '_', '+']);
+        let host = domain.split('/').next().unwrap_or(domain);
+        if host.len() >= 3 && host.contains('.') && !host.starts_with('.') {
+            let from = self.text[start..end].rfind('/').map_or(start, |slash| start + slash + 1);
+            if from < end {
+                self.replace(from, end + 1 + host.len(), "<email>");
+            }
+        }
+    }
+
+    /// `at` is an `@`: `scheme://user:password@host` has its user information masked.
+    fn userinfo(&mut self, at: usize) -> bool {
+        let before = &self.text[self.copied..at];
+        let Some(scheme) = before.rfind("://") else { return false };
+        let info = &before[scheme + 3..];
+        let is_info = !info.is_empty() && !info.contains(|c: char| c.is_whitespace() || c == '/');
+        if is_info {
+            let start = self.copied + scheme + 3;
+            self.replace(start, at, SECRET);
+            self.at = at + 1;
+        }
+        is_info
+    }
+
+    /// Digits in groups: masks 13 to 19 of them that pass as a payment card's number.
+    fn card(&mut self, start: usize) {
+        let mut digits = [0u8; 19];
+        let (mut count, mut end, mut at) = (0, start, start);
+        while let Some(byte) = self.byte(at) {
+            match byte {
+                b'0'..=b'9' if count == digits.len() => return,
+                b'0'..=b'9' => {
+                    digits[count] = byte - b'0';
+                    count += 1;
+                    end = at + 1;
+                }
+                b' ' | b'-' if at == end => {}
+                _ => break,
+            }
+            at += 1;
+        }
+        let joined = self.byte(end).is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
+        if count >= 13 && !joined && (3..=6).contains(&digits[0]) && luhn(&digits[..count]) {
+            self.replace(start, end, "<card>");
+        }
+    }
+
+    fn private_key(&mut self, start: usize) {
+        let rest = &self.text[start..];
+        let header = rest.get(10..).and_then(|after| after.find("-----")).map(|at| at + 15);
+        let Some(header) = header.filter(|header| rest[..*header].contains("PRIVATE KEY")) else { return };
+        let footer = rest[header..].find("-----END").and_then(|at| {
+            let label = header + at + 8;
+            rest[label..].find("-----").map(|close| label + close + 5)
+        });
+        self.replace(start, start + footer.unwrap_or(rest.len()), PRIVATE_KEY);
+    }
+
+    fn byte(&self, at: usize) -> Option<u8> {
+        self.bytes.get(at).copied()
+    }
+
+    fn skip_spaces(&self, mut at: usize) -> usize {
+        while self.byte(at) == Some(b' ') {
+            at += 1;
+        }
+        at
+    }
+}
+
+const fn is_word_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'/' | b'+')
+}
+
+fn is_scheme(word: &str) -> bool {
+    word.eq_ignore_ascii_case("bearer") || word.eq_ignore_ascii_case("basic")
+}
+
+/// Check digit of ISO/IEC 7812-1.
+fn luhn(digits: &[u8]) -> bool {
+    let weigh = |(place, digit): (usize, &u8)| match (place % 2, digit * 2) {
+        (0, _) => u32::from(*digit),
+        (_, doubled) => u32::from(doubled / 10 + doubled % 10),
+    };
+    digits.iter().rev().enumerate().map(weigh).sum::<u32>() % 10 == 0
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,96 @@
+//! What a single word gives away: keys of secrets, tokens with a known start, keys by their look.
+
+/// What a word is by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Nothing.
+    Innocent,
+    /// May be the part before `@` of an address.
+    Local,
+    /// Begins with a digit: may begin a card's number.
+    Digits,
+    /// A secret.
+    Replace(&'static str),
+}
+
+/// Anywhere in a key, in lower case: its value is secret.
+const SECRET_KEYS: [&str; 15] = [
+    "password", "passwd", "passphrase", "pwd", "secret", "token", "apikey", "api_key", "api-key", "accesskey",
+    "access_key", "privatekey", "private_key", "credential", "authorization",
+];
+/// As a whole segment of a key.
+const SECRET_SEGMENTS: [&str; 8] = ["auth", "pass", "pw", "pin", "sid", "sessionid", "cookie", "jwt"];
+/// Tokens that say what they are, with their least length.
+const PREFIXES: [(&str, usize); 14] = [
+    ("ghp_", 20), ("gho_", 20), ("ghu_", 20), ("ghs_", 20), ("ghr_", 20), ("github_pat_", 30), ("glpat-", 20),
+    ("xoxb-", 20), ("xoxp-", 20), ("xoxa-", 20), ("sk_live_", 16), ("rk_live_", 16), ("sk-", 24), ("AIza", 35),
+];
+const KEY_BYTES_MAX: usize = 64;
+
+/// Whether the value after this key is secret.
+pub(super) fn names_secret(word: &str) -> bool {
+    let word = word.as_bytes();
+    let mut lower = [0; KEY_BYTES_MAX];
+    let tail = &word[word.len().saturating_sub(KEY_BYTES_MAX)..];
+    let lower = &mut lower[..tail.len()];
+    lower.copy_from_slice(tail);
+    lower.make_ascii_lowercase();
+    let lower = &*lower;
+    SECRET_KEYS.iter().any(|key| contains(lower, key.as_bytes()))
+        || lower
+            .split(|byte| matches!(byte, b'_' | b'-' | b'.' | b'/'))
+            .any(|segment| SECRET_SEGMENTS.iter().any(|key| key.as_bytes() == segment))
+}
+
+fn contains(text: &[u8], wanted: &[u8]) -> bool {
+    text.len() >= wanted.len() && text.windows(wanted.len()).any(|window| window == wanted)
+}
+
+/// Judges a word by its look.
+pub(super) fn judge_word(word: &str) -> Verdict {
+    let bytes = word.as_bytes();
+    if bytes.len() >= 16 {
+        if let Some(mask) = long_secret(word) {
+            return Verdict::Replace(mask);
+        }
+    }
+    if bytes[0].is_ascii_digit() && bytes.iter().all(|byte| byte.is_ascii_digit() || *byte == b'-') {
+        return Verdict::Digits;
+    }
+    Verdict::Local
+}
+
+fn long_secret(word: &str) -> Option<&'static str> {
+    if is_jwt(word) {
+        return Some("<jwt>");
+    }
+    if is_aws_key(word) {
+        return Some("<aws-key>");
+    }
+    if PREFIXES.iter().any(|(prefix, length)| word.len() >= *length && word.starts_with(prefix)) {
+        return Some(super::SECRET);
+    }
+    is_random(word).then_some(super::SECRET)
+}
+
+/// RFC 7519: three base64url parts, the first of which encodes `{"`.
+fn is_jwt(word: &str) -> bool {
+    word.starts_with("eyJ") && word.len() >= 20 && word.bytes().filter(|byte| *byte == b'.').count() >= 2
+}
+
+/// `AKIA` or `ASIA` and 16 capitals or digits.
+fn is_aws_key(word: &str) -> bool {
+    let Some(rest) = word.strip_prefix("AKIA").or_else(|| word.strip_prefix("ASIA")) else { return false };
+    rest.len() == 16 && rest.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
+}
+
+/// A long word that looks drawn at random from base64: capitals, small letters and digits all mixed.
+///
+/// Hexadecimal digests and UUIDs have no capitals beside small letters and stay; so do paths and version strings.
+fn is_random(word: &str) -> bool {
+    if word.len() < 32 || word.starts_with('/') || word.contains('.') {
+        return false;
+    }
+    let count = |class: fn(&u8) -> bool| word.as_bytes().iter().filter(|byte| class(byte)).count();
+    count(u8::is_ascii_uppercase) >= 4 && count(u8::is_ascii_lowercase) >= 4 && count(u8::is_ascii_digit) >= 2
+}

@@ -1,0 +1,559 @@
+//! Questions to the detectors, and what becomes of their answers.
+
+use super::{CHECKPOINT_TICKS, DEPARTED_MAX, Departed, Pipeline};
+use crate::budget::{Budget, verdicts_per_day};
+use crate::episodes::{Episode, Turn};
+use crate::judge::{Datum, Decision, DecisionKind, DetectorSlot, Judge, Track};
+use crate::mask;
+use crate::pipeline::Action;
+use std::time::Duration;
+use vedette_protocol::ids::SeriesKey;
+use vedette_protocol::series::SeriesMeta;
+use vedette_protocol::time::MonoTime;
+use vedette_protocol::v1::{Body, Class, EpisodeEvent, Evidence, Finding, Subject};
+use vedette_protocol::worker::{DetectorInput, Explanation, SeriesDescriptor, SeriesState, WorkerRequest};
+
+/// A finding waits so long for the detector's explanation.
+const EXPLANATION_MS: u64 = 1_500;
+/// Episodes that may be open at one time; what opens beyond them is shed.
+const OPEN_MAX: usize = 64;
+const LOG_INTERVAL_MS: u32 = 1_000;
+const DESCRIPTORS_MAX: usize = 512;
+
+/// A finding that waits for its explanation.
+#[derive(Debug)]
+pub(super) struct PendingFinding {
+    detector: u32,
+    slot: u32,
+    event: EpisodeEvent,
+    decision: Decision,
+    evidence: Option<Evidence>,
+    pub(super) deadline: MonoTime,
+}
+
+impl Pipeline {
+    /// The worker runs these detectors now, after a start or a restart. What was learnt of a module's scores holds if
+    /// the very same module is back; its states are restored from the last checkpoint.
+    pub fn set_detectors(&mut self, now: MonoTime, slots: Vec<DetectorSlot>) {
+        let mut before = std::mem::take(&mut self.judges);
+        for slot in slots {
+            let same = before.iter().position(|judge| judge.slot.reference == slot.reference);
+            let judge = match same {
+                Some(at) => {
+                    let mut judge = before.swap_remove(at);
+                    self.settle_pending(judge.id());
+                    self.suspects.acquit_all(judge.id());
+                    judge.reload(slot);
+                    judge
+                }
+                None => Judge::new(slot, now),
+            };
+            self.judges.push(judge);
+        }
+        for mut judge in before {
+            self.settle_pending(judge.id());
+            self.suspects.acquit_all(judge.id());
+            self.end_all(now, &mut judge);
+        }
+        self.checkpoints = self.judges.iter().map(|_| Default::default()).collect();
+        self.sync(now);
+    }
+
+    /// A detector failed or the worker is gone: no answers will come before [`Pipeline::set_detectors`].
+    pub fn handle_detector_failed(&mut self, now: MonoTime, detector: u32) {
+        let Some(at) = self.judge_at(detector) else { return };
+        let _ = now;
+        self.judges[at].fail();
+        self.checkpoints[at].clear();
+        self.suspects.acquit_all(detector);
+        self.settle_pending(detector);
+    }
+
+    /// Brings what the detectors know of series and templates up to date.
+    fn sync(&mut self, now: MonoTime) {
+        let generations = (self.series_generation, self.logs.generation());
+        let mut judges = std::mem::take(&mut self.judges);
+        for judge in judges.iter_mut().filter(|judge| judge.alive) {
+            let generation = match judge.input() {
+                DetectorInput::Metrics => generations.0,
+                DetectorInput::LogTemplates => generations.1,
+            };
+            if judge.synced.replace(generation) != Some(generation) {
+                self.sync_judge(now, judge);
+            }
+        }
+        let altered = judges.len();
+        self.judges = judges;
+        if altered > 0 {
+            self.rebudget();
+        }
+    }
+
+    fn sync_judge(&mut self, now: MonoTime, judge: &mut Judge) {
+        let present: Vec<(u32, SeriesKey)> = match judge.input() {
+            DetectorInput::Metrics => self.registry.iter().map(|(slot, series)| (slot, series.key)).collect(),
+            DetectorInput::LogTemplates => self.logs.keys().collect(),
+        };
+        self.remove_gone(now, judge, &present);
+        let (mut descriptors, mut ids, mut states) = (Vec::new(), Vec::new(), Vec::new());
+        for (slot, key) in present {
+            let Some((meta, interval_ms)) = self.describe(judge.input(), slot) else { continue };
+            if judge.track(slot).is_none() {
+                judge.add_track(slot, key, &meta.metric, interval_ms);
+                self.welcome_back(judge, slot, key);
+            }
+            let Some(track) = judge.track_mut(slot) else { continue };
+            if std::mem::replace(&mut track.told, true) {
+                continue;
+            }
+            if !track.state.is_empty() {
+                ids.push(slot);
+                states.push(SeriesState { key, state: track.state.clone() });
+            }
+            descriptors.push(SeriesDescriptor { id: slot, key, meta, interval_ms, prior: Vec::new() });
+        }
+        let detector = judge.id();
+        for chunk in descriptors.chunks(DESCRIPTORS_MAX) {
+            self.ask(WorkerRequest::SeriesAdded { detector, series: chunk.to_vec() });
+        }
+        if !ids.is_empty() {
+            self.ask(WorkerRequest::Restore { detector, ids, states });
+        }
+    }
+
+    fn remove_gone(&mut self, now: MonoTime, judge: &mut Judge, present: &[(u32, SeriesKey)]) {
+        let mut gone = Vec::new();
+        let mut kept = present.iter().peekable();
+        for slot in (0u32..).take(judge.tracks.len()) {
+            while kept.peek().is_some_and(|(other, _)| *other < slot) {
+                kept.next();
+            }
+            let Some(key) = judge.track(slot).map(|track| track.key) else { continue };
+            if kept.peek() != Some(&&(slot, key)) {
+                gone.push(slot);
+            }
+        }
+        for slot in &gone {
+            self.retire_track(now, judge, *slot);
+        }
+        if !gone.is_empty() {
+            self.ask(WorkerRequest::SeriesRemoved { detector: judge.id(), ids: gone });
+        }
+    }
+
+    /// Ends a series for a detector; its state is kept for its return.
+    fn retire_track(&mut self, now: MonoTime, judge: &mut Judge, slot: u32) {
+        self.suspects.acquit(judge.id(), slot);
+        self.settle_pending_of(judge.id(), slot);
+        let Some(mut track) = judge.remove_track(slot) else { return };
+        self.end_episode(now, judge, slot, &mut track);
+        if !track.state.is_empty() {
+            if self.departed.len() >= DEPARTED_MAX {
+                self.departed.pop_front();
+            }
+            let detector = judge.slot.reference.name.clone();
+            self.departed.push_back(Departed { key: track.key, detector, state: track.state });
+        }
+    }
+
+    fn welcome_back(&mut self, judge: &mut Judge, slot: u32, key: SeriesKey) {
+        let name = &judge.slot.reference.name;
+        let Some(at) = self.departed.iter().position(|gone| gone.key == key && gone.detector == *name) else { return };
+        let state = self.departed.remove(at).map(|gone| gone.state).unwrap_or_default();
+        if let Some(track) = judge.track_mut(slot) {
+            track.state = state;
+        }
+    }
+
+    fn describe(&self, input: DetectorInput, slot: u32) -> Option<(SeriesMeta, u32)> {
+        match input {
+            DetectorInput::Metrics => self.registry.get(slot).map(|series| (series.meta.clone(), series.pace_ms)),
+            DetectorInput::LogTemplates => Some((self.logs.meta(slot)?, LOG_INTERVAL_MS)),
+        }
+    }
+
+    /// Takes series that ended out of the registry; the detectors hear of it with the next sync.
+    pub(super) fn retire_vanished(&mut self, now: MonoTime) {
+        if self.tick % 10 != 0 {
+            return;
+        }
+        while let Some((slot, _)) = self.registry.pop_vanished(now) {
+            self.ledger.series_vanished += 1;
+            self.series_generation += 1;
+            self.due.retain(|other| *other != slot);
+        }
+    }
+
+    /// Asks every detector about this tick.
+    pub(super) fn observe(&mut self, now: MonoTime) {
+        self.sync(now);
+        self.repace();
+        self.line_counts.clear();
+        self.line_counts.extend(self.logs.take_tick());
+        for at in 0..self.judges.len() {
+            let mut columns = self.spare_columns.pop().unwrap_or_default();
+            let asked = match self.judges[at].input() {
+                DetectorInput::Metrics => self.judges[at].ask(
+                    self.tick,
+                    self.due.iter().filter_map(|slot| {
+                        let series = self.registry.get(*slot)?;
+                        let sample = series.due?;
+                        let off_pace = series.read_interval_ms != series.pace_ms;
+                        Some(Datum { slot: *slot, at: sample.at, flags: sample.flags, value: sample.value, off_pace })
+                    }),
+                    &mut columns,
+                    &mut self.ledger.ticks_unscored,
+                ),
+                DetectorInput::LogTemplates => self.judges[at].ask(
+                    self.tick,
+                    (0u32..).zip(&self.line_counts).map(|(slot, lines)| Datum {
+                        slot,
+                        at: now,
+                        flags: 0,
+                        value: f64::from(*lines),
+                        off_pace: false,
+                    }),
+                    &mut columns,
+                    &mut self.ledger.ticks_unscored,
+                ),
+            };
+            if !asked {
+                self.recycle(columns);
+                continue;
+            }
+            let detector = self.judges[at].id();
+            if !self.suspects.is_empty() {
+                for (row, slot) in columns.ids.iter().enumerate() {
+                    let (dt_ms, flags, value) = (columns.dt_ms[row], columns.flags[row], columns.values[row]);
+                    self.suspects.observe(detector, self.tick, *slot, dt_ms, flags, value);
+                }
+            }
+            self.actions.push_back(Action::Ask(WorkerRequest::Observe { detector, tick: self.tick, columns }));
+            if self.tick % CHECKPOINT_TICKS == 0 {
+                self.checkpoint(at);
+            }
+        }
+        for slot in self.due.drain(..) {
+            if let Some(series) = self.registry.get_mut(slot) {
+                series.due = None;
+            }
+        }
+    }
+
+    /// A source that policy reads at another interval for good is learnt anew at that; a raised one is not.
+    fn repace(&mut self) {
+        for at in 0..self.due.len() {
+            let Some(series) = self.registry.get_mut(self.due[at]) else { continue };
+            if series.read_interval_ms == series.pace_ms {
+                continue;
+            }
+            let base = self.planner.base_interval_ms(series.source, &self.policy);
+            if base.is_none_or(|base| base == series.read_interval_ms) {
+                series.pace_ms = series.read_interval_ms;
+                for judge in self.judges.iter_mut().filter(|judge| judge.input() == DetectorInput::Metrics) {
+                    if let Some(track) = judge.track_mut(self.due[at]) {
+                        track.set_pace(series.read_interval_ms);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Fetches the state of all series of a detector, for its next life.
+    fn checkpoint(&mut self, at: usize) {
+        let judge = &self.judges[at];
+        let slots = (0u32..).zip(&judge.tracks).filter(|(_, track)| track.as_ref().is_some_and(|track| track.told));
+        let ids: Vec<u32> = slots.map(|(slot, _)| slot).collect();
+        let detector = judge.id();
+        for chunk in ids.chunks(DESCRIPTORS_MAX) {
+            self.checkpoints[at].push_back(self.tick);
+            self.ask(WorkerRequest::Snapshot { detector, ids: chunk.to_vec() });
+        }
+    }
+
+    /// Scores of one detector for one tick, aligned with that tick's columns.
+    pub fn handle_scores(&mut self, now: MonoTime, detector: u32, tick: u64, scores: &[f32]) {
+        let Some(at) = self.judge_at(detector) else {
+            self.ledger.scores_refused += 1;
+            return;
+        };
+        let fits = self.judges[at].scores(now, tick, scores, &mut self.board, self.surprise_needed);
+        self.ledger.scores_refused += u64::from(!fits);
+        self.ledger.verdicts += scores.iter().filter(|score| !score.is_nan()).count() as u64;
+        let mut decisions = std::mem::take(&mut self.judges[at].decisions);
+        let mut snapshots = Vec::new();
+        let mut explain = Vec::new();
+        for decision in decisions.drain(..) {
+            self.apply(now, at, decision, &mut snapshots, &mut explain);
+        }
+        self.judges[at].decisions = decisions;
+        if !explain.is_empty() {
+            self.ask(WorkerRequest::Explain { detector, ids: explain });
+        }
+        if !snapshots.is_empty() {
+            self.checkpoints[at].push_back(self.judges[at].last_asked());
+            self.ask(WorkerRequest::Snapshot { detector, ids: snapshots });
+        }
+    }
+
+    fn apply(&mut self, now: MonoTime, at: usize, decision: Decision, snapshots: &mut Vec<u32>, explain: &mut Vec<u32>) {
+        let (detector, slot) = (self.judges[at].id(), decision.slot);
+        let event = match decision.kind {
+            DecisionKind::Suspect => {
+                // The worker answers in order: the state is that after the last question it was asked.
+                if self.suspects.suspect(detector, slot, self.judges[at].last_asked()) {
+                    snapshots.push(slot);
+                }
+                return;
+            }
+            DecisionKind::Acquit => return self.suspects.acquit(detector, slot),
+            DecisionKind::Open => {
+                if !self.open_episode(now, at, slot) {
+                    return;
+                }
+                EpisodeEvent::Open
+            }
+            DecisionKind::Turn(Turn::Reopen) => {
+                self.ledger.detected += 1;
+                self.ledger.folded += 1;
+                EpisodeEvent::Update
+            }
+            DecisionKind::Turn(Turn::Update) => EpisodeEvent::Update,
+            DecisionKind::Turn(Turn::Clear) => return self.clear(at, &decision),
+            DecisionKind::Turn(Turn::None | Turn::Forget) => return self.suspects.acquit(detector, slot),
+        };
+        let silent = self.judges[at].track(slot).and_then(|track| track.episode.as_ref()).is_none_or(|e| e.silent);
+        let waiting = self.pending.iter().any(|pending| (pending.detector, pending.slot) == (detector, slot));
+        if silent || waiting {
+            return;
+        }
+        let evidence = (event == EpisodeEvent::Open).then(|| self.evidence(at, slot)).flatten();
+        let deadline = now + Duration::from_millis(EXPLANATION_MS);
+        self.pending.push(PendingFinding { detector, slot, event, decision, evidence, deadline });
+        explain.push(slot);
+    }
+
+    /// Whether there was room for another one.
+    fn open_episode(&mut self, now: MonoTime, at: usize, slot: u32) -> bool {
+        let silent = self.open_episodes() >= OPEN_MAX;
+        let Some(subject) = self.subject(self.judges[at].input(), slot) else { return false };
+        let Some(track) = self.judges[at].track_mut(slot) else { return false };
+        track.episode = Some(Box::new(Episode::open(now, subject, silent)));
+        if silent {
+            self.ledger.detected += 1;
+            self.ledger.shed += 1;
+        } else {
+            self.planner.episode_opened(now);
+        }
+        !silent
+    }
+
+    fn evidence(&mut self, at: usize, slot: u32) -> Option<Evidence> {
+        let judge = &self.judges[at];
+        let evidence = self.suspects.evidence(judge.id(), slot);
+        self.ledger.evidence_missing += u64::from(evidence.is_none());
+        let (state, samples) = evidence?;
+        let parameters = judge.slot.description.parameters.clone();
+        Some(Evidence { parameters, state, calibration: judge.calibration(slot), samples })
+    }
+
+    fn open_episodes(&self) -> usize {
+        let tracks = self.judges.iter().flat_map(|judge| judge.tracks.iter().flatten());
+        tracks.filter(|track| track.is_open()).count()
+    }
+
+    /// The detector's reasons for its last scores.
+    pub fn handle_explanations(&mut self, now: MonoTime, detector: u32, explanations: Vec<Explanation>) {
+        let _ = now;
+        for explanation in explanations {
+            let wanted = |pending: &PendingFinding| (pending.detector, pending.slot) == (detector, explanation.id);
+            if let Some(at) = self.pending.iter().position(wanted) {
+                let pending = self.pending.swap_remove(at);
+                self.emit(pending, Some(explanation));
+            }
+        }
+    }
+
+    /// States that were asked for.
+    pub fn handle_snapshots(&mut self, now: MonoTime, detector: u32, states: Vec<SeriesState>) {
+        let _ = now;
+        let Some(at) = self.judge_at(detector) else { return };
+        let Some(tick) = self.checkpoints[at].pop_front() else { return };
+        let judge = &mut self.judges[at];
+        let state_bytes_max = judge.slot.description.state_bytes_max as usize;
+        for SeriesState { key, state } in states {
+            let known = (0u32..).zip(&mut judge.tracks).find(|(_, track)| track.as_ref().is_some_and(|t| t.key == key));
+            let Some((slot, Some(track))) = known else { continue };
+            if state.len() <= state_bytes_max {
+                self.suspects.set_state(detector, slot, tick, &state);
+                track.state = state;
+            }
+        }
+    }
+
+    /// Findings that have waited long enough go out unexplained.
+    pub(super) fn give_up_waiting(&mut self, now: MonoTime) {
+        while let Some(at) = self.pending.iter().position(|pending| pending.deadline <= now) {
+            let pending = self.pending.swap_remove(at);
+            self.emit(pending, None);
+        }
+    }
+
+    fn settle_pending(&mut self, detector: u32) {
+        while let Some(at) = self.pending.iter().position(|pending| pending.detector == detector) {
+            let pending = self.pending.swap_remove(at);
+            self.emit(pending, None);
+        }
+    }
+
+    fn settle_pending_of(&mut self, detector: u32, slot: u32) {
+        let wanted = |pending: &PendingFinding| (pending.detector, pending.slot) == (detector, slot);
+        while let Some(at) = self.pending.iter().position(wanted) {
+            let pending = self.pending.swap_remove(at);
+            self.emit(pending, None);
+        }
+    }
+
+    fn emit(&mut self, pending: PendingFinding, explanation: Option<Explanation>) {
+        let PendingFinding { detector, slot, event, decision, evidence, .. } = pending;
+        if event == EpisodeEvent::Open {
+            self.ledger.detected += 1;
+        }
+        let mut judges = std::mem::take(&mut self.judges);
+        let judge = judges.iter_mut().find(|judge| judge.id() == detector);
+        let told = judge.is_some_and(|judge| self.emit_for(judge, slot, event, &decision, evidence, explanation));
+        self.judges = judges;
+        if event == EpisodeEvent::Open {
+            *(if told { &mut self.ledger.emitted } else { &mut self.ledger.shed }) += 1;
+        }
+    }
+
+    fn emit_for(
+        &mut self,
+        judge: &mut Judge,
+        slot: u32,
+        event: EpisodeEvent,
+        decision: &Decision,
+        evidence: Option<Evidence>,
+        explanation: Option<Explanation>,
+    ) -> bool {
+        self.ledger.explanations_missing += u64::from(explanation.is_none());
+        let Some(mut track) = judge.remove_track(slot) else { return false };
+        let told = track.episode.as_mut().map(|episode| {
+            let (ago_ms, uncertainty_ms) = onset(explanation.as_ref(), track.interval_ms);
+            let began = self.clocks.wall_at(decision.at).offset_by(-i64::from(ago_ms) * 1_000_000);
+            episode.found(self.host, track.key, &judge.slot.reference.name, began, uncertainty_ms);
+            episode.explanation = explanation.or(episode.explanation);
+            self.tell(judge, decision, event, episode, evidence);
+        });
+        judge.tracks[slot as usize] = Some(track);
+        told.is_some()
+    }
+
+    fn tell(
+        &mut self,
+        judge: &Judge,
+        decision: &Decision,
+        event: EpisodeEvent,
+        episode: &mut Episode,
+        evidence: Option<Evidence>,
+    ) {
+        let Some(id) = episode.id else { return };
+        if event != EpisodeEvent::Clear {
+            episode.told = (decision.score, decision.surprise);
+        }
+        let why = episode.explanation.as_ref();
+        let number = |of: fn(&Explanation) -> f64| why.map_or(f64::NAN, of);
+        let finding = Finding {
+            episode: id,
+            event,
+            subject: episode.subject.clone(),
+            detector: judge.slot.reference.clone(),
+            at: self.clocks.wall_at(decision.at),
+            onset: episode.onset,
+            onset_uncertainty_ms: episode.onset_uncertainty_ms,
+            code: why.map_or(0, |why| why.code),
+            score: decision.score,
+            surprise: decision.surprise,
+            observed: number(|why| why.observed),
+            expected: number(|why| why.expected),
+            lower: number(|why| why.lower),
+            upper: number(|why| why.upper),
+            occurrences: episode.occurrences,
+            evidence,
+        };
+        self.enqueue(Class::Finding, Body::Findings(vec![finding]), Vec::new());
+    }
+
+    fn clear(&mut self, at: usize, decision: &Decision) {
+        let slot = decision.slot;
+        self.settle_pending_of(self.judges[at].id(), slot);
+        self.suspects.acquit(self.judges[at].id(), slot);
+        let mut judges = std::mem::take(&mut self.judges);
+        let judge = &mut judges[at];
+        if let Some(mut track) = judge.remove_track(slot) {
+            if let Some(episode) = track.episode.as_mut().filter(|episode| !episode.silent) {
+                self.tell(judge, decision, EpisodeEvent::Clear, episode, None);
+                self.ledger.cleared += 1;
+            }
+            judge.tracks[slot as usize] = Some(track);
+        }
+        self.judges = judges;
+    }
+
+    fn end_all(&mut self, now: MonoTime, judge: &mut Judge) {
+        for slot in (0u32..).take(judge.tracks.len()) {
+            if let Some(mut track) = judge.remove_track(slot) {
+                self.end_episode(now, judge, slot, &mut track);
+            }
+        }
+    }
+
+    fn end_episode(&mut self, now: MonoTime, judge: &Judge, slot: u32, track: &mut Track) {
+        let Some(episode) = track.episode.as_mut().filter(|episode| episode.is_open() && !episode.silent) else { return };
+        episode.end(now);
+        let decision = Decision { slot, at: now, score: 0.0, surprise: 0.0, kind: DecisionKind::Acquit };
+        self.tell(judge, &decision, EpisodeEvent::Clear, episode, None);
+        self.ledger.cleared += 1;
+    }
+
+    fn subject(&self, input: DetectorInput, slot: u32) -> Option<Subject> {
+        Some(match input {
+            DetectorInput::Metrics => Subject::Series(self.registry.get(slot)?.meta.clone()),
+            DetectorInput::LogTemplates => {
+                let (source, service, template) = self.logs.template(slot)?;
+                Subject::LogTemplate {
+                    source: source.to_owned(),
+                    service: mask::masked(service),
+                    id: template.id,
+                    text: template.text,
+                    exemplar: template.exemplar,
+                }
+            }
+        })
+    }
+
+    /// Shares the operator's budget among all verdicts of a day.
+    pub(super) fn rebudget(&mut self) {
+        let tracks = self.judges.iter().flat_map(|judge| judge.tracks.iter().flatten());
+        let verdicts = tracks.map(|track| verdicts_per_day(track.interval_ms)).sum();
+        self.surprise_needed = Budget::new(self.policy.episodes_per_day, verdicts).surprise_needed();
+    }
+
+    fn judge_at(&self, detector: u32) -> Option<usize> {
+        self.judges.iter().position(|judge| judge.id() == detector)
+    }
+
+    fn ask(&mut self, request: WorkerRequest) {
+        self.actions.push_back(Action::Ask(request));
+    }
+}
+
+/// Milliseconds before the verdict at which the departure began, and the half-width of their uncertainty.
+fn onset(explanation: Option<&Explanation>, interval_ms: u32) -> (u32, u32) {
+    match explanation {
+        Some(why) => (why.onset_ms_ago, why.onset_uncertainty_ms.max(interval_ms / 2)),
+        // All scores of the run were high: it began at least that long ago.
+        None => (interval_ms.saturating_mul(4), interval_ms.saturating_mul(4)),
+    }
+}

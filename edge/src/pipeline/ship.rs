@@ -1,0 +1,114 @@
+//! What leaves the host besides findings: series definitions, features, raw samples, log counts.
+
+use super::{LOG_WINDOW_MS, Pipeline, RAW_WINDOW_MS};
+use crate::evidence::RawBuffer;
+use crate::features::Closed;
+use crate::normalise::elapsed_ms;
+use vedette_protocol::time::MonoTime;
+use vedette_protocol::v1::{Body, Class, RawSamples, SeriesDefinition};
+
+/// Rows per batch: keeps a batch well under the frame's limit.
+const ROWS_MAX: usize = 512;
+
+impl Pipeline {
+    /// Defines new series before any batch can name them.
+    pub(super) fn announce_series(&mut self) {
+        if u64::from(self.announced) == u64::from(self.registry.next_index()) {
+            return;
+        }
+        let announced = std::mem::replace(&mut self.announced, self.registry.next_index());
+        let new = self.registry.iter().filter(|(_, series)| series.index.0 >= announced);
+        let mut new: Vec<_> =
+            new.map(|(_, series)| SeriesDefinition { index: series.index, meta: series.meta.clone() }).collect();
+        new.sort_by_key(|definition| definition.index);
+        for chunk in new.chunks(ROWS_MAX) {
+            self.enqueue(Class::Finding, Body::Series(chunk.to_vec()), Vec::new());
+        }
+    }
+
+    pub(super) fn close_windows(&mut self, now: MonoTime) {
+        if is_over(now, self.feature_window, self.policy.feature_window_ms) {
+            self.ship_features(now);
+        }
+        if is_over(now, self.raw_window, RAW_WINDOW_MS) {
+            self.raw_window = now;
+            self.ship_raw();
+        }
+        if is_over(now, self.log_window, LOG_WINDOW_MS) {
+            self.ship_logs(now);
+        }
+    }
+
+    pub(super) fn ship_features(&mut self, now: MonoTime) {
+        let window_ms = elapsed_ms(now, self.feature_window);
+        self.feature_window = now;
+        let end = self.clocks.wall_at(now);
+        let mut features = Vec::new();
+        for (_, series) in self.registry.iter_mut() {
+            match series.window.close(series.index, end, window_ms) {
+                Closed::Changed(feature) => features.push(feature),
+                Closed::Unchanged => self.ledger.features_unchanged += 1,
+                Closed::Empty => {}
+            }
+        }
+        self.ledger.features_sent += features.len() as u64;
+        for chunk in features.chunks(ROWS_MAX) {
+            self.enqueue(Class::Feature, Body::Features(chunk.to_vec()), Vec::new());
+        }
+    }
+
+    pub(super) fn ship_raw(&mut self) {
+        if self.raw.is_empty() {
+            return;
+        }
+        let mut shipped = Vec::new();
+        for (slot, buffer) in &mut self.raw {
+            let Some(series) = self.registry.get(*slot) else { continue };
+            let Some((start, samples)) = buffer.take() else { continue };
+            self.ledger.raw_sent += samples.len() as u64;
+            shipped.push(RawSamples { series: series.index, start: self.clocks.wall_at(start), samples });
+        }
+        if !shipped.is_empty() {
+            self.enqueue(Class::Feature, Body::Samples(shipped), Vec::new());
+        }
+    }
+
+    pub(super) fn ship_logs(&mut self, now: MonoTime) {
+        let window_ms = elapsed_ms(now, self.log_window);
+        self.log_window = now;
+        for (window, cursors) in self.logs.take_windows(self.clocks.wall_at(now), window_ms) {
+            self.enqueue(Class::Log, Body::Logs(window), cursors);
+        }
+    }
+
+    /// Gives raw buffers to the series that directives name, up to the policy's ceiling. What a buffer holds is
+    /// shipped before it goes.
+    pub(super) fn choose_raw(&mut self) {
+        let generation = (self.planner.generation(), self.series_generation);
+        if generation == self.raw_generation {
+            return;
+        }
+        self.raw_generation = generation;
+        self.announce_series();
+        self.ship_raw();
+        self.raw.clear();
+        let room = self.policy.ceilings.raw_series_max as usize;
+        for (slot, series) in self.registry.iter_mut() {
+            series.raw = None;
+            if !self.planner.wants_raw(&series.meta.metric) {
+                continue;
+            }
+            if self.raw.len() >= room {
+                self.ledger.raw_series_refused += 1;
+                continue;
+            }
+            series.raw = u32::try_from(self.raw.len()).ok();
+            self.raw.push((slot, RawBuffer::default()));
+        }
+    }
+}
+
+fn is_over(now: MonoTime, begin: MonoTime, window_ms: u32) -> bool {
+    // Half a tick of jitter does not put a window off by a whole one.
+    elapsed_ms(now, begin).saturating_add(100) >= window_ms
+}

@@ -1,0 +1,274 @@
+//! At which interval each source is read: policy, raised by directives and by episodes for a while.
+
+use std::time::Duration;
+use vedette_protocol::ids::{DirectiveId, HostId};
+use vedette_protocol::policy::{Directive, Policy};
+use vedette_protocol::time::MonoTime;
+
+/// Directives in effect at one time.
+const DIRECTIVES_MAX: usize = 16;
+/// While an episode is young, sources are read at least this often.
+const EPISODE_INTERVAL_MS: u32 = 2_000;
+const EPISODE_RAISE_MS: u64 = 60_000;
+/// After an episode's raise the interval doubles this often until it is back.
+const DECAY_STEP_MS: u64 = 10_000;
+
+/// Why a directive was not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DirectiveRefused {
+    /// Meant for another host.
+    #[error("it is for host {0}")]
+    OtherHost(HostId),
+    /// It has ended already.
+    #[error("it has expired")]
+    Expired,
+    /// It would live longer than the policy allows.
+    #[error("it would live {asked_ms} ms, the policy allows {max_ms} ms")]
+    TooLong {
+        /// Its life.
+        asked_ms: u64,
+        /// The ceiling.
+        max_ms: u32,
+    },
+    /// It wants a source read more often than the policy allows.
+    #[error("it asks for source `{source_name}` each {asked_ms} ms, the policy allows {min_ms} ms")]
+    TooFast {
+        /// The source.
+        source_name: String,
+        /// Interval it asks for.
+        asked_ms: u32,
+        /// The ceiling.
+        min_ms: u32,
+    },
+    /// It wants more metrics raw than the policy allows series.
+    #[error("it asks for {asked} raw metrics, the policy allows {max} series")]
+    TooManyRaw {
+        /// Metrics named.
+        asked: usize,
+        /// The ceiling.
+        max: u32,
+    },
+    /// Too many directives are in effect.
+    #[error("{DIRECTIVES_MAX} directives are in effect already")]
+    TooMany,
+}
+
+#[derive(Debug)]
+struct Source {
+    name: String,
+    default_ms: u32,
+    told_ms: u32,
+}
+
+#[derive(Debug)]
+struct Raise {
+    directive: Directive,
+    ends: MonoTime,
+}
+
+/// Keeps the intervals of all sources.
+#[derive(Debug)]
+pub struct Planner {
+    host: HostId,
+    sources: Vec<Source>,
+    raises: Vec<Raise>,
+    episode_until: Option<MonoTime>,
+    generation: u64,
+}
+
+impl Planner {
+    /// Sources with their own default intervals, at which they are read until told otherwise.
+    pub fn new(host: HostId, sources: Vec<(String, u32)>) -> Self {
+        let source = |(name, default_ms)| Source { name, default_ms, told_ms: default_ms };
+        Self { host, sources: sources.into_iter().map(source).collect(), raises: Vec::new(), episode_until: None, generation: 0 }
+    }
+
+    /// Takes a verified directive that ends at `ends` by this host's clock.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectiveRefused`] if it asks for more than the policy's ceilings grant; nothing of it is in effect then.
+    pub fn add(
+        &mut self,
+        now: MonoTime,
+        policy: &Policy,
+        directive: Directive,
+        ends: MonoTime,
+    ) -> Result<(), DirectiveRefused> {
+        self.check(now, policy, &directive, ends)?;
+        self.raises.retain(|raise| raise.directive.id != directive.id);
+        self.raises.push(Raise { directive, ends });
+        self.generation += 1;
+        Ok(())
+    }
+
+    fn check(
+        &self,
+        now: MonoTime,
+        policy: &Policy,
+        directive: &Directive,
+        ends: MonoTime,
+    ) -> Result<(), DirectiveRefused> {
+        let ceilings = &policy.ceilings;
+        if directive.host != self.host {
+            return Err(DirectiveRefused::OtherHost(directive.host));
+        }
+        if ends <= now {
+            return Err(DirectiveRefused::Expired);
+        }
+        let asked_ms = u64::try_from(ends.since(now).as_millis()).unwrap_or(u64::MAX);
+        if asked_ms > u64::from(ceilings.directive_ms_max) {
+            return Err(DirectiveRefused::TooLong { asked_ms, max_ms: ceilings.directive_ms_max });
+        }
+        if let Some((source, asked_ms)) = directive.sources.iter().find(|(_, ms)| *ms < ceilings.interval_ms_min) {
+            let (source_name, min_ms) = (source.clone(), ceilings.interval_ms_min);
+            return Err(DirectiveRefused::TooFast { source_name, asked_ms: *asked_ms, min_ms });
+        }
+        if directive.raw_metrics.len() > ceilings.raw_series_max as usize {
+            let (asked, max) = (directive.raw_metrics.len(), ceilings.raw_series_max);
+            return Err(DirectiveRefused::TooManyRaw { asked, max });
+        }
+        let known = self.raises.iter().any(|raise| raise.directive.id == directive.id);
+        if !known && self.raises.len() >= DIRECTIVES_MAX {
+            return Err(DirectiveRefused::TooMany);
+        }
+        Ok(())
+    }
+
+    /// An episode opened: look closer for a while.
+    pub fn episode_opened(&mut self, now: MonoTime) {
+        self.episode_until = Some(now + Duration::from_millis(EPISODE_RAISE_MS));
+    }
+
+    /// Ends what is over, and says which sources are to be read at another interval from now on.
+    pub fn replan(&mut self, now: MonoTime, policy: &Policy, mut tell: impl FnMut(&str, u32)) {
+        let before = self.raises.len();
+        self.raises.retain(|raise| raise.ends > now);
+        self.generation += u64::from(self.raises.len() != before);
+        for at in 0..self.sources.len() {
+            let wanted = self.wanted_ms(&self.sources[at], now, policy);
+            let source = &mut self.sources[at];
+            if source.told_ms != wanted {
+                source.told_ms = wanted;
+                tell(&source.name, wanted);
+            }
+        }
+        if self.episode_interval(now, policy).is_some_and(|ms| self.sources.iter().all(|source| source.default_ms <= ms)) {
+            self.episode_until = None;
+        }
+    }
+
+    fn wanted_ms(&self, source: &Source, now: MonoTime, policy: &Policy) -> u32 {
+        let asked = self.raises.iter().flat_map(|raise| &raise.directive.sources);
+        let asked = asked.filter(|(name, _)| *name == source.name).map(|(_, ms)| *ms);
+        asked.chain(self.episode_interval(now, policy)).fold(base_ms(source, policy), u32::min)
+    }
+
+    /// The interval that a recent episode asks for: doubles step by step once its time is over.
+    fn episode_interval(&self, now: MonoTime, policy: &Policy) -> Option<u32> {
+        let over = now.since(self.episode_until?).as_millis();
+        let steps = if over == 0 { 0 } else { 1 + over / u128::from(DECAY_STEP_MS) };
+        let shift = u32::try_from(steps).unwrap_or(u32::MAX).min(20);
+        Some(EPISODE_INTERVAL_MS.max(policy.ceilings.interval_ms_min).saturating_mul(1 << shift))
+    }
+
+    /// The interval of a source without anything that raises it; `None` for an unknown source.
+    pub fn base_interval_ms(&self, source: &str, policy: &Policy) -> Option<u32> {
+        self.sources.iter().find(|other| other.name == source).map(|source| base_ms(source, policy))
+    }
+
+    /// Whether a directive wants the series of this metric raw.
+    pub fn wants_raw(&self, metric: &str) -> bool {
+        self.raises.iter().any(|raise| raise.directive.raw_metrics.iter().any(|wanted| wanted == metric))
+    }
+
+    /// Directives in effect.
+    pub fn directives(&self) -> impl Iterator<Item = DirectiveId> {
+        self.raises.iter().map(|raise| raise.directive.id)
+    }
+
+    /// When the next directive ends.
+    pub fn next_end(&self) -> Option<MonoTime> {
+        self.raises.iter().map(|raise| raise.ends).min()
+    }
+
+    /// Changes whenever the set of directives does.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+}
+
+fn base_ms(source: &Source, policy: &Policy) -> u32 {
+    let told = policy.source_interval_ms.iter().find(|(name, _)| *name == source.name);
+    told.map_or(source.default_ms, |(_, ms)| *ms)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vedette_protocol::time::WallTime;
+
+    const HOST: HostId = HostId([1; 16]);
+
+    fn directive(interval_ms: u32) -> Directive {
+        Directive {
+            id: DirectiveId([9; 16]),
+            host: HOST,
+            issued: WallTime::default(),
+            expires: WallTime::default(),
+            incident: String::new(),
+            sources: vec![("process".to_owned(), interval_ms)],
+            raw_metrics: vec!["system.cpu.time".to_owned()],
+        }
+    }
+
+    fn planner() -> Planner {
+        Planner::new(HOST, vec![("cpu".to_owned(), 1_000), ("process".to_owned(), 10_000)])
+    }
+
+    fn replan(planner: &mut Planner, ms: u64, policy: &Policy) -> Vec<(String, u32)> {
+        let mut told = Vec::new();
+        planner.replan(MonoTime::from_ms(ms), policy, |name, ms| told.push((name.to_owned(), ms)));
+        told
+    }
+
+    #[test]
+    fn directive_raises_and_the_interval_is_restored_when_it_ends() {
+        let (mut planner, policy) = (planner(), Policy::default());
+        planner.add(MonoTime::from_ms(0), &policy, directive(1_000), MonoTime::from_ms(60_000)).unwrap();
+        assert_eq!(replan(&mut planner, 0, &policy), [("process".to_owned(), 1_000)]);
+        assert!(planner.wants_raw("system.cpu.time") && planner.directives().count() == 1);
+        assert!(replan(&mut planner, 59_000, &policy).is_empty());
+        assert_eq!(replan(&mut planner, 60_000, &policy), [("process".to_owned(), 10_000)]);
+        assert!(!planner.wants_raw("system.cpu.time"));
+    }
+
+    #[test]
+    fn ceilings_hold() {
+        let (mut planner, policy) = (planner(), Policy::default());
+        let mut add = |directive, ends_ms| planner.add(MonoTime::from_ms(10), &policy, directive, MonoTime::from_ms(ends_ms));
+        assert!(matches!(add(directive(100), 1_000), Err(DirectiveRefused::TooFast { asked_ms: 100, .. })));
+        assert!(matches!(add(directive(1_000), 2_000_000), Err(DirectiveRefused::TooLong { .. })));
+        assert_eq!(add(directive(1_000), 10), Err(DirectiveRefused::Expired));
+        let other = Directive { host: HostId([2; 16]), ..directive(1_000) };
+        assert_eq!(add(other, 1_000), Err(DirectiveRefused::OtherHost(HostId([2; 16]))));
+        let raw_metrics = vec![String::new(); 65];
+        assert!(matches!(add(Directive { raw_metrics, ..directive(1_000) }, 1_000), Err(DirectiveRefused::TooManyRaw { .. })));
+        for n in 0..16 {
+            add(Directive { id: DirectiveId([n; 16]), ..directive(1_000) }, 1_000).unwrap();
+        }
+        assert_eq!(add(Directive { id: DirectiveId([99; 16]), ..directive(1_000) }, 1_000), Err(DirectiveRefused::TooMany));
+    }
+
+    #[test]
+    fn policy_sets_the_interval_and_an_episode_raises_it_with_decay() {
+        let mut planner = planner();
+        let policy = Policy { source_interval_ms: vec![("process".to_owned(), 5_000)], ..Policy::default() };
+        assert_eq!(replan(&mut planner, 0, &policy), [("process".to_owned(), 5_000)]);
+        planner.episode_opened(MonoTime::from_ms(1_000));
+        assert_eq!(replan(&mut planner, 1_000, &policy), [("process".to_owned(), 2_000)]);
+        assert_eq!(replan(&mut planner, 61_500, &policy), [("process".to_owned(), 4_000)]);
+        assert_eq!(replan(&mut planner, 75_000, &policy), [("process".to_owned(), 5_000)]);
+        assert!(replan(&mut planner, 500_000, &policy).is_empty());
+    }
+}

@@ -1,0 +1,338 @@
+//! Series by name: found without allocation, limited in number, forgotten when they end.
+//!
+//! A slot is a small number that is used again after a series ended; detectors know series by it. A
+//! [`SeriesIndex`] is never given twice; the collector knows series by that.
+
+use crate::features::Window;
+use crate::mask;
+use crate::metric::MetricSpec;
+use crate::normalise::{Normaliser, Sample};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
+use vedette_protocol::ids::{SeriesIndex, SeriesKey};
+use vedette_protocol::series::SeriesMeta;
+use vedette_protocol::time::MonoTime;
+
+/// A series that was not read for this long and for [`VANISHED_INTERVALS`] has ended.
+const VANISHED_MS_MIN: u32 = 120_000;
+const VANISHED_INTERVALS: u32 = 10;
+/// An ended series' slot is used again only after this many others, so that late answers about it find nobody.
+const SLOT_QUARANTINE: usize = 16;
+/// Distinct folded series are counted exactly up to this.
+const FOLDED_DISTINCT_MAX: usize = 4_096;
+const ATTRIBUTES_MAX: usize = 16;
+const ATTRIBUTE_BYTES_MAX: usize = 256;
+
+/// One series.
+#[derive(Debug)]
+pub struct Series {
+    /// Index within the queue epoch.
+    pub index: SeriesIndex,
+    /// Stable key.
+    pub key: SeriesKey,
+    /// Meaning, masked.
+    pub meta: SeriesMeta,
+    /// What its source reports.
+    pub spec: &'static MetricSpec,
+    /// Source that reads it.
+    pub source: &'static str,
+    /// Usual interval, from which the detectors learn.
+    pub pace_ms: u32,
+    /// The value of this tick, until the tick ends.
+    pub due: Option<Sample>,
+    /// The window being filled.
+    pub window: Window,
+    /// Ordinal of the raw shipping buffer, when a directive asks for this series.
+    pub(crate) raw: Option<u32>,
+    /// Interval at which it was read last.
+    pub(crate) read_interval_ms: u32,
+    pub(crate) normaliser: Normaliser,
+    read_at: MonoTime,
+    fingerprint: u128,
+}
+
+/// All series of a host.
+#[derive(Debug)]
+pub struct Registry {
+    slots: Vec<Option<Series>>,
+    free: VecDeque<u32>,
+    by_fingerprint: HashMap<u128, u32, BuildHasherDefault<FirstWord>>,
+    per_metric: HashMap<&'static str, usize>,
+    next_index: u32,
+    series_max: usize,
+    folded: HashSet<u128, BuildHasherDefault<FirstWord>>,
+    folded_readings: u64,
+}
+
+/// Outcome of a look-up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// A series that was there.
+    Known(u32),
+    /// A series that appeared with this reading.
+    New(u32),
+    /// Over the limit: the reading is counted and dropped.
+    Folded,
+}
+
+impl Registry {
+    /// An empty registry for at most `series_max` series, of which one metric may have half.
+    pub fn new(series_max: usize) -> Self {
+        Self {
+            slots: Vec::new(),
+            free: VecDeque::new(),
+            by_fingerprint: HashMap::default(),
+            per_metric: HashMap::new(),
+            next_index: 0,
+            series_max,
+            folded: HashSet::default(),
+            folded_readings: 0,
+        }
+    }
+
+    /// Finds the series of a reading or makes it. Attributes may come in any order. Allocates only for a new series.
+    pub fn find(
+        &mut self,
+        now: MonoTime,
+        source: &'static str,
+        interval_ms: u32,
+        spec: &'static MetricSpec,
+        attributes: &[(&str, &str)],
+    ) -> Found {
+        let fingerprint = fingerprint(spec.name, attributes);
+        if let Some(&slot) = self.by_fingerprint.get(&fingerprint) {
+            if let Some(series) = self.get_mut(slot) {
+                series.read_at = now;
+            }
+            return Found::Known(slot);
+        }
+        let of_metric = self.per_metric.get(spec.name).copied().unwrap_or(0);
+        if self.len() >= self.series_max || of_metric >= self.series_max.div_ceil(2) {
+            self.fold(fingerprint);
+            return Found::Folded;
+        }
+        let meta = spec.series_meta(masked(attributes), interval_ms);
+        let series = Series {
+            index: SeriesIndex(self.next_index),
+            key: meta.key(),
+            meta,
+            spec,
+            source,
+            pace_ms: interval_ms,
+            due: None,
+            window: Window::default(),
+            raw: None,
+            read_interval_ms: interval_ms,
+            normaliser: Normaliser::default(),
+            read_at: now,
+            fingerprint,
+        };
+        Found::New(self.insert(series))
+    }
+
+    fn insert(&mut self, series: Series) -> u32 {
+        self.next_index = self.next_index.checked_add(1).expect("fewer than 2^32 series in one queue epoch");
+        *self.per_metric.entry(series.spec.name).or_default() += 1;
+        let fingerprint = series.fingerprint;
+        let slot = match self.free.front() {
+            Some(&slot) if self.free.len() > SLOT_QUARANTINE => {
+                self.free.pop_front();
+                self.slots[slot as usize] = Some(series);
+                slot
+            }
+            _ => {
+                self.slots.push(Some(series));
+                u32::try_from(self.slots.len() - 1).expect("slots are limited by series_max and the quarantine")
+            }
+        };
+        self.by_fingerprint.insert(fingerprint, slot);
+        slot
+    }
+
+    fn fold(&mut self, fingerprint: u128) {
+        self.folded_readings += 1;
+        if self.folded.len() < FOLDED_DISTINCT_MAX {
+            self.folded.insert(fingerprint);
+        }
+    }
+
+    /// The next series that has not been read for so long that it has ended, out of the registry.
+    pub fn pop_vanished(&mut self, now: MonoTime) -> Option<(u32, Series)> {
+        let slot = self.slots.iter().position(|slot| slot.as_ref().is_some_and(|series| series.vanished(now)))?;
+        let series = self.slots[slot].take()?;
+        let slot = u32::try_from(slot).expect("slots are numbered by u32");
+        self.by_fingerprint.remove(&series.fingerprint);
+        if let Some(count) = self.per_metric.get_mut(series.spec.name) {
+            *count -= 1;
+        }
+        self.free.push_back(slot);
+        Some((slot, series))
+    }
+
+    /// The series in a slot.
+    pub fn get(&self, slot: u32) -> Option<&Series> {
+        self.slots.get(slot as usize)?.as_ref()
+    }
+
+    /// The series in a slot.
+    pub fn get_mut(&mut self, slot: u32) -> Option<&mut Series> {
+        self.slots.get_mut(slot as usize)?.as_mut()
+    }
+
+    /// All series with their slots, in slot order.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &Series)> {
+        (0u32..).zip(&self.slots).filter_map(|(slot, series)| Some((slot, series.as_ref()?)))
+    }
+
+    /// All series with their slots, in slot order.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (u32, &mut Series)> {
+        (0u32..).zip(&mut self.slots).filter_map(|(slot, series)| Some((slot, series.as_mut()?)))
+    }
+
+    /// The index that the next new series will get.
+    pub(crate) fn next_index(&self) -> u32 {
+        self.next_index
+    }
+
+    /// Number of series.
+    pub fn len(&self) -> usize {
+        self.by_fingerprint.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.by_fingerprint.is_empty()
+    }
+
+    /// Distinct series that found no room (exact up to 4,096) and the readings that were dropped with them.
+    pub fn folded(&self) -> (u64, u64) {
+        (self.folded.len() as u64, self.folded_readings)
+    }
+}
+
+impl Series {
+    fn vanished(&self, now: MonoTime) -> bool {
+        let patience_ms = VANISHED_MS_MIN.max(self.pace_ms.saturating_mul(VANISHED_INTERVALS));
+        now.since(self.read_at).as_millis() > u128::from(patience_ms)
+    }
+}
+
+/// Attribute values as they may be stored: masked, and cut at a limit.
+fn masked(attributes: &[(&str, &str)]) -> Vec<(String, String)> {
+    let masked_value = |value: &str| mask::masked(mask::cut(value, ATTRIBUTE_BYTES_MAX));
+    attributes
+        .iter()
+        .take(ATTRIBUTES_MAX)
+        .map(|(name, value)| (mask::cut(name, ATTRIBUTE_BYTES_MAX).to_owned(), masked_value(value)))
+        .collect()
+}
+
+/// 128 bits over name and attributes, whatever their order: raw attribute values are compared but never kept.
+fn fingerprint(metric: &str, attributes: &[(&str, &str)]) -> u128 {
+    let mut sum = word(0, metric, "");
+    let mut mix = word(1, metric, "");
+    for (name, value) in attributes {
+        sum = sum.wrapping_add(word(2, name, value));
+        mix = mix.wrapping_add(word(3, name, value));
+    }
+    (u128::from(mix) << 64) | u128::from(sum)
+}
+
+fn word(lane: u8, name: &str, value: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    lane.hash(&mut hasher);
+    name.hash(&mut hasher);
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Hashes a fingerprint, which is a hash already, by its first word.
+#[derive(Clone, Copy, Debug, Default)]
+struct FirstWord(u64);
+
+impl Hasher for FirstWord {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for (place, byte) in bytes.iter().enumerate().take(8) {
+            self.0 ^= u64::from(*byte) << (8 * place);
+        }
+    }
+
+    fn write_u128(&mut self, fingerprint: u128) {
+        self.0 = (fingerprint & u128::from(u64::MAX)).try_into().unwrap_or_default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metric::tests::{COUNTER, GAUGE};
+    use proptest::prelude::*;
+
+    fn find(registry: &mut Registry, ms: u64, spec: &'static MetricSpec, attributes: &[(&str, &str)]) -> Found {
+        registry.find(MonoTime::from_ms(ms), "test", 1_000, spec, attributes)
+    }
+
+    #[test]
+    fn attributes_in_any_order_are_one_series() {
+        let mut registry = Registry::new(10);
+        let Found::New(slot) = find(&mut registry, 0, &COUNTER, &[("cpu", "0"), ("state", "user")]) else { panic!() };
+        assert_eq!(find(&mut registry, 1, &COUNTER, &[("state", "user"), ("cpu", "0")]), Found::Known(slot));
+        assert_ne!(find(&mut registry, 1, &COUNTER, &[("state", "0"), ("cpu", "user")]), Found::Known(slot));
+    }
+
+    #[test]
+    fn vanished_series_leaves_and_comes_back_under_its_key_with_a_new_index() {
+        let mut registry = Registry::new(10);
+        let Found::New(slot) = find(&mut registry, 0, &GAUGE, &[("disk", "sda")]) else { panic!() };
+        assert!(registry.pop_vanished(MonoTime::from_ms(100_000)).is_none());
+        let (gone, series) = registry.pop_vanished(MonoTime::from_ms(130_000)).unwrap();
+        assert_eq!((gone, registry.len()), (slot, 0));
+        let Found::New(again) = find(&mut registry, 140_000, &GAUGE, &[("disk", "sda")]) else { panic!() };
+        let back = registry.get(again).unwrap();
+        assert_eq!(back.key, series.key);
+        assert_ne!(back.index, series.index);
+    }
+
+    #[test]
+    fn one_metric_takes_at_most_half_of_the_room() {
+        let mut registry = Registry::new(10);
+        for disk in 0..20 {
+            find(&mut registry, 0, &GAUGE, &[("disk", disk.to_string().as_str())]);
+        }
+        assert_eq!(registry.len(), 5);
+        assert!(matches!(find(&mut registry, 0, &COUNTER, &[]), Found::New(_)));
+        assert_eq!(registry.folded(), (15, 15));
+    }
+
+    #[test]
+    fn secret_in_an_attribute_is_masked_but_tells_series_apart() {
+        let mut registry = Registry::new(10);
+        let Found::New(one) = find(&mut registry, 0, &GAUGE, &[("args", "--password=hunter2")]) else { panic!() };
+        assert!(matches!(find(&mut registry, 0, &GAUGE, &[("args", "--password=hunter3")]), Found::New(_)));
+        assert_eq!(registry.get(one).unwrap().meta.attributes[0].1, "--password=<secret>");
+    }
+
+    proptest! {
+        #[test]
+        fn limit_holds_and_every_reading_is_known_new_or_folded(names in proptest::collection::vec(0u8..60, 1..300)) {
+            let mut registry = Registry::new(20);
+            let mut distinct = HashSet::new();
+            let mut folded = 0;
+            for (ms, name) in (0u64..).zip(&names) {
+                distinct.insert(*name);
+                let spec = if name % 2 == 0 { &GAUGE } else { &COUNTER };
+                match find(&mut registry, ms, spec, &[("n", name.to_string().as_str())]) {
+                    Found::Folded => folded += 1,
+                    Found::Known(slot) | Found::New(slot) => prop_assert_eq!(registry.get(slot).unwrap().spec.name, spec.name),
+                }
+                prop_assert!(registry.len() <= 20);
+            }
+            prop_assert_eq!(registry.folded().1, folded);
+            prop_assert_eq!(registry.len() as u64 + registry.folded().0, distinct.len() as u64);
+        }
+    }
+}
