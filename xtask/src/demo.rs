@@ -59,7 +59,12 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
     say(&format!("seed {seed}"));
 
     let memory = MemoryWatch::start();
-    let mut fleet = Fleet::start(&binaries, &modules)?;
+    let mut fleet = Fleet::start(&binaries, |dir| {
+        let key = dir.join("author.key");
+        let public = fleet::keygen(&binaries.cli, "detector", &key)?;
+        modules.iter().try_for_each(|module| plugins::sign(&binaries, module, &key, &dir.join("detectors")))?;
+        Ok(public)
+    })?;
     memory.set_pids(&fleet.agent_pids()?);
     let service = service_log::Service::start(fleet.service_log(), seed)?;
     let warmup = warm_up(&mut fleet)?;

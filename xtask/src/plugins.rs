@@ -1,11 +1,11 @@
 //! The bundled detectors: built for WebAssembly by the author's own tool, then compiled and signed.
 
 use crate::build::{self, Binaries, root, target};
+use crate::demo::fleet::keygen;
 use crate::install::{debian_packages, found};
 use crate::process::{capture, run_visibly};
 use crate::progress::say;
-use anyhow::{Context, Result};
-use serde_json::Value;
+use anyhow::Result;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -46,10 +46,7 @@ fn signed_pairs(binaries: &Binaries, modules: &[PathBuf]) -> Result<PathBuf> {
     let public = if key.exists() {
         fs::read_to_string(target().join("developer.pub"))?
     } else {
-        let text =
-            capture(Command::new(&binaries.cli).args(["detector", "keygen", "--output", "json", "--out"]).arg(&key))?;
-        let answer: Value = serde_json::from_str(&text)?;
-        let public = answer["public_key"].as_str().context("keygen printed no public_key")?.to_owned();
+        let public = keygen(&binaries.cli, "detector", &key)?;
         fs::write(target().join("developer.pub"), &public)?;
         public
     };

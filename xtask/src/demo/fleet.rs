@@ -27,11 +27,13 @@ pub(crate) struct Fleet {
 
 impl Fleet {
     /// Keys, configuration, collector, token, enrolment, agent; in a fresh folder.
-    pub(crate) fn start(binaries: &Binaries, modules: &[PathBuf]) -> Result<Self> {
+    ///
+    /// `sign` puts signed pairs into the folder's `detectors` and gives their author's public key.
+    pub(crate) fn start(binaries: &Binaries, sign: impl FnOnce(&Path) -> Result<String>) -> Result<Self> {
         let dir = fresh_dir()?;
         let (quic, api) = (free_udp_port()?, free_tcp_port()?);
         let setup = Setup { dir: &dir, binaries };
-        let author = setup.author_signs(modules)?;
+        let author = sign(&dir)?;
         let policy_key = setup.policy_key()?;
         setup.write_service_files()?;
         fs::write(dir.join("collector.toml"), collector_toml(&dir, quic, api, &policy_key))?;
@@ -187,28 +189,8 @@ struct Setup<'a> {
 }
 
 impl Setup<'_> {
-    /// Signs the modules with a fresh author's key; gives the public key.
-    fn author_signs(&self, modules: &[PathBuf]) -> Result<String> {
-        let key = self.dir.join("author.key");
-        let public = self.keygen(&["detector", "keygen"], &key)?;
-        for module in modules {
-            let mut command = Command::new(&self.binaries.cli);
-            command.args(["detector", "sign"]).arg(module).arg("--key").arg(&key);
-            command.arg("--compiler").arg(&self.binaries.compiler).arg("--out").arg(self.dir.join("detectors"));
-            capture(&mut command)?;
-        }
-        Ok(public)
-    }
-
     fn policy_key(&self) -> Result<String> {
-        self.keygen(&["policy", "keygen"], &self.dir.join("policy.key"))
-    }
-
-    fn keygen(&self, words: &[&str], key: &Path) -> Result<String> {
-        let text =
-            capture(Command::new(&self.binaries.cli).args(words).arg("--out").arg(key).args(["--output", "json"]))?;
-        let answer: Value = serde_json::from_str(&text).with_context(|| format!("`vedette {}`", words.join(" ")))?;
-        answer["public_key"].as_str().map(str::to_owned).context("keygen printed no public_key")
+        keygen(&self.binaries.cli, "policy", &self.dir.join("policy.key"))
     }
 
     fn write_service_files(&self) -> Result<()> {
@@ -238,6 +220,13 @@ impl Setup<'_> {
         capture(&mut enroll)?;
         Ok(())
     }
+}
+
+/// Makes a key file with `vedette policy keygen` or `vedette detector keygen`; gives the public key.
+pub(crate) fn keygen(cli: &Path, whose: &str, key: &Path) -> Result<String> {
+    let text = capture(Command::new(cli).args([whose, "keygen", "--output", "json", "--out"]).arg(key))?;
+    let answer: Value = serde_json::from_str(&text).with_context(|| format!("`vedette {whose} keygen`"))?;
+    answer["public_key"].as_str().map(str::to_owned).context("keygen printed no public_key")
 }
 
 fn vedette(cli: &Path, api: &str, dir: &Path) -> Command {
