@@ -1,0 +1,80 @@
+//! What an intruder in the worker would try next. Each attempt runs in a process that confined itself like a worker.
+
+use std::ffi::CStr;
+use vedette_detector_host::confine::{self, Role};
+use vedette_detector_host::engine::Engine;
+
+const PAGE: usize = 4096;
+
+/// Name, whether the worker is sealed before, and the attempt: a system call's result, or its negative `errno`.
+type Attempt = (&'static str, bool, fn() -> i64);
+
+/// Attempts that must end in death.
+pub(crate) const FORBIDDEN: &[Attempt] = &[
+    ("open-file", false, || call(libc::SYS_openat, [libc::AT_FDCWD.into(), path(c"/etc/passwd"), 0, 0, 0])),
+    ("socket", false, || call(libc::SYS_socket, [libc::AF_INET.into(), libc::SOCK_STREAM.into(), 0, 0, 0])),
+    ("signal-another", false, || call(libc::SYS_kill, [parent(), libc::SIGTERM.into(), 0, 0, 0])),
+    ("signal-a-thread-of-another", false, || call(libc::SYS_tgkill, [parent(), parent(), libc::SIGTERM.into(), 0, 0])),
+    ("trace-another", false, || call(libc::SYS_ptrace, [libc::PTRACE_ATTACH.into(), parent(), 0, 0, 0])),
+    ("read-another's-memory", false, || call(libc::SYS_process_vm_readv, [parent(), 0, 0, 0, 0])),
+    ("get-another's-descriptor", false, || call(libc::SYS_pidfd_open, [parent(), 0, 0, 0, 0])),
+    ("fork", false, || call(libc::SYS_clone, [libc::SIGCHLD.into(), 0, 0, 0, 0])),
+    ("execute", false, || call(libc::SYS_execve, [path(c"/bin/true"), 0, 0, 0, 0])),
+    ("memory-file", false, || call(libc::SYS_memfd_create, [path(c"code"), 0, 0, 0, 0])),
+    ("read-a-fourth-descriptor", false, || call(libc::SYS_read, [3, 0, 0, 0, 0])),
+    ("map-executable", false, || map(libc::PROT_READ | libc::PROT_EXEC)),
+    ("protect-executable-once-sealed", true, || protect(libc::PROT_READ | libc::PROT_EXEC)),
+    ("pkey-protect-once-sealed", true, || call(libc::SYS_pkey_mprotect, [0, 0, 0, 0, 0])),
+    ("add-a-filter-once-sealed", true, || call(libc::SYS_seccomp, [1, 0, 0, 0, 0])),
+];
+
+/// What a worker has to be able to do; they hold the harness to account.
+pub(crate) const ALLOWED: &[Attempt] = &[
+    ("map", true, || map(libc::PROT_READ | libc::PROT_WRITE)),
+    ("protect", true, || protect(libc::PROT_READ)),
+    ("protect-executable", false, || protect(libc::PROT_READ | libc::PROT_EXEC)),
+    ("allocate", true, || i64::try_from(vec![1_u8; 8 << 20].iter().map(|one| usize::from(*one)).sum::<usize>()).unwrap_or(-1)),
+    ("sleep", true, || {
+        std::thread::sleep(std::time::Duration::from_micros(1));
+        0
+    }),
+];
+
+/// Confines this process and tries; returns what came of it if it lives on.
+pub(crate) fn run(name: &str) -> anyhow::Result<i64> {
+    let attempt = FORBIDDEN.iter().chain(ALLOWED).find(|(known, ..)| *known == name);
+    let (_, sealed, attempt) = attempt.ok_or_else(|| anyhow::anyhow!("no attempt {name:?}"))?;
+    confine::isolate(Role::Worker)?;
+    let _engine = Engine::new()?;
+    Engine::prepare_thread();
+    confine::filter(Role::Worker)?;
+    if *sealed {
+        confine::forbid_new_code()?;
+    }
+    Ok(attempt())
+}
+
+#[allow(unsafe_code, reason = "the filter is tested by the calls themselves")]
+fn call(number: i64, arguments: [i64; 5]) -> i64 {
+    let [a, b, c, d, e] = arguments;
+    // SAFETY: every pointer passed is null or to a static string; nothing is written through any.
+    let result = unsafe { libc::syscall(number, a, b, c, d, e) };
+    if result < 0 { -i64::from(std::io::Error::last_os_error().raw_os_error().unwrap_or(1)) } else { result }
+}
+
+fn path(path: &'static CStr) -> i64 {
+    path.as_ptr() as i64
+}
+
+fn parent() -> i64 {
+    std::os::unix::process::parent_id().into()
+}
+
+fn map(protection: i32) -> i64 {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    call(libc::SYS_mmap, [0, PAGE as i64, protection.into(), flags.into(), -1])
+}
+
+fn protect(protection: i32) -> i64 {
+    call(libc::SYS_mprotect, [map(libc::PROT_READ | libc::PROT_WRITE), PAGE as i64, protection.into(), 0, 0])
+}

@@ -1,0 +1,122 @@
+//! Guests that attack the host through what a WebAssembly component can do, and an honest one beside them.
+
+use anyhow::Result;
+use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
+use wit_parser::Resolve;
+
+const TEMPLATE: &str = include_str!("guest.wat");
+const CONTRACT: &str = include_str!("../../../../wit/detector/detector.wit");
+/// The contract and one thing more.
+const SMUGGLERS_CONTRACT: &str = "
+package vedette:hostile;
+world detector {
+    @unstable(feature = detector)
+    include vedette:detector/detector@0.1.0;
+    import open-file: func(path: string) -> u32;
+}";
+
+/// Stands where native code is patched: see `native`.
+pub(crate) const MARK: i64 = 0x5645_4445_5454_4521;
+
+/// One guest: what it is called, what it does, and the code that makes it do so.
+pub(crate) struct Guest {
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
+    /// Marks of the template and their replacements.
+    code: &'static [(&'static str, &'static str)],
+    smuggles: bool,
+}
+
+impl Guest {
+    const fn new(name: &'static str, about: &'static str, code: &'static [(&'static str, &'static str)]) -> Self {
+        Self { name, about, code, smuggles: false }
+    }
+
+    /// The guest as a component.
+    pub(crate) fn component(&self) -> Result<Vec<u8>> {
+        let mut text = TEMPLATE.replace("{{NAME}}\"", &format!("{}\"", self.name));
+        text = text.replace("{{NAME_LEN}}", &self.name.len().to_string());
+        for (mark, code) in self.code {
+            let mark = format!(";;{{{{{mark}}}}}");
+            anyhow::ensure!(text.contains(&mark), "no {mark} in the template");
+            text = text.replace(&mark, code);
+        }
+        let mut module = wat::parse_str(&text)?;
+        let mut resolve = Resolve { all_features: true, ..Resolve::default() };
+        let mut package = resolve.push_str("detector.wit", CONTRACT)?;
+        if self.smuggles {
+            package = resolve.push_str("hostile.wit", SMUGGLERS_CONTRACT)?;
+        }
+        let world = resolve.select_world(&[package], Some("detector"))?;
+        embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)?;
+        ComponentEncoder::default().module(&module)?.validate(true).encode()
+    }
+}
+
+/// An honest detector: attacks on others must not touch it.
+pub(crate) const HONEST: Guest = Guest::new("honest", "scores as it should", &[]);
+
+/// Where a crafted native artifact is made from: honest, but for a mark in `observe`.
+pub(crate) const MARKED: Guest = Guest::new(
+    "forbidden-syscall",
+    "makes a system call from crafted native code",
+    &[("OBSERVE", "(i64.store (i32.const 1072) (i64.const 0x5645444554544521))")],
+);
+
+/// Attacks that need no crafted native code.
+pub(crate) const HOSTILE: &[Guest] = &[
+    Guest::new("loops-for-ever", "never returns from observe", &[("OBSERVE", "(loop $ever (br $ever))")]),
+    Guest::new("loops-in-describe", "never says what it is", &[("DESCRIBE", "(loop $ever (br $ever))")]),
+    Guest::new("traps", "traps in observe", &[("OBSERVE", "(unreachable)")]),
+    Guest::new(
+        "recurses",
+        "exhausts the stack",
+        &[("OBSERVE", "(return (call $deeper (local.get $n)))"), ("IMPORTS", "(func $deeper (param i32) (result i32) (i32.add (i32.const 1) (call $deeper (i32.add (local.get 0) (i32.const 1)))))")],
+    ),
+    Guest::new(
+        "asks-for-4-gib",
+        "grows its memory to the end of its address space",
+        &[("OBSERVE", "(if (i32.eq (memory.grow (i32.const 65532)) (i32.const -1)) (then (unreachable)))")],
+    ),
+    Guest::new(
+        "returns-10-million-values",
+        "returns a list longer than its memory",
+        &[("OBSERVE", "(return (call $list (i32.const 81920) (i32.const 10000000)))")],
+    ),
+    Guest::new(
+        "returns-too-few-scores",
+        "returns one score less than there are values",
+        &[("OBSERVE", "(return (call $list (i32.const 81920) (i32.sub (local.get $n) (i32.const 1))))")],
+    ),
+    Guest::new(
+        "aliased-lists",
+        "gives all columns one address, returns a column as scores, and one block of memory as thousands of states",
+        &[
+            ("REALLOC", "(return (i32.const 81920))"),
+            ("OBSERVE", "(return (call $list (local.get $values) (local.get $n)))"),
+            ("SNAPSHOT", ALIASED_STATES),
+        ],
+    ),
+    Guest {
+        smuggles: true,
+        ..Guest::new(
+            "forbidden-import",
+            "imports a function that no detector may have",
+            &[
+                ("IMPORTS", "(import \"$root\" \"open-file\" (func $open (param i32 i32) (result i32)))"),
+                ("OBSERVE", "(drop (call $open (i32.const 16) (i32.const 4)))"),
+            ],
+        )
+    },
+];
+
+/// 10,000 states of 64 KiB that are all the same bytes: 160 KB of memory that would become 640 MB in the host.
+const ALIASED_STATES: &str = "
+    (local.set $at (i32.const 98304))
+    (loop $fill
+      (i64.store (local.get $at) (i64.load (call $key (call $slot (local.get $ids) (i32.const 0)))))
+      (i32.store offset=8 (local.get $at) (i32.const 0))
+      (i32.store offset=12 (local.get $at) (i32.const 65536))
+      (local.set $at (i32.add (local.get $at) (i32.const 16)))
+      (br_if $fill (i32.lt_u (local.get $at) (i32.const 258304))))
+    (return (call $list (i32.const 98304) (i32.const 10000)))";
