@@ -7,6 +7,7 @@ pub mod envelope;
 pub mod ids;
 pub mod policy;
 pub mod series;
+pub mod session;
 pub mod signature;
 pub mod time;
 pub mod v1;

@@ -1,0 +1,165 @@
+//! Keeps one connection up.
+
+use super::session::{Ended, drive};
+use super::{AgentState, ClientConfig, ClientError, Counters, LinkEvent};
+use crate::authority::random;
+use crate::{meter, tls, transport};
+use quinn::{Connection, Endpoint, EndpointConfig};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, timeout};
+use vedette_protocol::session::agent::{AgentSession, EncodedBatch};
+use vedette_protocol::session::backoff::Backoff;
+
+/// Time for a name to be looked up and a handshake to be done, per address.
+const TRY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Time for the last packets of a connection.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// A connection that lived this long was a success: the next delay is short again.
+const STABLE: Duration = Duration::from_secs(5);
+
+/// Least delay after a refusal that only a person can lift.
+const REFUSED_DELAY: Duration = Duration::from_secs(60);
+
+/// What the owner hands in.
+#[derive(Debug)]
+pub(super) struct Inputs {
+    pub(super) urgent: mpsc::Receiver<EncodedBatch>,
+    pub(super) bulk: mpsc::Receiver<EncodedBatch>,
+    pub(super) state: watch::Receiver<AgentState>,
+}
+
+/// The link's work; spawn [`LinkTask::run`].
+#[derive(Debug)]
+pub struct LinkTask {
+    config: ClientConfig,
+    quic: quinn::ClientConfig,
+    session: AgentSession,
+    backoff: Backoff,
+    inputs: Inputs,
+    events: mpsc::Sender<LinkEvent>,
+    counters: Arc<Counters>,
+}
+
+impl LinkTask {
+    pub(super) fn new(
+        config: ClientConfig,
+        inputs: Inputs,
+        events: mpsc::Sender<LinkEvent>,
+        counters: Arc<Counters>,
+    ) -> Result<Self, ClientError> {
+        let quic = tls::client(Some(&config.identity), &config.authorities_der, Arc::clone(&config.clock))
+            .map_err(|error| ClientError::Tls(error.to_string()))?;
+        let session = AgentSession::new(config.agent.clone(), u64::from_le_bytes(random()));
+        let backoff = Backoff::new(u64::from_le_bytes(random()));
+        Ok(Self { config, quic, session, backoff, inputs, events, counters })
+    }
+
+    /// Connects, and connects again, until drained or until nobody listens to the events.
+    pub async fn run(mut self) {
+        loop {
+            let events = self.events.clone();
+            let ended = tokio::select! {
+                () = events.closed() => return,
+                ended = self.connect_once() => ended,
+            };
+            let reason = match ended {
+                Ended::Drained => {
+                    let _ = self.events.send(LinkEvent::Drained).await;
+                    return;
+                }
+                Ended::Unwatched => return,
+                Ended::Lost { reason } => reason,
+            };
+            if self.events.send(LinkEvent::Disconnected { reason }).await.is_err() {
+                return;
+            }
+            tokio::select! {
+                () = events.closed() => return,
+                () = sleep(self.backoff.next_delay()) => {}
+            }
+        }
+    }
+
+    async fn connect_once(&mut self) -> Ended {
+        let ClientConfig { address, server_name, .. } = &self.config;
+        match dial(address, server_name, &self.quic, &self.counters.meter).await {
+            Ok(Dialled { connection, endpoint }) => {
+                let ended = self.drive(connection).await;
+                // The close frame has to leave before a runtime that ends takes the socket away.
+                let _ = timeout(CLOSE_TIMEOUT, endpoint.wait_idle()).await;
+                ended
+            }
+            Err(reason) => {
+                self.counters.failed_tries.fetch_add(1, Ordering::Relaxed);
+                Ended::Lost { reason }
+            }
+        }
+    }
+
+    async fn drive(&mut self, connection: Connection) -> Ended {
+        let since = Instant::now();
+        let session = &mut self.session;
+        let ended =
+            drive(&connection, session, &mut self.inputs, &self.events, &*self.config.clock, &self.counters).await;
+        session.handle_disconnected();
+        let lost = connection.stats().path.lost_packets;
+        self.counters.lost_packets.fetch_add(lost, Ordering::Relaxed);
+        self.counters.stray_acks.store(session.stray_acks(), Ordering::Relaxed);
+        if since.elapsed() >= STABLE {
+            self.backoff.reset();
+        }
+        if let Some(delay) = ended.retry_after {
+            self.backoff.retry_after(delay);
+        }
+        if ended.code.is_some_and(|code| code.needs_a_person()) {
+            self.backoff.retry_after(REFUSED_DELAY);
+        }
+        ended.ended
+    }
+}
+
+/// A connection with the endpoint that it runs on.
+pub(crate) struct Dialled {
+    pub(crate) connection: Connection,
+    pub(crate) endpoint: Endpoint,
+}
+
+/// Looks the address up and connects to the first of its addresses that answers.
+pub(crate) async fn dial(
+    address: &str,
+    server_name: &str,
+    quic: &quinn::ClientConfig,
+    meter: &Arc<meter::Meter>,
+) -> Result<Dialled, String> {
+    let lookup = timeout(TRY_TIMEOUT, tokio::net::lookup_host(address)).await;
+    let addresses = lookup.map_err(|_| format!("{address}: name lookup timed out"))?;
+    let mut reason = format!("{address}: no address");
+    for remote in addresses.map_err(|error| format!("{address}: {error}"))? {
+        match dial_one(remote, server_name, quic, meter).await {
+            Ok(dialled) => return Ok(dialled),
+            Err(error) => reason = format!("{remote}: {error}"),
+        }
+    }
+    Err(reason)
+}
+
+async fn dial_one(
+    remote: SocketAddr,
+    server_name: &str,
+    quic: &quinn::ClientConfig,
+    meter: &Arc<meter::Meter>,
+) -> Result<Dialled, String> {
+    let local = if remote.is_ipv6() { (Ipv6Addr::UNSPECIFIED, 0).into() } else { (Ipv4Addr::UNSPECIFIED, 0).into() };
+    let endpoint = meter::endpoint(local, EndpointConfig::default(), None, Arc::clone(meter))
+        .map_err(|error| format!("no UDP socket: {error}"))?;
+    let connecting = endpoint.connect_with(quic.clone(), remote, server_name).map_err(|error| error.to_string())?;
+    let connected = timeout(TRY_TIMEOUT, connecting).await.map_err(|_| "no answer".to_owned())?;
+    let connection = connected.map_err(|error| transport::describe(&error))?;
+    Ok(Dialled { connection, endpoint })
+}

@@ -1,0 +1,230 @@
+//! One connection: feeds the session and does what it says.
+
+use super::run::Inputs;
+use super::{Counters, LinkEvent};
+use crate::clock::Clock;
+use crate::transport;
+use quinn::{Connection, RecvStream, SendStream, WriteError};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use vedette_protocol::session::CloseCode;
+use vedette_protocol::session::agent::{AgentEvent, AgentSession, AgentTransmit, EncodedBatch};
+use vedette_protocol::time::MonoTime;
+use vedette_protocol::v1::Class;
+
+/// Bytes read from the control stream at one time.
+const CONTROL_CHUNK_BYTES: usize = 16 << 10;
+
+/// Time for a control message to fit into the collector's window.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Time for a connection to say why it ended.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// How a link or a connection came to its end.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// All is settled, as was asked.
+    Drained,
+    /// Nobody listens to the events.
+    Unwatched,
+    /// To be restored.
+    Lost { reason: String },
+}
+
+/// What the end of a connection means for the next one.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    pub(super) ended: Ended,
+    pub(super) code: Option<CloseCode>,
+    pub(super) retry_after: Option<Duration>,
+}
+
+impl Outcome {
+    fn of(ended: Ended) -> Self {
+        Self { ended, code: None, retry_after: None }
+    }
+
+    fn lost(reason: String, code: Option<CloseCode>) -> Self {
+        Self { ended: Ended::Lost { reason }, code, retry_after: None }
+    }
+}
+
+struct Drive<'a> {
+    connection: &'a Connection,
+    session: &'a mut AgentSession,
+    events: &'a mpsc::Sender<LinkEvent>,
+    clock: &'a dyn Clock,
+    counters: &'a Counters,
+    control: SendStream,
+    writers: JoinSet<()>,
+    retry_after: Option<Duration>,
+}
+
+/// Runs one connection to its end.
+pub(super) async fn drive(
+    connection: &Connection,
+    session: &mut AgentSession,
+    inputs: &mut Inputs,
+    events: &mpsc::Sender<LinkEvent>,
+    clock: &dyn Clock,
+    counters: &Counters,
+) -> Outcome {
+    let opened = timeout(WRITE_TIMEOUT, connection.open_bi()).await;
+    let Ok(Ok((control, mut incoming))) = opened else { return lost(connection) };
+    let _ = control.set_priority(transport::CONTROL_PRIORITY);
+    let writers = JoinSet::new();
+    let mut drive = Drive { connection, session, events, clock, counters, control, writers, retry_after: None };
+    let mut outcome = drive.run(inputs, &mut incoming).await;
+    outcome.retry_after = drive.retry_after;
+    outcome
+}
+
+impl Drive<'_> {
+    async fn run(&mut self, inputs: &mut Inputs, incoming: &mut RecvStream) -> Outcome {
+        self.session.handle_connected(self.clock.mono(), self.clock.wall());
+        inputs.state.mark_changed();
+        let mut chunk = vec![0; CONTROL_CHUNK_BYTES];
+        loop {
+            if let Some(outcome) = self.pump().await {
+                return outcome;
+            }
+            if self.has_drained(inputs) {
+                transport::close(self.connection, CloseCode::Done);
+                return Outcome::of(Ended::Drained);
+            }
+            let has_room = |class| self.session.has_room(class);
+            let (urgent_room, bulk_room) = (has_room(Class::Finding), has_room(Class::Feature));
+            tokio::select! {
+                biased;
+                read = incoming.read(&mut chunk) => match read {
+                    Ok(Some(bytes)) => {
+                        self.session.handle_control(self.clock.mono(), self.clock.wall(), &chunk[..bytes]);
+                    }
+                    Ok(None) | Err(_) => return lost_soon(self.connection).await,
+                },
+                _ = self.connection.closed() => return lost(self.connection),
+                () = self.events.closed() => {
+                    transport::close(self.connection, CloseCode::Shutdown);
+                    return Outcome::of(Ended::Unwatched);
+                }
+                Ok(()) = inputs.state.changed() => self.take_state(inputs),
+                Some(batch) = inputs.urgent.recv(), if urgent_room => self.take_batch(batch),
+                Some(batch) = inputs.bulk.recv(), if bulk_room => self.take_batch(batch),
+                Some(_) = self.writers.join_next() => {}
+                () = sleep_until(self.session.poll_timeout(), self.clock) => {
+                    self.session.handle_timeout(self.clock.mono(), self.clock.wall());
+                }
+            }
+        }
+    }
+
+    fn take_batch(&mut self, batch: EncodedBatch) {
+        self.session.handle_batch(self.clock.mono(), batch);
+    }
+
+    fn take_state(&mut self, inputs: &mut Inputs) {
+        let state = inputs.state.borrow_and_update();
+        self.session.set_counts(state.counts);
+        if let Some(in_effect) = &state.in_effect {
+            self.session.set_in_effect(in_effect.clone());
+        }
+    }
+
+    fn has_drained(&self, inputs: &Inputs) -> bool {
+        let settled = self.session.is_ready() && self.session.in_flight() == 0 && self.writers.is_empty();
+        settled && inputs.state.borrow().draining && inputs.urgent.is_empty() && inputs.bulk.is_empty()
+    }
+
+    /// Does all that the session asks for; an outcome if that ends the connection.
+    async fn pump(&mut self) -> Option<Outcome> {
+        while let Some(transmit) = self.session.poll_transmit() {
+            match transmit {
+                AgentTransmit::Control(bytes) => {
+                    let written = timeout(WRITE_TIMEOUT, self.control.write_all(&bytes)).await;
+                    if !matches!(written, Ok(Ok(()))) {
+                        transport::close(self.connection, CloseCode::Slow);
+                        return Some(lost_soon(self.connection).await);
+                    }
+                }
+                AgentTransmit::Batch(batch) => {
+                    self.writers.spawn(write_batch(self.connection.clone(), batch));
+                }
+                AgentTransmit::Close(code) => {
+                    transport::close(self.connection, code);
+                    self.forward_events().await;
+                    return Some(Outcome::lost(format!("closed by this end: {}", code.reason()), None));
+                }
+            }
+        }
+        self.forward_events().await;
+        None
+    }
+
+    async fn forward_events(&mut self) {
+        while let Some(event) = self.session.poll_event() {
+            let event = match event {
+                AgentEvent::Connected { offset_ns, rtt_ns } => {
+                    self.counters.connects.fetch_add(1, Ordering::Relaxed);
+                    LinkEvent::Connected { offset_ns, rtt_ns }
+                }
+                AgentEvent::Acked { sequence, outcome } => LinkEvent::Acked { sequence, outcome },
+                AgentEvent::Unsendable { sequence, reason } => {
+                    LinkEvent::Unsendable { sequence, reason: reason.to_string() }
+                }
+                AgentEvent::Policy(signed) => LinkEvent::Policy(signed),
+                AgentEvent::Directive(signed) => LinkEvent::Directive(signed),
+                AgentEvent::RetryAfter(delay) => {
+                    self.retry_after = Some(delay);
+                    continue;
+                }
+            };
+            // An owner that is gone is noticed by the loop.
+            let _ = self.events.send(event).await;
+        }
+    }
+}
+
+/// One stream, one batch. An error means that the connection is gone: the batch will be sent on the next one.
+async fn write_batch(connection: Connection, batch: EncodedBatch) {
+    let _: Result<(), WriteError> = async {
+        let mut stream = connection.open_uni().await?;
+        let _ = stream.set_priority(priority(batch.class));
+        stream.write_all(&batch.bytes).await?;
+        let _ = stream.finish();
+        Ok(())
+    }
+    .await;
+}
+
+const fn priority(class: Class) -> i32 {
+    match class {
+        Class::Finding => 2,
+        Class::Feature => 1,
+        Class::Log => 0,
+    }
+}
+
+fn lost(connection: &Connection) -> Outcome {
+    let reason = connection.close_reason();
+    let code = reason.as_ref().and_then(transport::close_code);
+    Outcome::lost(reason.map_or_else(|| "no stream".to_owned(), |error| transport::describe(&error)), code)
+}
+
+/// A stream ended; its connection should have, too.
+async fn lost_soon(connection: &Connection) -> Outcome {
+    if timeout(CLOSE_TIMEOUT, connection.closed()).await.is_err() {
+        transport::close(connection, CloseCode::Protocol);
+    }
+    lost(connection)
+}
+
+async fn sleep_until(due: Option<MonoTime>, clock: &dyn Clock) {
+    match due {
+        Some(due) => sleep(due.since(clock.mono())).await,
+        None => std::future::pending().await,
+    }
+}
