@@ -2,4 +2,5 @@
 //! and sends policy and directives back.
 
 pub mod engine;
+pub mod store;
 pub mod topology;

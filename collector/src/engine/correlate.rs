@@ -28,6 +28,10 @@ impl State {
         let Some(episode) = self.episodes.get_mut(&id) else {
             return self.take_in_fresh(word, position);
         };
+        if episode.host != word.host {
+            self.suppress(Suppression::Foreign);
+            return BTreeSet::new();
+        }
         let group = episode.group;
         let repeated = word.finding.event == vedette_protocol::v1::EpisodeEvent::Open && episode.opened;
         let live = self.groups.get(&group).is_some_and(Group::is_live);

@@ -53,19 +53,22 @@ pub enum Suppression {
     Duplicate,
     /// The episode is closed; closed episodes do not change.
     Closed,
+    /// The episode is another host's.
+    Foreign,
     /// No room.
     Limit,
 }
 
 impl Suppression {
     /// All reasons.
-    pub const ALL: [Self; 3] = [Self::Duplicate, Self::Closed, Self::Limit];
+    pub const ALL: [Self; 4] = [Self::Duplicate, Self::Closed, Self::Foreign, Self::Limit];
 
     /// Its name in metrics and in the API.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Duplicate => "duplicate",
             Self::Closed => "closed",
+            Self::Foreign => "foreign",
             Self::Limit => "limit",
         }
     }

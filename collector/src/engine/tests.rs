@@ -424,3 +424,12 @@ fn the_first_report_of_a_directive_in_effect_counts() {
     bench.push(19_000, Event::DirectiveInEffect { directive });
     assert_eq!(bench.only().directives[0].in_effect_after_ms, Some(250));
 }
+
+#[test]
+fn a_host_cannot_speak_of_another_hosts_episode() {
+    let mut bench = Bench::new(Vec::new());
+    bench.open(10_000, 1, 1, metric("system.cpu.utilization"));
+    bench.clear(11_000, 2, 1, metric("system.cpu.utilization"));
+    assert!(bench.engine.candidates(1)[0].members[0].finding.open);
+    assert_eq!(bench.engine.suppressed()[2], (Suppression::Foreign, 1));
+}
