@@ -82,7 +82,7 @@ pub struct SupervisorConfig {
     pub answer_deadline: Duration,
     /// Every series' state is asked for once in this time, in [`SNAPSHOT_SLICES`] slices.
     pub snapshot_period: Duration,
-    /// Longest wait for the last snapshots before a switch.
+    /// Longest wait for the last snapshots and scores before a switch.
     pub handover_deadline: Duration,
     /// Pauses before a failed detector is tried again; after one more failure than pauses it is quarantined.
     pub paroles: [Duration; 2],
@@ -414,7 +414,7 @@ impl Supervisor {
             _ => None,
         };
         if let Some(since) = sealed_since {
-            let handed_over = self.active.as_ref().is_none_or(|active| !active.awaits_snapshots());
+            let handed_over = self.active.as_ref().is_none_or(Worker::is_idle);
             if handed_over || now.since(since) >= self.config.handover_deadline {
                 self.switch(now);
             }

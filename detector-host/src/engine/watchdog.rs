@@ -4,7 +4,7 @@
 //! limit on wall time bounds what the agent has to wait. The thread sleeps until the current call could be overdue and
 //! is parked while there is none: about two wake-ups a tick, however many detectors there are.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Barrier, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -52,13 +52,19 @@ pub(crate) struct Turn<'a> {
 }
 
 impl Watchdog {
-    /// Starts the thread; `interrupt` ends the call that runs at that moment.
+    /// Starts the thread and waits until it runs: a filter that comes next would kill a thread that still sets itself up.
+    /// `interrupt` ends the call that runs at that moment.
     pub(super) fn start(interrupt: impl Fn() + Send + 'static) -> std::io::Result<Self> {
         let shared = Arc::new(Shared { watch: Mutex::default(), changed: Condvar::new() });
+        let running = Arc::new(Barrier::new(2));
         let thread = std::thread::Builder::new().name("watchdog".into()).stack_size(64 * 1024).spawn({
-            let shared = Arc::clone(&shared);
-            move || shared.run(&interrupt)
+            let (shared, running) = (Arc::clone(&shared), Arc::clone(&running));
+            move || {
+                running.wait();
+                shared.run(&interrupt);
+            }
         })?;
+        running.wait();
         Ok(Self { shared, thread: Some(thread), guests: Mutex::new(()) })
     }
 
@@ -152,7 +158,9 @@ mod tests {
         let interruptions = Arc::new(AtomicU32::new(0));
         let watchdog = Watchdog::start({
             let interruptions = Arc::clone(&interruptions);
-            move || drop(interruptions.fetch_add(1, Ordering::SeqCst))
+            move || {
+                interruptions.fetch_add(1, Ordering::SeqCst);
+            }
         })
         .unwrap();
         let allowance = Allowance { cpu: Duration::from_millis(5), wall: Duration::from_secs(60) };

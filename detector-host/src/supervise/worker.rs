@@ -136,8 +136,9 @@ impl Worker {
         self.asked.iter().any(|asked| asked.is(Kind::Observe, detector))
     }
 
-    pub(super) fn awaits_snapshots(&self) -> bool {
-        self.asked.iter().any(|asked| asked.kind == Kind::Snapshot)
+    /// Whether everything was answered: a worker that is retired now takes no tick with it.
+    pub(super) fn is_idle(&self) -> bool {
+        self.asked.is_empty()
     }
 
     /// Whose turn it is.
