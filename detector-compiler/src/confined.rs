@@ -29,7 +29,7 @@ pub fn run(program: &Path, wasm: &[u8], target: &str) -> Result<Vec<u8>, Compile
     match (status.signal(), errors.trim()) {
         (Some(signal), _) => Err(CompileError::Child(format!("killed by signal {signal}: {}", meaning(signal)))),
         (None, "") => Err(CompileError::Child(status.to_string())),
-        (None, reason) => Err(CompileError::Invalid(reason.into())),
+        (None, reason) => Err(CompileError::Refused(reason.into())),
     }
 }
 

@@ -21,6 +21,9 @@ pub enum CompileError {
     /// Not a component that this engine accepts.
     #[error("not a valid component: {0}")]
     Invalid(String),
+    /// What the compiling child said.
+    #[error("{0}")]
+    Refused(String),
     /// The confined child ended without an answer.
     #[error("the compiling child failed: {0}")]
     Child(String),
@@ -30,7 +33,7 @@ pub enum CompileError {
 ///
 /// # Errors
 ///
-/// Any [`CompileError`] but [`CompileError::Child`].
+/// [`CompileError::UnknownTarget`], [`CompileError::TooLarge`] or [`CompileError::Invalid`].
 pub fn compile(wasm: &[u8], target: &str) -> Result<Vec<u8>, CompileError> {
     let identity = Identity::of(target).ok_or_else(|| CompileError::UnknownTarget(target.into()))?;
     if wasm.len() > WASM_BYTES_MAX {

@@ -1,0 +1,129 @@
+//! Hostile guests: what becomes of each, and that nobody else is touched.
+
+use crate::instance::load;
+use crate::rig::{Agent, columns, series};
+use std::time::{Duration, Instant};
+use vedette_detector_host::instance::{Failure, Instance};
+use vedette_detector_host::supervise::DetectorState;
+use vedette_protocol::worker::{Fault, WorkerReply, WorkerRequest};
+
+/// Loads a guest, tells it ten series and lets it score a tick.
+fn provoke(name: &str) -> Result<Instance, Failure> {
+    let mut instance = load(name, &[])?;
+    instance.series_added(&(0..10).map(series).collect::<Vec<_>>())?;
+    instance.observe(&columns(10, 1), &mut Vec::new())?;
+    Ok(instance)
+}
+
+#[test]
+fn every_attack_ends_in_its_own_fault_within_a_second() {
+    let expected = [
+        ("loops-for-ever", Fault::Timeout, "200 ms"),
+        ("loops-in-describe", Fault::Timeout, "200 ms"),
+        ("traps", Fault::Trap, "unreachable"),
+        ("recurses", Fault::Trap, "stack"),
+        ("asks-for-4-gib", Fault::Memory, "4294967296 bytes"),
+        ("returns-10-million-values", Fault::Output, "out of bounds"),
+        ("returns-too-few-scores", Fault::Output, "9 scores for 10 values"),
+        ("forbidden-import", Fault::Refused, "open-file"),
+    ];
+    for (name, fault, said) in expected {
+        let began = Instant::now();
+        let Err(failure) = provoke(name) else { panic!("{name} got away") };
+        assert_eq!(failure.fault, fault, "{name}: {failure}");
+        assert!(failure.reason.contains(said), "{name}: {failure}");
+        assert!(began.elapsed() < Duration::from_secs(1), "{name} took {:?}", began.elapsed());
+    }
+}
+
+#[test]
+fn a_poisoned_instance_is_never_called_again() {
+    let Ok(mut instance) = load("traps", &[]) else { panic!("it loads") };
+    let first = instance.observe(&columns(1, 0), &mut Vec::new()).unwrap_err();
+    let began = Instant::now();
+    assert_eq!(instance.snapshot(&[0]).unwrap_err(), first);
+    assert_eq!(instance.poisoned(), Some(&first));
+    assert!(began.elapsed() < Duration::from_millis(100));
+}
+
+#[test]
+fn aliased_lists_harm_nobody_and_do_not_multiply_in_the_host() {
+    let mut instance = load("aliased-lists", &[]).unwrap();
+    instance.series_added(&[series(0)]).unwrap();
+    let before = resident_bytes();
+    let failure = instance.snapshot(&[0]).unwrap_err();
+    assert_eq!(failure.fault, Fault::Output);
+    assert!(failure.reason.contains("too much data"), "{failure}");
+    assert!(resident_bytes().saturating_sub(before) < 64 << 20, "640 MB were announced");
+
+    let mut instance = load("aliased-lists", &[]).unwrap();
+    let mut tick = columns(2, 1);
+    // Read as f32, the halves of this value are 0 and below it.
+    tick.values = vec![-1.0, -1.0];
+    let failure = instance.observe(&tick, &mut Vec::new()).unwrap_err();
+    assert_eq!((failure.fault, failure.reason.contains("at least 0")), (Fault::Output, true), "{failure}");
+}
+
+fn resident_bytes() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+}
+
+#[test]
+fn a_crafted_artifact_dies_of_sigsys_is_named_guilty_and_the_others_go_on() {
+    let mut agent = Agent::new(&["honest", "forbidden-syscall"]);
+    agent.until("both run", |agent| agent.running.len() == 2);
+    let honest = agent.running["honest"];
+    let guilty = agent.running["forbidden-syscall"];
+    let tell = |agent: &mut Agent| {
+        let series = (0..10).map(series).collect();
+        agent.ask(WorkerRequest::SeriesAdded { detector: honest, series });
+    };
+    tell(&mut agent);
+    agent.ask(WorkerRequest::Observe { detector: guilty, tick: 1, columns: columns(10, 1) });
+    let called = Instant::now();
+    agent.until("the worker is replaced", |agent| agent.running.len() == 1);
+    assert!(called.elapsed() < Duration::from_secs(1), "demoted after {:?}", called.elapsed());
+    let detectors = agent.supervisor.detectors();
+    let culprit = detectors.iter().find(|one| one.detector == guilty).unwrap();
+    assert_eq!(culprit.state, DetectorState::Quarantined);
+    let (fault, reason) = culprit.failure.as_ref().unwrap();
+    assert!(*fault == Fault::Killed && reason.contains("SIGSYS"), "{reason}");
+    tell(&mut agent);
+    agent.ask(WorkerRequest::Observe { detector: honest, tick: 2, columns: columns(10, 2) });
+    agent.until("the honest one scores", |agent| scored(agent, honest, 2));
+}
+
+#[test]
+fn all_attackers_together_do_not_keep_an_honest_detector_from_its_ticks() {
+    let names: Vec<&str> = crate::rig::artifacts().iter().map(|pair| pair.manifest().name.as_str()).collect();
+    let mut agent = Agent::new(&names);
+    agent.until("those that load run", |agent| agent.running.contains_key("honest"));
+    let honest = agent.running["honest"];
+    for tick in 1..=3 {
+        // A worker that an attacker takes down takes this tick's score with it, never the next one's.
+        agent.until("somebody answers", |agent| agent.running.contains_key("honest"));
+        for detector in agent.running.values().copied().collect::<Vec<_>>() {
+            agent.ask(WorkerRequest::SeriesAdded { detector, series: (0..10).map(series).collect() });
+            agent.ask(WorkerRequest::Observe { detector, tick, columns: columns(10, tick) });
+        }
+        agent.until("the tick is over", |agent| {
+            let lost = !agent.running.contains_key("honest");
+            lost || scored(agent, honest, tick)
+        });
+    }
+    agent.until("every attacker is demoted", |agent| {
+        agent.supervisor.detectors().iter().all(|one| one.name == "honest" || one.name == "aliased-lists" || one.strikes > 0)
+    });
+    agent.until("the honest one runs", |agent| agent.running.contains_key("honest"));
+    agent.ask(WorkerRequest::SeriesAdded { detector: honest, series: (0..10).map(series).collect() });
+    agent.ask(WorkerRequest::Observe { detector: honest, tick: 9, columns: columns(10, 9) });
+    agent.until("the honest one scores", |agent| scored(agent, honest, 9));
+}
+
+fn scored(agent: &Agent, detector: u32, tick: u64) -> bool {
+    agent.replies.iter().any(|reply| {
+        matches!(reply, WorkerReply::Scores { detector: by, tick: of, scores, .. }
+            if *by == detector && *of == tick && scores.len() == 10)
+    })
+}
