@@ -5,6 +5,8 @@ use std::time::Duration;
 
 const BASE_MS: u64 = 200;
 const CAP_MS: u64 = 10_000;
+/// A server's longer wish is cut to an hour.
+const RETRY_AFTER_MS_MAX: u64 = 3_600_000;
 /// A server's wish is stretched by up to this share, so that those who got the same wish do not return together.
 const RETRY_AFTER_SPREAD: u64 = 2;
 
@@ -52,9 +54,8 @@ impl Backoff {
     }
 
     /// The other end asked for this delay before the next try.
-    pub const fn retry_after(&mut self, delay: Duration) {
-        let ms = delay.as_millis();
-        self.floor_ms = if ms > 3_600_000 { 3_600_000 } else { ms as u64 };
+    pub fn retry_after(&mut self, delay: Duration) {
+        self.floor_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX).min(RETRY_AFTER_MS_MAX);
     }
 
     /// The delay before the next try.
