@@ -18,6 +18,8 @@ mod process;
 mod socket;
 
 mod kept_file;
+mod metric;
+mod name;
 mod root;
 mod text;
 

@@ -35,8 +35,8 @@ pub(super) fn config(root: &mut Table<'_>) -> Config {
     if let Some(mut table) = root.table("sources") {
         config.sources.iter_mut().for_each(|source| read_source(&mut table, source));
     }
-    config.logs = files(root, "logs", LOGS_MAX);
-    config.watch = files(root, "watch", WATCHED_MAX);
+    config.logs = files(root, "logs", LOGS_MAX, "/var/log/app.log");
+    config.watch = files(root, "watch", WATCHED_MAX, "/etc/app/app.conf");
     config
 }
 
@@ -122,12 +122,17 @@ fn read_source(sources: &mut Table<'_>, source: &mut SourceConfig) {
     let Some(interval_ms) = table.duration_ms("interval", INTERVAL_MS) else { return };
     if interval_ms % 1_000 != 0 {
         let message = format!("`sources.{}.interval` is not a whole number of seconds", source.spec.name);
-        table.problem("interval", codes::OUT_OF_RANGE, &message, "the agent ticks once a second: write \"1s\", \"2s\", …");
+        table.problem(
+            "interval",
+            codes::OUT_OF_RANGE,
+            &message,
+            "the agent ticks once a second: write \"1s\", \"2s\", …",
+        );
     }
     set(&mut source.interval_ms, u32::try_from(interval_ms).ok());
 }
 
-fn files(root: &mut Table<'_>, key: &str, max: usize) -> Vec<FileConfig> {
+fn files(root: &mut Table<'_>, key: &str, max: usize, example: &str) -> Vec<FileConfig> {
     let tables = root.tables(key);
     if tables.len() > max {
         too_many(root, key, tables.len(), max);
@@ -135,7 +140,7 @@ fn files(root: &mut Table<'_>, key: &str, max: usize) -> Vec<FileConfig> {
     let mut seen = BTreeSet::new();
     let mut files = Vec::new();
     for mut table in tables {
-        table.missing("path", "name the file, for example `path = \"/var/log/app.log\"`");
+        table.missing("path", &format!("name the file, for example `path = {example:?}`"));
         let service = name(&mut table, "service").unwrap_or_default();
         let Some(path) = path(&mut table, "path") else { continue };
         if !seen.insert(path.clone()) {

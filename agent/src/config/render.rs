@@ -61,11 +61,7 @@ pub(super) fn effective_text(config: &Config) -> String {
 
 fn sections(config: &Config) -> Vec<Section> {
     let sources = config.sources.iter().map(|source| {
-        let value = format!(
-            "{{ interval = \"{}s\", enabled = {} }}",
-            source.interval_ms / 1_000,
-            source.enabled
-        );
+        let value = format!("{{ interval = \"{}s\", enabled = {} }}", source.interval_ms / 1_000, source.enabled);
         setting(source.spec.name, value, source.spec.doc)
     });
     vec![
@@ -93,20 +89,36 @@ fn sections(config: &Config) -> Vec<Section> {
             "[trust]",
             "Whose signatures count: `ed25519:` and 64 hexadecimal digits each.",
             vec![
-                setting("policy-keys", keys(&config.trust.policy_keys), "Keys that may sign a policy; none refuses every policy."),
-                setting("author-keys", keys(&config.trust.author_keys), "Keys that may sign a detector; none loads no detector."),
+                setting(
+                    "policy-keys",
+                    keys(&config.trust.policy_keys),
+                    "Keys that may sign a policy; none refuses every policy.",
+                ),
+                setting(
+                    "author-keys",
+                    keys(&config.trust.author_keys),
+                    "Keys that may sign a detector; none loads no detector.",
+                ),
             ],
         ),
         section(
             "[detectors]",
             "Signed detectors. A parameter is set with `parameters.<detector>.<name> = 1.0`.",
-            vec![setting("directory", path(&config.detectors.directory), "Directory of signed pairs (`.wasm`, `.cwasm`).")],
+            vec![setting(
+                "directory",
+                path(&config.detectors.directory),
+                "Directory of signed pairs (`.wasm`, `.cwasm`).",
+            )],
         ),
         section(
             "[limits]",
             "Bounds on memory; what they cut off is counted in `status`.",
             vec![
-                setting("memory-spool", size(config.limits.memory_spool_bytes), "Batches that wait for the collector: 64KiB to 1GiB."),
+                setting(
+                    "memory-spool",
+                    size(config.limits.memory_spool_bytes),
+                    "Batches that wait for the collector: 64KiB to 1GiB.",
+                ),
                 setting("series-max", config.limits.series_max, "Series; more are folded: 1 to 100000."),
                 setting("templates-max", config.limits.templates_max, "Log templates; more are folded: 1 to 100000."),
             ],
@@ -150,7 +162,8 @@ fn keys(keys: &[PublicKey]) -> String {
 
 fn size(bytes: usize) -> String {
     let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"), (1, "B")];
-    let (unit, name) = units.into_iter().find(|(unit, _)| bytes.is_multiple_of(*unit)).expect("every size is whole in bytes");
+    let (unit, name) =
+        units.into_iter().find(|(unit, _)| bytes.is_multiple_of(*unit)).expect("every size is whole in bytes");
     format!("\"{}{name}\"", bytes / unit)
 }
 

@@ -1,0 +1,159 @@
+use super::*;
+
+const KEY: &str = "ed25519:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+fn parse(text: &str) -> Config {
+    Config::parse("agent.toml", text).unwrap_or_else(|problems| panic!("{problems:#?}"))
+}
+
+fn problems(text: &str) -> Vec<String> {
+    let problems = Config::parse("agent.toml", text).err().unwrap_or_default();
+    problems.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn only_the_collectors_address_is_required() {
+    let config = parse("[collector]\naddress = \"[::1]:4710\"\n");
+    let collector = CollectorConfig { address: "[::1]:4710".to_owned(), ..Config::default().collector };
+    assert_eq!(config, Config { collector, ..Config::default() });
+    assert_eq!(
+        problems(""),
+        ["agent.toml:1:1: [VDT-C006] `collector` is missing — add `[collector]` with `address = \"host:4710\"`"]
+    );
+}
+
+#[test]
+fn every_setting_is_read() {
+    let text = format!(
+        r#"
+[agent]
+data-dir = "/srv/vedette"
+socket = "/srv/vedette.sock"
+[collector]
+address = "collector.example:4711"
+server-name = "central"
+[trust]
+policy-keys = ["{KEY}"]
+author-keys = ["{KEY}", "{KEY}"]
+[detectors]
+directory = "/opt/detectors"
+parameters.level.window = 30
+parameters.level.alpha = 0.5
+parameters."log-novelty".surge = 3.0
+[limits]
+memory-spool = "16MiB"
+series-max = 50
+templates-max = 60
+[sources]
+process = {{ interval = "5s" }}
+cgroup = {{ enabled = false }}
+[[logs]]
+path = "/var/log/app.log"
+service = "app"
+[[logs]]
+path = "/var/log/other.log"
+[[watch]]
+path = "/etc/app/app.conf"
+service = "app"
+"#
+    );
+    let config = parse(&text);
+    assert_eq!(config.data_dir, PathBuf::from("/srv/vedette"));
+    assert_eq!(config.socket, PathBuf::from("/srv/vedette.sock"));
+    assert_eq!(config.collector.server_name, "central");
+    assert_eq!((config.trust.policy_keys.len(), config.trust.author_keys.len()), (1, 2));
+    let level = ("level".to_owned(), vec![("alpha".to_owned(), 0.5), ("window".to_owned(), 30.0)]);
+    let novelty = ("log-novelty".to_owned(), vec![("surge".to_owned(), 3.0)]);
+    assert_eq!(config.detectors.parameters, [level, novelty]);
+    let limits = LimitsConfig { memory_spool_bytes: 16 << 20, series_max: 50, templates_max: 60 };
+    assert_eq!(config.limits, limits);
+    let source = |name| config.sources.iter().find(|source| source.spec.name == name).copied().unwrap();
+    assert_eq!((source("process").interval_ms, source("process").enabled), (5_000, true));
+    assert!(!source("cgroup").enabled);
+    assert_eq!(source("cpu").interval_ms, 1_000);
+    assert_eq!(config.logs.len(), 2);
+    assert_eq!(config.logs[1].service, "");
+    assert_eq!(config.watch, [FileConfig { path: "/etc/app/app.conf".into(), service: "app".to_owned() }]);
+    assert_eq!(parse(&config.to_toml()), config, "what is printed is read back to the same");
+}
+
+#[test]
+fn all_problems_are_told_at_once_with_their_place() {
+    let text = r#"[agent]
+data-dir = "var/lib"
+socket = "/run/../tmp/x"
+[colector]
+address = "x:1"
+[trust]
+policy-keys = ["ed25519:zz"]
+[limits]
+memory-spool = "1KiB"
+series-max = 0
+[sources]
+proces = { interval = "5s" }
+cpu = { interval = "1500ms" }
+[[logs]]
+path = "/a.log"
+[[logs]]
+path = "/a.log"
+[[watch]]
+service = "app"
+"#;
+    expect_test::expect![[r#"
+        agent.toml:1:1: [VDT-C006] `collector` is missing — add `[collector]` with `address = "host:4710"`
+        agent.toml:2:12: [VDT-C005] `agent.data-dir` is "var/lib" — write an absolute path without `..`
+        agent.toml:3:10: [VDT-C005] `agent.socket` is "/run/../tmp/x" — write an absolute path without `..`
+        agent.toml:4:2: [VDT-C002] unknown key `colector` — did you mean `collector`?
+        agent.toml:7:15: [VDT-C005] `trust.policy-keys` is "ed25519:zz" — write `ed25519:` and 64 hexadecimal digits
+        agent.toml:9:16: [VDT-C004] `limits.memory-spool` is 1KiB — choose between 64KiB and 1GiB
+        agent.toml:10:14: [VDT-C004] `limits.series-max` is 0 — choose between 1 and 100000
+        agent.toml:12:1: [VDT-C002] unknown key `sources.proces` — did you mean `process`?
+        agent.toml:13:20: [VDT-C004] `sources.cpu.interval` is not a whole number of seconds — the agent ticks once a second: write "1s", "2s", …
+        agent.toml:17:8: [VDT-C008] "/a.log" stands twice under `[[logs]]` — keep one of them
+        agent.toml:19:1: [VDT-C006] `watch[0].path` is missing — name the file, for example `path = "/etc/app/app.conf"`
+    "#]]
+    .assert_eq(&(problems(text).join("\n") + "\n"));
+}
+
+#[test]
+fn addresses_need_a_host_and_a_port() {
+    let is_fine = |address: &str| problems(&format!("[collector]\naddress = {address:?}\n")).is_empty();
+    for good in ["127.0.0.1:4710", "[::1]:4710", "collector.example:1"] {
+        assert!(is_fine(good), "{good}");
+    }
+    for bad in ["", "127.0.0.1", ":4710", "host:0", "host:65536", "::1:4710", "[::g]:1", "a b:1", "host:port"] {
+        assert!(!is_fine(bad), "{bad}");
+    }
+}
+
+#[test]
+fn lists_have_a_limit() {
+    let logs: String = (0..=LOGS_MAX).map(|n| format!("[[logs]]\npath = \"/log/{n}\"\n")).collect();
+    let text = format!("[collector]\naddress = \"h:1\"\n{logs}");
+    assert_eq!(problems(&text), ["agent.toml:3:3: [VDT-C004] `logs` has 65 entries — at most 64 are possible"]);
+}
+
+#[test]
+fn the_reference_is_a_valid_file_with_every_default() {
+    let text = reference_text();
+    assert_eq!(parse(&text), Config::default());
+    let uncommented: String = text.lines().filter_map(uncomment).map(|line| line + "\n").collect();
+    let config = parse(&uncommented);
+    assert_eq!((config.logs.len(), config.watch.len()), (1, 1), "the commented part is valid too");
+    expect_test::expect_file![concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/agent.reference.toml")]
+        .assert_eq(&text);
+}
+
+/// Settings as they are, and those that are commented out without their `# `.
+fn uncomment(line: &str) -> Option<String> {
+    let setting = line.strip_prefix("# ").unwrap_or(line);
+    let is_setting = setting.starts_with('[') || setting.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '));
+    is_setting.then(|| setting.to_owned())
+}
+
+#[test]
+fn odd_names_survive_printing() {
+    let text = "[collector]\naddress = \"h:1\"\n[detectors]\nparameters.\"a b\\\"\".\"c.d\" = -1.5\n[[logs]]\npath = \"/a\\\\b \\\"c\\\"\\u0001\"\n";
+    let config = parse(text);
+    assert_eq!(parse(&config.to_toml()), config);
+}

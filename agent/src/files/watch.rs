@@ -1,0 +1,260 @@
+//! Watched files: a change of content is told with the digests before and after, never with the content.
+//!
+//! A file is looked at each second by its metadata and read only if they differ, or if they are so young that a
+//! further edit might not show in them. A file that is gone is believed only at the second look, since editors remove
+//! and write again. The state survives restarts, so an edit made meanwhile is told as well.
+
+mod state;
+
+#[cfg(test)]
+mod tests;
+
+use crate::source::Root;
+use state::{State, Stored};
+use std::fs::{Metadata, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use vedette_protocol::ids::{BootId, ChangeId, Digest};
+use vedette_protocol::time::WallTime;
+use vedette_protocol::v1::{Change, ChangeKind};
+
+/// Largest file that is read; a larger one has no digest and its edits are not told.
+pub const FILE_BYTES_MAX: u64 = 16 << 20;
+/// Metadata younger than this may stay the same over a further edit: kernels keep times in steps.
+const SETTLED_AFTER_NS: i64 = 2_000_000_000;
+const NONBLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+
+/// A file to watch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Absolute path; a symbolic link is followed.
+    pub path: PathBuf,
+    /// Declared service; empty for none.
+    pub service: String,
+}
+
+/// What was counted since the watch was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WatchCounts {
+    /// Changes told.
+    pub changes: u64,
+    /// Looks at a file that could not be looked at or read: no permission, a loop of links, an error of the device.
+    pub unreadable: u64,
+    /// Looks at a file that was too large or no regular file.
+    pub unfit: u64,
+}
+
+/// Watched files and the boot of the host.
+#[derive(Debug)]
+pub struct Watch {
+    files: Vec<Watched>,
+    boot: BootId,
+    /// Told at the next poll.
+    is_new_boot: bool,
+    counts: WatchCounts,
+}
+
+#[derive(Debug)]
+struct Watched {
+    target: Target,
+    /// What was last told; `None` before the first look at a file that was never watched before.
+    known: Option<Stored>,
+    seen: Option<Look>,
+    was_missing: bool,
+}
+
+/// Metadata that change when content does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Look {
+    device: u64,
+    inode: u64,
+    bytes: u64,
+    modified_ns: i64,
+    changed_ns: i64,
+    is_settled: bool,
+}
+
+/// What one look found.
+enum Found {
+    Unchanged,
+    Content(Digest, Look),
+    Missing,
+    Unknown,
+}
+
+impl Watch {
+    /// Watches `targets` on a host in its boot `boot`. `stored` is a [`Watch::state`] of an earlier run; without it what
+    /// is found first is the base of comparison and no change.
+    pub fn open(targets: Vec<Target>, boot: BootId, stored: Option<&[u8]>) -> Self {
+        let stored = stored.and_then(State::decode);
+        let is_new_boot = stored.as_ref().is_some_and(|state| state.boot != boot);
+        let known = |target: &Target| stored.as_ref()?.files.get(target.path.as_os_str().as_bytes()).copied();
+        let files =
+            targets.into_iter().map(|target| Watched { known: known(&target), target, seen: None, was_missing: false });
+        Self { files: files.collect(), boot, is_new_boot, counts: WatchCounts::default() }
+    }
+
+    /// What was counted since the watch was opened.
+    pub fn counts(&self) -> WatchCounts {
+        self.counts
+    }
+
+    /// What was told so far, for [`Watch::open`] after a restart.
+    pub fn state(&self) -> Vec<u8> {
+        let file = |file: &Watched| Some((file.target.path.as_os_str().as_bytes().to_vec(), file.known?));
+        State { boot: self.boot, files: self.files.iter().filter_map(file).collect() }.encode()
+    }
+
+    /// Looks at every file and tells what has changed since the last look. `now` is the host's wall clock.
+    pub fn poll(&mut self, now: WallTime, sink: &mut dyn FnMut(Change)) {
+        if std::mem::take(&mut self.is_new_boot) {
+            self.counts.changes += 1;
+            sink(booted(self.boot, now));
+        }
+        for file in &mut self.files {
+            if let Some(change) = file.poll(now, &mut self.counts) {
+                self.counts.changes += 1;
+                sink(change);
+            }
+        }
+    }
+}
+
+/// The boot of this host's kernel.
+///
+/// # Errors
+///
+/// The kernel's file is not there or not an id.
+pub fn boot_id(root: &Root) -> io::Result<BootId> {
+    let text = std::fs::read_to_string(root.proc("sys/kernel/random/boot_id"))?;
+    text.trim().replace('-', "").parse().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
+fn booted(boot: BootId, now: WallTime) -> Change {
+    Change {
+        id: change_id(&[b"booted", &boot.0]),
+        kind: ChangeKind::Booted,
+        target: "kernel".to_owned(),
+        service: String::new(),
+        at: now,
+        before: None,
+        after: None,
+    }
+}
+
+impl Watched {
+    fn poll(&mut self, now: WallTime, counts: &mut WatchCounts) -> Option<Change> {
+        let after = match look(&self.target.path, self.seen, now, counts) {
+            Found::Unchanged | Found::Unknown => return None,
+            Found::Missing if !std::mem::replace(&mut self.was_missing, true) && self.known.is_some() => return None,
+            Found::Missing => {
+                self.seen = None;
+                Stored::Missing
+            }
+            Found::Content(digest, seen) => {
+                self.seen = Some(seen);
+                self.was_missing = false;
+                Stored::Content(digest)
+            }
+        };
+        let before = self.known.replace(after)?;
+        self.change(before, after, now)
+    }
+
+    /// The id is made of what makes the change, so that telling it again after a crash is telling the same.
+    fn change(&self, before: Stored, after: Stored, now: WallTime) -> Option<Change> {
+        let kind = match (before, after) {
+            (Stored::Missing, Stored::Content(_)) => ChangeKind::FileCreated,
+            (Stored::Content(_), Stored::Missing) => ChangeKind::FileRemoved,
+            (Stored::Content(a), Stored::Content(b)) if a != b => ChangeKind::FileEdited,
+            _ => return None,
+        };
+        let modified_ns = self.seen.map_or(0, |look| look.modified_ns).to_le_bytes();
+        let path = self.target.path.as_os_str().as_bytes();
+        let (before, after) = (before.digest(), after.digest());
+        let bytes = |digest: Option<Digest>| digest.map_or([0; 32], |digest| digest.0);
+        Some(Change {
+            id: change_id(&[b"file", path, &bytes(before), &bytes(after), &modified_ns]),
+            kind,
+            target: self.target.path.to_string_lossy().into_owned(),
+            service: self.target.service.clone(),
+            at: now,
+            before,
+            after,
+        })
+    }
+}
+
+fn look(path: &Path, seen: Option<Look>, now: WallTime, counts: &mut WatchCounts) -> Found {
+    let metadata = match std::fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) => return missing_or_unknown(&error, counts),
+    };
+    if !metadata.is_file() || metadata.len() > FILE_BYTES_MAX {
+        counts.unfit += 1;
+        return Found::Unknown;
+    }
+    let look = Look::of(&metadata, now);
+    if seen.is_some_and(|seen| seen.is_settled && seen.same(&look)) {
+        return Found::Unchanged;
+    }
+    match digest(path) {
+        Ok(Some(digest)) => Found::Content(digest, look),
+        Ok(None) => {
+            counts.unfit += 1;
+            Found::Unknown
+        }
+        Err(error) => missing_or_unknown(&error, counts),
+    }
+}
+
+fn missing_or_unknown(error: &io::Error, counts: &mut WatchCounts) -> Found {
+    if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) {
+        return Found::Missing;
+    }
+    counts.unreadable += 1;
+    Found::Unknown
+}
+
+/// `None` if it grew too large or became something else meanwhile. Opening a pipe would wait, hence the flag.
+fn digest(path: &Path) -> io::Result<Option<Digest>> {
+    let file = OpenOptions::new().read(true).custom_flags(NONBLOCK).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Ok(None);
+    }
+    let mut content = Vec::new();
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut content)?;
+    Ok((content.len() as u64 <= FILE_BYTES_MAX).then(|| Digest::of(&content)))
+}
+
+impl Look {
+    fn of(metadata: &Metadata, now: WallTime) -> Self {
+        let nanoseconds = |s: i64, ns: i64| s.saturating_mul(1_000_000_000).saturating_add(ns);
+        let changed_ns = nanoseconds(metadata.ctime(), metadata.ctime_nsec());
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            bytes: metadata.len(),
+            modified_ns: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
+            changed_ns,
+            is_settled: now.unix_ns.saturating_sub(changed_ns) >= SETTLED_AFTER_NS,
+        }
+    }
+
+    /// The same but for their age.
+    fn same(&self, other: &Self) -> bool {
+        Self { is_settled: true, ..*self } == Self { is_settled: true, ..*other }
+    }
+}
+
+fn change_id(parts: &[&[u8]]) -> ChangeId {
+    let mut bytes = Vec::new();
+    for part in parts {
+        bytes.extend((part.len() as u64).to_le_bytes());
+        bytes.extend_from_slice(part);
+    }
+    let digest = Digest::of(&bytes).0;
+    ChangeId(std::array::from_fn(|index| digest[index]))
+}
