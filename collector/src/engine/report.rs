@@ -54,6 +54,9 @@ pub struct IncidentReport {
     pub timeline: Vec<TimelineReport>,
     /// Labels given by people.
     pub labels: Vec<String>,
+    /// When it was opened, for the store.
+    #[serde(skip)]
+    pub opened: WallTime,
 }
 
 /// Severity.
@@ -333,6 +336,7 @@ impl State {
             merged_into: incident.merged_into.clone(),
             timeline: life.timeline.iter().map(timeline).collect(),
             labels: Vec::new(),
+            opened: life.opened,
         })
     }
 

@@ -266,6 +266,7 @@ fn frames_that_cannot_be_read_are_kept_bounded_and_counted_once() {
                 key: Some((QueueEpoch(1), Sequence(4))),
                 received: at(0),
                 reason: "truncated".into(),
+                wire_bytes: 1 << 20,
                 raw: vec![0; 1 << 20],
             };
             assert_eq!(store.commit(&[Write::Quarantine(frame)]).unwrap().written, [Written::Outcome(Outcome::Quarantined)]);

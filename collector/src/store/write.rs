@@ -115,6 +115,8 @@ pub struct QuarantineWrite {
     pub received: WallTime,
     /// Why.
     pub reason: String,
+    /// Size on the wire.
+    pub wire_bytes: u32,
     /// The frame; at most [`QUARANTINE_RAW_BYTES_MAX`] are kept.
     pub raw: Vec<u8>,
 }

@@ -135,7 +135,7 @@ fn quarantine(transaction: &Transaction<'_>, frame: &QuarantineWrite) -> Result<
             key.map(|(_, sequence)| sequence),
             frame.received.unix_ns,
             frame.reason,
-            i64::try_from(frame.raw.len()).unwrap_or(i64::MAX),
+            frame.wire_bytes,
             kept
         ])?;
     Ok(Written::Outcome(Outcome::Quarantined))

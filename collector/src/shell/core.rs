@@ -1,0 +1,283 @@
+//! One thread writes and judges: it commits what has queued up as one transaction, answers only then, and folds the
+//! events of the transaction into the engine. What the engine wants becomes part of the next transaction.
+//!
+//! Writer and engine share the thread so that neither can wait for the other, and so that the order of the log is the
+//! order in which the engine saw it.
+
+use super::counters::{Counters, add, count};
+use super::restore::restore;
+use crate::engine::{Action, Engine, Event, Logged, SNAPSHOT_VERSION, Setup};
+use crate::store::{Committed, Retention, Store, StoreError, Write, Written};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use vedette_link::clock::Clock;
+use vedette_link::server::ConnectionId;
+use vedette_protocol::ids::{HostId, QueueEpoch, Sequence};
+use vedette_protocol::signature::{Domain, Signed, SigningKey};
+use vedette_protocol::time::WallTime;
+use vedette_protocol::v1::Outcome;
+
+/// Jobs that wait.
+pub(crate) const QUEUE_JOBS: usize = 1_024;
+/// Jobs of one transaction.
+const GROUP_JOBS_MAX: usize = 256;
+/// A snapshot is written after so many events.
+const SNAPSHOT_EVENTS: u64 = 20_000;
+/// Between two looks at what may be deleted.
+const PRUNE_INTERVAL: Duration = Duration::from_secs(60);
+/// Waits at least this often, to look at the clock.
+const WAIT_MAX: Duration = Duration::from_secs(60);
+/// A store that fails this often in a row is given up: agents keep what was not acknowledged.
+const COMMIT_ATTEMPTS: u32 = 10;
+const COMMIT_RETRY: Duration = Duration::from_secs(1);
+
+/// One write with whom to tell.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) write: Write,
+    pub(crate) reply: Reply,
+    /// Room in memory that is free again when this is dropped.
+    pub(crate) room: Option<OwnedSemaphorePermit>,
+}
+
+/// Whom to tell after the commit.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// Nobody.
+    None,
+    /// The agent that sent a batch.
+    Ack(ConnectionId, QueueEpoch, Sequence),
+    /// Somebody who waits.
+    Answer(oneshot::Sender<Written>),
+}
+
+/// The way to agents.
+pub(crate) trait Outbox: Send + Sync {
+    fn ack(&self, connection: ConnectionId, queue_epoch: QueueEpoch, outcomes: Vec<(Sequence, Outcome)>);
+    fn directive(&self, host: HostId, expires: WallTime, signed: Signed);
+}
+
+/// The engine, shared with those who read it.
+pub(crate) type SharedEngine = Arc<Mutex<Engine>>;
+
+/// Locks the engine; a panic elsewhere does not make its state wrong, for it is only changed here.
+pub(crate) fn lock(engine: &SharedEngine) -> std::sync::MutexGuard<'_, Engine> {
+    engine.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The thread's state.
+pub(crate) struct Core {
+    pub(crate) store: Box<dyn Store>,
+    pub(crate) engine: SharedEngine,
+    pub(crate) jobs: mpsc::Receiver<Job>,
+    pub(crate) outbox: Arc<dyn Outbox>,
+    pub(crate) online: SigningKey,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) retention: Retention,
+    /// What the engine wants written.
+    pub(crate) pending: Vec<Write>,
+    pub(crate) snapshot_position: u64,
+}
+
+impl Core {
+    /// Brings the engine to where the log ends, with `setup` in force.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the log cannot be read.
+    pub(crate) fn start(&mut self, setup: Setup) -> Result<(), StoreError> {
+        let (engine, snapshot_position) = restore(&*self.store.reader()?)?;
+        let configured = *engine.setup() == setup;
+        *lock(&self.engine) = engine;
+        self.snapshot_position = snapshot_position;
+        self.collect_actions();
+        if !configured {
+            self.pending.push(Write::Event { at: self.clock.wall(), event: Event::Configured(Box::new(setup)) });
+        }
+        self.commit(Vec::new())
+    }
+
+    /// Works until nobody can send jobs any more.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store fails for good.
+    pub(crate) fn run(mut self, runtime: &tokio::runtime::Handle) -> Result<(), StoreError> {
+        let mut pruned = Instant::now();
+        loop {
+            let wait = self.wait();
+            let first = runtime.block_on(async { tokio::time::timeout(wait, self.jobs.recv()).await });
+            let group = match first {
+                Ok(None) => break,
+                Ok(Some(job)) => self.group(job),
+                Err(_) => Vec::new(),
+            };
+            if self.is_due() {
+                self.pending.push(Write::Event { at: self.clock.wall(), event: Event::Tick });
+            }
+            self.commit(group)?;
+            if pruned.elapsed() >= PRUNE_INTERVAL {
+                pruned = Instant::now();
+                if let Err(error) = self.store.prune(self.clock.wall(), &self.retention) {
+                    tracing::warn!(%error, "old rows were not deleted");
+                }
+            }
+        }
+        self.snapshot();
+        self.commit(Vec::new())
+    }
+
+    fn wait(&self) -> Duration {
+        if !self.pending.is_empty() {
+            return Duration::ZERO;
+        }
+        let Some(due) = lock(&self.engine).poll_timeout() else { return WAIT_MAX };
+        let ns = due.unix_ns.saturating_sub(self.clock.wall().unix_ns).max(0);
+        Duration::from_nanos(ns.unsigned_abs()).min(WAIT_MAX)
+    }
+
+    fn is_due(&self) -> bool {
+        lock(&self.engine).poll_timeout().is_some_and(|due| due <= self.clock.wall())
+    }
+
+    fn group(&mut self, first: Job) -> Vec<Job> {
+        let mut group = vec![first];
+        while group.len() < GROUP_JOBS_MAX
+            && let Ok(job) = self.jobs.try_recv()
+        {
+            group.push(job);
+        }
+        group
+    }
+
+    /// Commits `group` and what is pending, again and again until nothing is pending.
+    fn commit(&mut self, group: Vec<Job>) -> Result<(), StoreError> {
+        let (mut writes, replies): (Vec<_>, Vec<_>) = group.into_iter().map(|job| (job.write, (job.reply, job.room))).unzip();
+        let mut replies = replies;
+        while !writes.is_empty() || !self.pending.is_empty() {
+            writes.append(&mut self.pending);
+            let committed = self.commit_once(&writes)?;
+            self.answer(std::mem::take(&mut replies), &committed.written);
+            writes.clear();
+            self.fold(committed.logged);
+        }
+        Ok(())
+    }
+
+    fn commit_once(&mut self, writes: &[Write]) -> Result<Committed, StoreError> {
+        let mut attempt = 1;
+        loop {
+            let began = Instant::now();
+            match self.store.commit(writes) {
+                Ok(committed) => {
+                    let ns = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+                    count(&self.counters.commits);
+                    add(&self.counters.commit_ns, ns);
+                    self.counters.commit_ns_max.fetch_max(ns, Ordering::Relaxed);
+                    return Ok(committed);
+                }
+                Err(error) if attempt < COMMIT_ATTEMPTS => {
+                    count(&self.counters.commits_failed);
+                    tracing::error!(%error, attempt, "the store failed; trying again");
+                    std::thread::sleep(COMMIT_RETRY);
+                    attempt += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Tells what is on disk now. Acknowledgements of one agent go out together.
+    fn answer(&self, replies: Vec<(Reply, Option<OwnedSemaphorePermit>)>, written: &[Written]) {
+        let mut acks: Vec<(ConnectionId, QueueEpoch, Vec<(Sequence, Outcome)>)> = Vec::new();
+        for ((reply, _room), written) in replies.into_iter().zip(written) {
+            if let Written::Outcome(outcome) = written {
+                count(match outcome {
+                    Outcome::Committed => &self.counters.batches_committed,
+                    Outcome::Duplicate => &self.counters.batches_duplicate,
+                    Outcome::Quarantined => &self.counters.batches_quarantined,
+                });
+            }
+            match (reply, written) {
+                (Reply::Ack(connection, epoch, sequence), Written::Outcome(outcome)) => {
+                    let known = acks.iter_mut().find(|(c, e, outcomes)| (*c, *e) == (connection, epoch) && outcomes.len() < 512);
+                    match known {
+                        Some((_, _, outcomes)) => outcomes.push((sequence, *outcome)),
+                        None => acks.push((connection, epoch, vec![(sequence, *outcome)])),
+                    }
+                }
+                (Reply::Answer(answer), written) => _ = answer.send(*written),
+                _ => {}
+            }
+        }
+        for (connection, epoch, outcomes) in acks {
+            self.outbox.ack(connection, epoch, outcomes);
+        }
+    }
+
+    fn fold(&mut self, logged: Vec<Logged>) {
+        if logged.is_empty() {
+            return;
+        }
+        let began = Instant::now();
+        add(&self.counters.events, logged.len() as u64);
+        {
+            let mut engine = lock(&self.engine);
+            logged.into_iter().for_each(|event| engine.handle_event(event));
+        }
+        self.collect_actions();
+        add(&self.counters.engine_ns, u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX));
+        if lock(&self.engine).position() >= self.snapshot_position + SNAPSHOT_EVENTS {
+            self.snapshot();
+        }
+    }
+
+    fn collect_actions(&mut self) {
+        let mut actions = Vec::new();
+        {
+            let mut engine = lock(&self.engine);
+            while let Some(action) = engine.poll_action() {
+                actions.push(action);
+            }
+        }
+        for action in actions {
+            let write = self.write_of(action);
+            self.pending.extend(write);
+        }
+    }
+
+    fn write_of(&self, action: Action) -> Option<Write> {
+        match action {
+            Action::SaveIncident(report) => Some(Write::Incident {
+                id: report.id.clone(),
+                open: report.state.is_open(),
+                opened: report.opened,
+                json: serde_json::to_string(&report).expect("a report has text keys only"),
+            }),
+            Action::IssueDirective(directive) => {
+                if directive.expires <= self.clock.wall() {
+                    return None;
+                }
+                count(&self.counters.directives_issued);
+                let bytes = postcard::to_stdvec(&directive).expect("a directive is plain data");
+                let signed = self.online.sign(Domain::Directive, bytes);
+                self.outbox.directive(directive.host, directive.expires, signed.clone());
+                Some(Write::Directive { directive, signed })
+            }
+        }
+    }
+
+    /// The state with everything that it wants written, in one transaction.
+    fn snapshot(&mut self) {
+        let engine = lock(&self.engine);
+        let position = engine.position();
+        if position == self.snapshot_position {
+            return;
+        }
+        self.pending.push(Write::Snapshot { position, version: SNAPSHOT_VERSION, bytes: engine.snapshot() });
+        self.snapshot_position = position;
+    }
+}
