@@ -113,7 +113,11 @@ fn all_attackers_together_do_not_keep_an_honest_detector_from_its_ticks() {
         });
     }
     agent.until("every attacker is demoted", |agent| {
-        agent.supervisor.detectors().iter().all(|one| one.name == "honest" || one.name == "aliased-lists" || one.strikes > 0)
+        agent
+            .supervisor
+            .detectors()
+            .iter()
+            .all(|one| one.name == "honest" || one.name == "aliased-lists" || one.strikes > 0)
     });
     agent.until("the honest one runs", |agent| agent.running.contains_key("honest"));
     agent.ask(WorkerRequest::SeriesAdded { detector: honest, series: (0..10).map(series).collect() });

@@ -41,7 +41,9 @@ fn a_detector_describes_itself_with_the_parameters_in_effect() {
 
 #[test]
 fn a_parameter_that_is_unknown_or_out_of_bounds_is_named() {
-    for (name, value, said) in [("beta", 0.5, "it has: alpha"), ("alpha", 1.5, "allowed are 0 to 1"), ("alpha", f64::NAN, "NaN")] {
+    for (name, value, said) in
+        [("beta", 0.5, "it has: alpha"), ("alpha", 1.5, "allowed are 0 to 1"), ("alpha", f64::NAN, "NaN")]
+    {
         let Err(failure) = load("honest", &[(name.into(), value)]) else { panic!("{name} = {value} was accepted") };
         assert_eq!(failure.fault, Fault::Misconfigured);
         assert!(failure.reason.contains(said), "{failure}");

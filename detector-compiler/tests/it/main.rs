@@ -1,5 +1,7 @@
 //! The detector host against real components, real native code and a real confined worker.
 
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test fails by panicking")]
+
 mod confinement;
 mod hostile;
 mod instance;

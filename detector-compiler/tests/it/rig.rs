@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::io::BufReader;
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, OnceLock};
@@ -197,9 +196,4 @@ impl Drop for Agent {
             let _ = child.wait();
         }
     }
-}
-
-/// A file of a directory that lives as long as the tests.
-pub(crate) fn write(path: &Path, bytes: &[u8]) {
-    std::fs::write(path, bytes).unwrap();
 }

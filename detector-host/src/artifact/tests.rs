@@ -53,7 +53,8 @@ fn a_missing_directory_holds_no_detectors() {
 
 #[test]
 fn every_foreign_identity_is_refused_with_its_own_code() {
-    let alterations: [(fn(&mut Manifest), &str); 6] = [
+    type Alteration = (fn(&mut Manifest), &'static str);
+    let alterations: [Alteration; 6] = [
         (|manifest| manifest.contract = "vedette:detector@9.9.9".into(), "VDT-D010"),
         (|manifest| manifest.target = "sparc-sun-solaris".into(), "VDT-D011"),
         (|manifest| manifest.cpu = "x86-64-v4".into(), "VDT-D012"),

@@ -6,35 +6,63 @@ use vedette_detector_host::engine::Engine;
 
 const PAGE: usize = 4096;
 
-/// Name, whether the worker is sealed before, and the attempt: a system call's result, or its negative `errno`.
-type Attempt = (&'static str, bool, fn() -> i64);
+/// How far the process is confined before it tries.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    /// As before any thread is made: no filter yet.
+    Isolated,
+    /// As while detectors are loaded.
+    Filtered,
+    /// As while detectors run.
+    Sealed,
+}
+use Stage::{Filtered, Isolated, Sealed};
+
+/// Name, stage, and the attempt: a system call's result, or its negative `errno`.
+type Attempt = (&'static str, Stage, fn() -> i64);
 
 /// Attempts that must end in death.
 pub(crate) const FORBIDDEN: &[Attempt] = &[
-    ("open-file", false, || call(libc::SYS_openat, [libc::AT_FDCWD.into(), path(c"/etc/passwd"), 0, 0, 0])),
-    ("socket", false, || call(libc::SYS_socket, [libc::AF_INET.into(), libc::SOCK_STREAM.into(), 0, 0, 0])),
-    ("signal-another", false, || call(libc::SYS_kill, [parent(), libc::SIGTERM.into(), 0, 0, 0])),
-    ("signal-a-thread-of-another", false, || call(libc::SYS_tgkill, [parent(), parent(), libc::SIGTERM.into(), 0, 0])),
-    ("trace-another", false, || call(libc::SYS_ptrace, [libc::PTRACE_ATTACH.into(), parent(), 0, 0, 0])),
-    ("read-another's-memory", false, || call(libc::SYS_process_vm_readv, [parent(), 0, 0, 0, 0])),
-    ("get-another's-descriptor", false, || call(libc::SYS_pidfd_open, [parent(), 0, 0, 0, 0])),
-    ("fork", false, || call(libc::SYS_clone, [libc::SIGCHLD.into(), 0, 0, 0, 0])),
-    ("execute", false, || call(libc::SYS_execve, [path(c"/bin/true"), 0, 0, 0, 0])),
-    ("memory-file", false, || call(libc::SYS_memfd_create, [path(c"code"), 0, 0, 0, 0])),
-    ("read-a-fourth-descriptor", false, || call(libc::SYS_read, [3, 0, 0, 0, 0])),
-    ("map-executable", false, || map(libc::PROT_READ | libc::PROT_EXEC)),
-    ("protect-executable-once-sealed", true, || protect(libc::PROT_READ | libc::PROT_EXEC)),
-    ("pkey-protect-once-sealed", true, || call(libc::SYS_pkey_mprotect, [0, 0, 0, 0, 0])),
-    ("add-a-filter-once-sealed", true, || call(libc::SYS_seccomp, [1, 0, 0, 0, 0])),
+    ("open-file", Filtered, || call(libc::SYS_openat, [libc::AT_FDCWD.into(), path(c"/etc/passwd"), 0, 0, 0])),
+    ("socket", Filtered, || call(libc::SYS_socket, [libc::AF_INET.into(), libc::SOCK_STREAM.into(), 0, 0, 0])),
+    ("signal-another", Filtered, || call(libc::SYS_kill, [parent(), libc::SIGTERM.into(), 0, 0, 0])),
+    ("signal-a-thread-of-another", Filtered, || {
+        call(libc::SYS_tgkill, [parent(), parent(), libc::SIGTERM.into(), 0, 0])
+    }),
+    ("trace-another", Filtered, || call(libc::SYS_ptrace, [libc::PTRACE_ATTACH.into(), parent(), 0, 0, 0])),
+    ("read-another's-memory", Filtered, || call(libc::SYS_process_vm_readv, [parent(), 0, 0, 0, 0])),
+    ("get-another's-descriptor", Filtered, || call(libc::SYS_pidfd_open, [parent(), 0, 0, 0, 0])),
+    ("fork", Filtered, || call(libc::SYS_clone, [libc::SIGCHLD.into(), 0, 0, 0, 0])),
+    ("execute", Filtered, || call(libc::SYS_execve, [path(c"/bin/true"), 0, 0, 0, 0])),
+    ("memory-file", Filtered, || call(libc::SYS_memfd_create, [path(c"code"), 0, 0, 0, 0])),
+    ("read-a-fourth-descriptor", Filtered, || call(libc::SYS_read, [3, 0, 0, 0, 0])),
+    ("map-executable", Filtered, || map(libc::PROT_READ | libc::PROT_EXEC)),
+    ("protect-executable-once-sealed", Sealed, || protect(libc::PROT_READ | libc::PROT_EXEC)),
+    ("pkey-protect-once-sealed", Sealed, || call(libc::SYS_pkey_mprotect, [0, 0, 0, 0, 0])),
+    ("add-a-filter-once-sealed", Sealed, || call(libc::SYS_seccomp, [1, 0, 0, 0, 0])),
+];
+
+/// Attempts that fail with an error even where there is no filter. The first uses a descriptor that was left open on
+/// purpose by whoever started this process.
+pub(crate) const REFUSED: &[Attempt] = &[
+    ("use-an-inherited-descriptor", Isolated, || call(libc::SYS_fcntl, [3, libc::F_GETFD.into(), 0, 0, 0])),
+    ("open-file-unfiltered", Isolated, || {
+        call(libc::SYS_openat, [libc::AT_FDCWD.into(), path(c"/etc/passwd"), 0, 0, 0])
+    }),
+    ("list-files-unfiltered", Isolated, || call(libc::SYS_openat, [libc::AT_FDCWD.into(), path(c"/"), 0, 0, 0])),
+    ("execute-unfiltered", Isolated, || call(libc::SYS_execve, [path(c"/bin/true"), 0, 0, 0, 0])),
+    ("signal-another-unfiltered", Isolated, || call(libc::SYS_kill, [parent(), 0, 0, 0, 0])),
 ];
 
 /// What a worker has to be able to do; they hold the harness to account.
 pub(crate) const ALLOWED: &[Attempt] = &[
-    ("map", true, || map(libc::PROT_READ | libc::PROT_WRITE)),
-    ("protect", true, || protect(libc::PROT_READ)),
-    ("protect-executable", false, || protect(libc::PROT_READ | libc::PROT_EXEC)),
-    ("allocate", true, || i64::try_from(vec![1_u8; 8 << 20].iter().map(|one| usize::from(*one)).sum::<usize>()).unwrap_or(-1)),
-    ("sleep", true, || {
+    ("map", Sealed, || map(libc::PROT_READ | libc::PROT_WRITE)),
+    ("protect", Sealed, || protect(libc::PROT_READ)),
+    ("protect-executable", Filtered, || protect(libc::PROT_READ | libc::PROT_EXEC)),
+    ("allocate", Sealed, || {
+        i64::try_from(vec![1_u8; 8 << 20].iter().map(|one| usize::from(*one)).sum::<usize>()).unwrap_or(-1)
+    }),
+    ("sleep", Sealed, || {
         std::thread::sleep(std::time::Duration::from_micros(1));
         0
     }),
@@ -42,13 +70,16 @@ pub(crate) const ALLOWED: &[Attempt] = &[
 
 /// Confines this process and tries; returns what came of it if it lives on.
 pub(crate) fn run(name: &str) -> anyhow::Result<i64> {
-    let attempt = FORBIDDEN.iter().chain(ALLOWED).find(|(known, ..)| *known == name);
-    let (_, sealed, attempt) = attempt.ok_or_else(|| anyhow::anyhow!("no attempt {name:?}"))?;
+    let attempt = FORBIDDEN.iter().chain(REFUSED).chain(ALLOWED).find(|(known, ..)| *known == name);
+    let (_, stage, attempt) = attempt.ok_or_else(|| anyhow::anyhow!("no attempt {name:?}"))?;
     confine::isolate(Role::Worker)?;
+    if *stage == Isolated {
+        return Ok(attempt());
+    }
     let _engine = Engine::new()?;
     Engine::prepare_thread();
     confine::filter(Role::Worker)?;
-    if *sealed {
+    if *stage == Sealed {
         confine::forbid_new_code()?;
     }
     Ok(attempt())

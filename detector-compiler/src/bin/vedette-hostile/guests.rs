@@ -71,7 +71,13 @@ pub(crate) const HOSTILE: &[Guest] = &[
     Guest::new(
         "recurses",
         "exhausts the stack",
-        &[("OBSERVE", "(return (call $deeper (local.get $n)))"), ("IMPORTS", "(func $deeper (param i32) (result i32) (i32.add (i32.const 1) (call $deeper (i32.add (local.get 0) (i32.const 1)))))")],
+        &[
+            ("OBSERVE", "(return (call $deeper (local.get $n)))"),
+            (
+                "IMPORTS",
+                "(func $deeper (param i32) (result i32) (i32.add (i32.const 1) (call $deeper (i32.add (local.get 0) (i32.const 1)))))",
+            ),
+        ],
     ),
     Guest::new(
         "asks-for-4-gib",

@@ -38,7 +38,7 @@ enum Command {
     },
     /// Be a detector worker.
     Worker,
-    /// List the attempts on the confinement: forbidden ones, then allowed ones.
+    /// List the attempts on the confinement: those that kill, those that fail, and what has to work.
     Attempts,
     /// Confine this process like a worker and try one thing.
     Attempt {
@@ -52,13 +52,14 @@ fn main() -> ExitCode {
         Command::Set { out, key } => write_set(&out, &key),
         Command::Worker => worker::main(),
         Command::Attempts => {
-            attempts::FORBIDDEN.iter().for_each(|(name, ..)| println!("forbidden {name}"));
-            attempts::ALLOWED.iter().for_each(|(name, ..)| println!("allowed {name}"));
+            let kinds =
+                [("forbidden", attempts::FORBIDDEN), ("refused", attempts::REFUSED), ("allowed", attempts::ALLOWED)];
+            for (kind, attempts) in kinds {
+                attempts.iter().for_each(|(name, ..)| println!("{kind} {name}"));
+            }
             Ok(())
         }
-        Command::Attempt { name } => attempts::run(&name).map(|result| {
-            println!("{result}");
-        }),
+        Command::Attempt { name } => attempts::run(&name).map(|result| println!("{result}")),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
