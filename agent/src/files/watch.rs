@@ -9,6 +9,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+use crate::config::FileConfig;
 use crate::source::Root;
 use state::{State, Stored};
 use std::fs::{Metadata, OpenOptions};
@@ -25,15 +26,6 @@ pub const FILE_BYTES_MAX: u64 = 16 << 20;
 /// Metadata younger than this may stay the same over a further edit: kernels keep times in steps.
 const SETTLED_AFTER_NS: i64 = 2_000_000_000;
 const NONBLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-
-/// A file to watch.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
-    /// Absolute path; a symbolic link is followed.
-    pub path: PathBuf,
-    /// Declared service; empty for none.
-    pub service: String,
-}
 
 /// What was counted since the watch was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,7 +50,9 @@ pub struct Watch {
 
 #[derive(Debug)]
 struct Watched {
-    target: Target,
+    file: FileConfig,
+    /// Where it is under the movable root.
+    path: PathBuf,
     /// What was last told; `None` before the first look at a file that was never watched before.
     known: Option<Stored>,
     seen: Option<Look>,
@@ -85,15 +79,31 @@ enum Found {
 }
 
 impl Watch {
-    /// Watches `targets` on a host in its boot `boot`. `stored` is a [`Watch::state`] of an earlier run; without it what
-    /// is found first is the base of comparison and no change.
-    pub fn open(targets: Vec<Target>, boot: BootId, stored: Option<&[u8]>) -> Self {
-        let stored = stored.and_then(State::decode);
-        let is_new_boot = stored.as_ref().is_some_and(|state| state.boot != boot);
-        let known = |target: &Target| stored.as_ref()?.files.get(target.path.as_os_str().as_bytes()).copied();
-        let files =
-            targets.into_iter().map(|target| Watched { known: known(&target), target, seen: None, was_missing: false });
-        Self { files: files.collect(), boot, is_new_boot, counts: WatchCounts::default() }
+    /// Watches files of the host under `root`. What is found first is the base of comparison and no change; a file that
+    /// is a symbolic link is followed.
+    pub fn open(watched: &[FileConfig], root: &Root) -> Self {
+        let files = watched.iter().map(|file| Watched {
+            file: file.clone(),
+            path: root.host(&file.path),
+            known: None,
+            seen: None,
+            was_missing: false,
+        });
+        let boot = crate::host::boot(root);
+        Self { files: files.collect(), boot, is_new_boot: false, counts: WatchCounts::default() }
+    }
+
+    /// Compares with what an earlier run told, its [`Watch::state`], so that what has changed since is told; what it did
+    /// not make is ignored.
+    #[must_use]
+    pub fn resume(mut self, stored: &[u8]) -> Self {
+        if let Some(stored) = State::decode(stored) {
+            self.is_new_boot = stored.boot != self.boot;
+            for watched in &mut self.files {
+                watched.known = stored.files.get(watched.key()).copied();
+            }
+        }
+        self
     }
 
     /// What was counted since the watch was opened.
@@ -101,9 +111,9 @@ impl Watch {
         self.counts
     }
 
-    /// What was told so far, for [`Watch::open`] after a restart.
+    /// What was told so far, for [`Watch::resume`] after a restart.
     pub fn state(&self) -> Vec<u8> {
-        let file = |file: &Watched| Some((file.target.path.as_os_str().as_bytes().to_vec(), file.known?));
+        let file = |file: &Watched| Some((file.key().to_vec(), file.known?));
         State { boot: self.boot, files: self.files.iter().filter_map(file).collect() }.encode()
     }
 
@@ -122,16 +132,6 @@ impl Watch {
     }
 }
 
-/// The boot of this host's kernel.
-///
-/// # Errors
-///
-/// The kernel's file is not there or not an id.
-pub fn boot_id(root: &Root) -> io::Result<BootId> {
-    let text = std::fs::read_to_string(root.proc("sys/kernel/random/boot_id"))?;
-    text.trim().replace('-', "").parse().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
-}
-
 fn booted(boot: BootId, now: WallTime) -> Change {
     Change {
         id: change_id(&[b"booted", &boot.0]),
@@ -145,8 +145,12 @@ fn booted(boot: BootId, now: WallTime) -> Change {
 }
 
 impl Watched {
+    fn key(&self) -> &[u8] {
+        self.file.path.as_os_str().as_bytes()
+    }
+
     fn poll(&mut self, now: WallTime, counts: &mut WatchCounts) -> Option<Change> {
-        let after = match look(&self.target.path, self.seen, now, counts) {
+        let after = match look(&self.path, self.seen, now, counts) {
             Found::Unchanged | Found::Unknown => return None,
             Found::Missing if !std::mem::replace(&mut self.was_missing, true) && self.known.is_some() => return None,
             Found::Missing => {
@@ -172,14 +176,13 @@ impl Watched {
             _ => return None,
         };
         let modified_ns = self.seen.map_or(0, |look| look.modified_ns).to_le_bytes();
-        let path = self.target.path.as_os_str().as_bytes();
         let (before, after) = (before.digest(), after.digest());
         let bytes = |digest: Option<Digest>| digest.map_or([0; 32], |digest| digest.0);
         Some(Change {
-            id: change_id(&[b"file", path, &bytes(before), &bytes(after), &modified_ns]),
+            id: change_id(&[b"file", self.key(), &bytes(before), &bytes(after), &modified_ns]),
             kind,
-            target: self.target.path.to_string_lossy().into_owned(),
-            service: self.target.service.clone(),
+            target: self.file.path.to_string_lossy().into_owned(),
+            service: self.file.service.clone(),
             at: now,
             before,
             after,

@@ -1,7 +1,7 @@
 use super::*;
 use std::fs;
 
-const BOOT: BootId = BootId([1; 16]);
+const BOOT: &str = "6f3c0c8e-52d1-4b9b-9a52-0d1c2b3a4f5e\n";
 
 struct Host {
     directory: tempfile::TempDir,
@@ -13,18 +13,31 @@ fn now() -> WallTime {
     WallTime { unix_ns: 4_000_000_000_000_000_000 }
 }
 
+fn watch(root: &Root) -> Watch {
+    Watch::open(&[FileConfig { path: "/app.conf".into(), service: "app".to_owned() }], root)
+}
+
 impl Host {
-    /// Watches `app.conf`, of which nothing is known yet.
+    /// Watches `/app.conf`, of which nothing is known yet.
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let mut host = Self { watch: Watch::open(Vec::new(), BOOT, None), directory };
-        host.reopen(BOOT, None);
-        host
+        let host = Self { watch: watch(&Root::under(directory.path())), directory };
+        host.boot(BOOT);
+        Self { watch: watch(&host.root()), ..host }
     }
 
-    fn reopen(&mut self, boot: BootId, stored: Option<&[u8]>) {
-        let target = Target { path: self.path("app.conf"), service: "app".to_owned() };
-        self.watch = Watch::open(vec![target], boot, stored);
+    fn root(&self) -> Root {
+        Root::under(self.directory.path())
+    }
+
+    fn boot(&self, id: &str) {
+        let file = self.root().proc("sys/kernel/random/boot_id");
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, id).unwrap();
+    }
+
+    fn restart(&mut self, state: &[u8]) {
+        self.watch = watch(&self.root()).resume(state);
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -56,7 +69,7 @@ fn an_edit_is_told_with_digests_and_without_content() {
     assert_eq!(changes.len(), 1);
     let change = &changes[0];
     assert_eq!((change.kind, change.service.as_str(), change.at), (ChangeKind::FileEdited, "app", now()));
-    assert_eq!(change.target, host.path("app.conf").to_str().unwrap());
+    assert_eq!(change.target, "/app.conf", "as configured, wherever the root is");
     assert_eq!(change.before, Some(Digest::of(b"password = 1\n")));
     assert_eq!(change.after, Some(Digest::of(b"password = 22\n")));
     assert_eq!(host.poll_at(now()), []);
@@ -119,15 +132,15 @@ fn an_edit_while_the_agent_was_down_is_told_once_and_under_one_id() {
     host.kinds();
     let state = host.watch.state();
     host.write("two");
-    host.reopen(BOOT, Some(&state));
+    host.restart(&state);
     let first = host.poll_at(now());
     // The agent died before the new state was kept: the same change is told again, as the same.
-    host.reopen(BOOT, Some(&state));
+    host.restart(&state);
     let again = host.poll_at(WallTime { unix_ns: now().unix_ns + 5 });
     assert_eq!((first.len(), again.len()), (1, 1));
     assert_eq!(first[0].id, again[0].id);
     let state = host.watch.state();
-    host.reopen(BOOT, Some(&state));
+    host.restart(&state);
     assert_eq!(host.kinds(), []);
 }
 
@@ -135,12 +148,25 @@ fn an_edit_while_the_agent_was_down_is_told_once_and_under_one_id() {
 fn a_new_boot_is_told_once() {
     let mut host = Host::new();
     let state = host.watch.state();
-    host.reopen(BootId([2; 16]), Some(&state));
+    host.restart(&state);
+    assert_eq!(host.kinds(), []);
+    host.boot("00000000-0000-4000-8000-000000000001\n");
+    host.restart(&state);
     assert_eq!(host.kinds(), [ChangeKind::Booted]);
     assert_eq!(host.kinds(), []);
     let state = host.watch.state();
-    host.reopen(BootId([2; 16]), Some(&state));
+    host.restart(&state);
     assert_eq!(host.kinds(), []);
+}
+
+#[test]
+fn a_state_that_means_nothing_is_ignored() {
+    let mut host = Host::new();
+    host.write("one");
+    host.restart(b"\x09");
+    assert_eq!(host.kinds(), []);
+    host.write("two");
+    assert_eq!(host.kinds(), [ChangeKind::FileEdited]);
 }
 
 #[test]
@@ -167,11 +193,4 @@ fn what_is_too_large_or_no_file_is_counted_and_not_read() {
     rustix::fs::mknodat(rustix::fs::CWD, host.path("app.conf"), rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
     assert_eq!(host.kinds(), []);
     assert_eq!(host.watch.counts(), WatchCounts { unfit: 2, ..WatchCounts::default() });
-}
-
-#[test]
-fn this_kernels_boot_has_an_id() {
-    let boot = boot_id(&Root::system()).unwrap();
-    assert_ne!(boot, BootId([0; 16]));
-    assert_eq!(boot_id(&Root::system()).unwrap(), boot);
 }
