@@ -1,3 +1,7 @@
-//! Not written yet.
+//! `vedette-agent`: see [`vedette_agent`].
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    vedette_agent::commands::main()
+}

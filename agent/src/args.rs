@@ -1,0 +1,108 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Where the configuration is unless said otherwise.
+pub const CONFIG_PATH: &str = "/etc/vedette/agent.toml";
+
+/// Vedette's agent: watches this host and tells the collector what departs from the usual.
+#[derive(Debug, Parser)]
+#[command(name = "vedette-agent", version, after_help = EXAMPLES)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  vedette-agent check --config /etc/vedette/agent.toml
+  vedette-agent enroll --collector-ca ca.pem --token-file token
+  vedette-agent run
+  vedette-agent status
+
+Exit codes: 0 fine, 1 failed or not healthy, 2 usage, 69 agent or collector not reachable,
+            77 no permission, 78 bad configuration.";
+
+/// Subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Watch this host until SIGTERM, then hand over what is left and exit.
+    Run(ConfigArguments),
+    /// Check the configuration and tell all problems at once (exit code 78).
+    Check(ConfigArguments),
+    /// Print the configuration in effect, or every setting with its explanation.
+    PrintConfig(PrintConfigArguments),
+    /// Ask the running agent how it is (exit code 1 if not healthy, 69 if it is not there).
+    Status(StatusArguments),
+    /// Get this host's identity from the collector with a one-time token.
+    Enroll(EnrollArguments),
+    /// The detector worker; the agent starts it.
+    #[command(hide = true)]
+    Worker,
+}
+
+/// Where the configuration is.
+#[derive(Debug, Args)]
+pub struct ConfigArguments {
+    /// Configuration file.
+    #[arg(long, value_name = "FILE", default_value = CONFIG_PATH, env = "VEDETTE_CONFIG")]
+    pub config: PathBuf,
+}
+
+/// `print-config`.
+#[derive(Debug, Args)]
+pub struct PrintConfigArguments {
+    /// Configuration file; its settings with all defaults filled in.
+    #[arg(long, value_name = "FILE", default_value = CONFIG_PATH, env = "VEDETTE_CONFIG")]
+    pub config: PathBuf,
+    /// Print the reference file instead: every setting, its default and what it means.
+    #[arg(long)]
+    pub reference: bool,
+}
+
+/// `status`.
+#[derive(Debug, Args)]
+pub struct StatusArguments {
+    /// Socket of the agent.
+    #[arg(long, value_name = "SOCKET", default_value = "/run/vedette/agent.sock")]
+    pub socket: PathBuf,
+    /// For people or for programs.
+    #[arg(long, value_enum, default_value_t = Output::Human)]
+    pub output: Output,
+}
+
+/// `enroll`.
+#[derive(Debug, Args)]
+pub struct EnrollArguments {
+    /// Configuration file.
+    #[arg(long, value_name = "FILE", default_value = CONFIG_PATH, env = "VEDETTE_CONFIG")]
+    pub config: PathBuf,
+    /// The collector's certificate authority (PEM): `ca.pem` of its data directory, or `vedette ca`.
+    #[arg(long, value_name = "FILE")]
+    pub collector_ca: PathBuf,
+    /// File with a one-time token: `vedette fleet token`.
+    #[arg(long, value_name = "FILE", env = "VEDETTE_ENROLL_TOKEN_FILE")]
+    pub token_file: PathBuf,
+}
+
+/// Forms of output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Human,
+    /// One JSON object.
+    Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,115 @@
+//! What each subcommand does, and with which exit code it ends.
+
+mod check;
+mod print_config;
+mod run;
+mod status;
+mod worker;
+
+use crate::args::{Arguments, Command};
+use crate::config::Config;
+use crate::durable;
+use crate::enroll;
+use clap::Parser;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use vedette_protocol::document::DOCUMENT_BYTES_MAX;
+
+/// Why a command failed: text for stderr and the exit code (sysexits where there is one).
+#[derive(Debug)]
+pub struct Failure {
+    code: u8,
+    text: String,
+}
+
+impl Failure {
+    /// 1: it did not work, or the agent is not healthy.
+    pub fn failed(text: impl Into<String>) -> Self {
+        Self { code: 1, text: text.into() }
+    }
+
+    /// 69: agent or collector cannot be reached.
+    pub fn unavailable(text: impl Into<String>) -> Self {
+        Self { code: 69, text: text.into() }
+    }
+
+    /// 77: the operating system says no.
+    pub fn denied(text: impl Into<String>) -> Self {
+        Self { code: 77, text: text.into() }
+    }
+
+    /// 78: what a person has to put right before it can work.
+    pub fn config(text: impl Into<String>) -> Self {
+        Self { code: 78, text: text.into() }
+    }
+
+    /// 77 if the operating system said no, else 1.
+    pub fn io(doing: impl std::fmt::Display, error: &io::Error) -> Self {
+        let text = format!("{doing}: {error}");
+        match error.kind() {
+            io::ErrorKind::PermissionDenied => Self::denied(text),
+            _ => Self::failed(text),
+        }
+    }
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Run(arguments) => run::run(&arguments.config),
+        Command::Check(arguments) => check::run(&arguments.config),
+        Command::PrintConfig(arguments) => print_config::run(&arguments),
+        Command::Status(arguments) => status::run(&arguments),
+        Command::Enroll(arguments) => enroll::run(&arguments),
+        Command::Worker => worker::run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if !failure.text.is_empty() {
+                // Without stderr only the exit code is left to speak.
+                let _ = writeln!(io::stderr(), "{}", failure.text.trim_end());
+            }
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+/// Reads and checks the configuration.
+///
+/// # Errors
+///
+/// 78 with all problems, 77 if it may not be read.
+pub fn load_config(path: &Path) -> Result<Config, Failure> {
+    let bytes = durable::read_capped(path, DOCUMENT_BYTES_MAX as u64).map_err(|error| unreadable(path, &error))?;
+    let text = String::from_utf8(bytes).map_err(|_| Failure::config(format!("{}: not UTF-8 text", path.display())))?;
+    Config::parse(&path.display().to_string(), &text).map_err(|problems| {
+        let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        let count = match problems.len() {
+            1 => "1 problem".to_owned(),
+            count => format!("{count} problems"),
+        };
+        Failure::config(format!("{}\n{count}; nothing was started", lines.join("\n")))
+    })
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Failure {
+    let text = format!("{}: {error}", path.display());
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => Failure::denied(text),
+        io::ErrorKind::NotFound => Failure::config(format!(
+            "{text}\nwrite one: `vedette-agent print-config --reference` explains every setting"
+        )),
+        _ => Failure::config(text),
+    }
+}
+
+/// Prints to stdout; that nobody listens any more is no failure.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::io("stdout", &error)),
+        _ => Ok(()),
+    }
+}

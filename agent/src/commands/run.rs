@@ -1,0 +1,56 @@
+//! `run`: the agent itself.
+
+use super::{Failure, load_config};
+use crate::hardening;
+use crate::identity::{Identity, IdentityError};
+use crate::runtime::{self, StartError};
+use std::path::Path;
+use tracing_subscriber::EnvFilter;
+
+pub(super) fn run(path: &Path) -> Result<(), Failure> {
+    let config = load_config(path)?;
+    let confinement = hardening::apply();
+    start_log();
+    let identity = Identity::load(&config.data_dir).map_err(|error| not_usable(path, &error))?;
+    let shell = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(4)
+        .thread_stack_size(512 << 10)
+        .build()
+        .map_err(|error| Failure::io("starting", &error))?;
+    let ended = shell.block_on(runtime::run(config, identity, confinement));
+    // A lane that hangs in the kernel must not keep the process.
+    shell.shutdown_background();
+    ended.map_err(|error| refused(&error))
+}
+
+fn start_log() {
+    let filter = EnvFilter::try_from_env("VEDETTE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    if std::env::var_os("VEDETTE_LOG_FORMAT").is_some_and(|format| format == "json") {
+        log.json().init();
+    } else {
+        log.with_ansi(false).init();
+    }
+}
+
+fn not_usable(config: &Path, error: &IdentityError) -> Failure {
+    match error {
+        IdentityError::Absent(_) => Failure::config(format!(
+            "{error}\nenrol it once: `vedette-agent enroll --config {} --collector-ca CA.pem --token-file TOKEN` \
+             (a token comes from `vedette fleet token`)",
+            config.display()
+        )),
+        IdentityError::Broken { .. } => Failure::config(format!("{error}\nmove the folder away and enrol again")),
+        IdentityError::Io { file, source } => Failure::io(file.display(), source),
+    }
+}
+
+fn refused(error: &StartError) -> Failure {
+    match error {
+        StartError::Io { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
+            Failure::denied(error.to_string())
+        }
+        _ => Failure::failed(error.to_string()),
+    }
+}

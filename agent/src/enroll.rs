@@ -1,0 +1,104 @@
+//! `enroll`: one-time token in, identity out. The key is made here and never leaves the host.
+
+use crate::args::EnrollArguments;
+use crate::commands::{Failure, load_config, print};
+use crate::config::Config;
+use crate::durable;
+use crate::hardening;
+use crate::host;
+use crate::identity::{self, Identity, IdentityError};
+use crate::source::Root;
+use std::path::Path;
+use std::sync::Arc;
+use vedette_link::clock::SystemClock;
+use vedette_link::enroll::{EnrollError, Enrolled};
+
+const TOKEN_BYTES_MAX: u64 = 1024;
+
+/// Runs `enroll`. A host that has its identity keeps it, and this is no failure.
+///
+/// # Errors
+///
+/// 78 for what the caller has to put right, 69 if the collector cannot be reached, 77 without permission, 1 if the
+/// collector refuses.
+pub fn run(arguments: &EnrollArguments) -> Result<(), Failure> {
+    let config = load_config(&arguments.config)?;
+    hardening::apply();
+    match Identity::load(&config.data_dir) {
+        Ok(identity) => return print(&format!("already enrolled as {}{}\n", identity.host, ends(&identity))),
+        Err(IdentityError::Absent(_)) => {}
+        Err(error) => return Err(unusable(&error)),
+    }
+    let authority = read_authority(&arguments.collector_ca)?;
+    let token = read_token(&arguments.token_file)?;
+    // Before the token is spent.
+    durable::make_private_folder(&Identity::folder(&config.data_dir))
+        .map_err(|error| Failure::io(config.data_dir.display(), &error))?;
+    let identity = ask_collector(&config, &authority, &token)?;
+    identity.store(&config.data_dir).map_err(|error| unusable(&error))?;
+    print(&format!("enrolled as {}{}\n", identity.host, ends(&identity)))
+}
+
+fn ask_collector(config: &Config, authority_pem: &str, token: &str) -> Result<Identity, Failure> {
+    let shell = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::io("starting", &error))?;
+    let root = Root::from_variables(|name| std::env::var_os(name));
+    let collector = &config.collector;
+    let host_name = host::name(&root);
+    let (address, server_name, clock) = (&collector.address, &collector.server_name, Arc::new(SystemClock));
+    let asked = vedette_link::enroll::enroll(address, server_name, authority_pem, token, &host_name, clock);
+    shell.block_on(asked).map(from_enrolled).map_err(|error| refused(&collector.address, &error))
+}
+
+fn from_enrolled(enrolled: Enrolled) -> Identity {
+    Identity {
+        tenant: enrolled.tenant,
+        host: enrolled.host,
+        online_key: enrolled.online_key,
+        chain_der: enrolled.identity.chain_der,
+        key_der: enrolled.identity.key_der,
+        authorities_der: enrolled.authorities_der,
+    }
+}
+
+/// The pinned certificate: checked here, so that a wrong file costs no token.
+fn read_authority(file: &Path) -> Result<String, Failure> {
+    identity::certificates(file).map_err(|error| match error {
+        IdentityError::Absent(file) => Failure::config(format!("{}: there is no such file", file.display())),
+        error => unusable(&error),
+    })?;
+    std::fs::read_to_string(file).map_err(|error| Failure::io(file.display(), &error))
+}
+
+fn read_token(file: &Path) -> Result<String, Failure> {
+    let bytes = durable::read_capped(file, TOKEN_BYTES_MAX).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => Failure::config(format!("{}: {error}", file.display())),
+        _ => Failure::io(file.display(), &error),
+    })?;
+    let token = String::from_utf8_lossy(&bytes).trim().to_owned();
+    if token.is_empty() || token.contains(char::is_whitespace) {
+        return Err(Failure::config(format!("{}: expected one token and nothing else", file.display())));
+    }
+    Ok(token)
+}
+
+fn unusable(error: &IdentityError) -> Failure {
+    match error {
+        IdentityError::Io { file, source } => Failure::io(file.display(), source),
+        _ => Failure::config(error.to_string()),
+    }
+}
+
+fn refused(address: &str, error: &EnrollError) -> Failure {
+    match error {
+        EnrollError::Refused(reason) => Failure::failed(format!("the collector refused: {reason}")),
+        EnrollError::Unreachable(_) => Failure::unavailable(format!("collector {address}: {error}")),
+        EnrollError::Local(_) | EnrollError::Answer(_) => Failure::failed(error.to_string()),
+    }
+}
+
+fn ends(identity: &Identity) -> String {
+    identity.certificate_ends().map(|ends| format!(", certificate until {ends}")).unwrap_or_default()
+}

@@ -1,0 +1,210 @@
+//! Who this host is: what enrolment left in `data-dir/identity`.
+//!
+//! `key.pem` (0600, never leaves the host), `chain.pem` (our certificate first), `authorities.pem` (whom to trust as
+//! collector) and `identity.json` (tenant, host id and the collector's online key), written last: it makes the rest valid.
+
+use crate::durable::{self, Access};
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::path::{Path, PathBuf};
+use vedette_protocol::ids::{HostId, TenantId};
+use vedette_protocol::signature::PublicKey;
+use vedette_protocol::time::WallTime;
+
+const FILE_BYTES_MAX: u64 = 256 << 10;
+const CERTIFICATES_MAX: usize = 16;
+
+/// Keys and names of an enrolled host.
+pub struct Identity {
+    /// The fleet's owner.
+    pub tenant: TenantId,
+    /// The host's name by the collector.
+    pub host: HostId,
+    /// Signs directives.
+    pub online_key: PublicKey,
+    /// Our certificate and its issuers, DER, ours first.
+    pub chain_der: Vec<Vec<u8>>,
+    /// Our private key, PKCS #8 DER.
+    pub key_der: Vec<u8>,
+    /// Certificate authorities of the collector, DER.
+    pub authorities_der: Vec<Vec<u8>>,
+}
+
+/// Why there is no usable identity.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// Enrolment has not happened.
+    #[error("this host is not enrolled: {0} is not there")]
+    Absent(PathBuf),
+    /// The files are there but unusable.
+    #[error("{file}: {reason}")]
+    Broken {
+        /// File.
+        file: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The file system refused.
+    #[error("{file}: {source}")]
+    Io {
+        /// File.
+        file: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Form of `identity.json`.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct Names {
+    tenant: u32,
+    host: String,
+    online_key: String,
+}
+
+impl Identity {
+    /// Folder of the identity below the data directory.
+    pub fn folder(data_dir: &Path) -> PathBuf {
+        data_dir.join("identity")
+    }
+
+    /// Reads what [`Identity::store`] wrote.
+    ///
+    /// # Errors
+    ///
+    /// [`IdentityError::Absent`] before enrolment; the others name the file that has to be mended.
+    pub fn load(data_dir: &Path) -> Result<Self, IdentityError> {
+        let folder = Self::folder(data_dir);
+        let names_file = folder.join("identity.json");
+        let names: Names = serde_json::from_slice(&read(&names_file)?).map_err(|error| broken(&names_file, &error))?;
+        Ok(Self {
+            tenant: TenantId(names.tenant),
+            host: names.host.parse().map_err(|error| broken(&names_file, &error))?,
+            online_key: names.online_key.parse().map_err(|error| broken(&names_file, &error))?,
+            chain_der: certificates(&folder.join("chain.pem"))?,
+            key_der: private_key(&folder.join("key.pem"))?,
+            authorities_der: certificates(&folder.join("authorities.pem"))?,
+        })
+    }
+
+    /// Writes the identity, `identity.json` last.
+    ///
+    /// # Errors
+    ///
+    /// [`IdentityError::Io`].
+    pub fn store(&self, data_dir: &Path) -> Result<(), IdentityError> {
+        let folder = Self::folder(data_dir);
+        durable::make_private_folder(&folder).map_err(|source| IdentityError::Io { file: folder.clone(), source })?;
+        let names = Names { tenant: self.tenant.0, host: self.host.to_string(), online_key: self.online_key.to_string() };
+        let names = serde_json::to_vec_pretty(&names).expect("a number and two strings are always JSON");
+        let key = pem::encode(&pem::Pem::new("PRIVATE KEY", self.key_der.clone()));
+        write(&folder.join("key.pem"), key.as_bytes(), Access::Private)?;
+        write(&folder.join("chain.pem"), encode(&self.chain_der).as_bytes(), Access::Group)?;
+        write(&folder.join("authorities.pem"), encode(&self.authorities_der).as_bytes(), Access::Group)?;
+        write(&folder.join("identity.json"), &names, Access::Group)
+    }
+
+    /// When our certificate ends; `None` if it cannot be read.
+    pub fn certificate_ends(&self) -> Option<WallTime> {
+        let (_, certificate) = x509_parser::parse_x509_certificate(self.chain_der.first()?).ok()?;
+        let seconds = certificate.validity().not_after.timestamp();
+        Some(WallTime::from_unix_ms(seconds.saturating_mul(1_000)))
+    }
+}
+
+/// Reads the certificates of a PEM file, DER.
+///
+/// # Errors
+///
+/// [`IdentityError::Broken`] if there is none, too many, or something else in it.
+pub fn certificates(file: &Path) -> Result<Vec<Vec<u8>>, IdentityError> {
+    let blocks = pem::parse_many(read(file)?).map_err(|error| broken(file, &error))?;
+    if blocks.is_empty() || blocks.len() > CERTIFICATES_MAX {
+        return Err(broken(file, &format!("has {} certificates, 1 to {CERTIFICATES_MAX} are usable", blocks.len())));
+    }
+    if let Some(other) = blocks.iter().find(|block| block.tag() != "CERTIFICATE") {
+        return Err(broken(file, &format!("has a block `{}`, only certificates belong here", other.tag())));
+    }
+    Ok(blocks.into_iter().map(pem::Pem::into_contents).collect())
+}
+
+fn private_key(file: &Path) -> Result<Vec<u8>, IdentityError> {
+    let block = pem::parse(read(file)?).map_err(|error| broken(file, &error))?;
+    if block.tag() != "PRIVATE KEY" {
+        return Err(broken(file, &format!("has a block `{}`, a `PRIVATE KEY` is wanted", block.tag())));
+    }
+    Ok(block.into_contents())
+}
+
+fn encode(certificates: &[Vec<u8>]) -> String {
+    let blocks: Vec<_> = certificates.iter().map(|der| pem::Pem::new("CERTIFICATE", der.clone())).collect();
+    pem::encode_many(&blocks)
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, IdentityError> {
+    durable::read_capped(file, FILE_BYTES_MAX).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => IdentityError::Absent(file.to_owned()),
+        _ => IdentityError::Io { file: file.to_owned(), source },
+    })
+}
+
+fn write(file: &Path, bytes: &[u8], access: Access) -> Result<(), IdentityError> {
+    durable::replace(file, bytes, access).map_err(|source| IdentityError::Io { file: file.to_owned(), source })
+}
+
+fn broken(file: &Path, reason: &impl ToString) -> IdentityError {
+    IdentityError::Broken { file: file.to_owned(), reason: reason.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn identity() -> Identity {
+        Identity {
+            tenant: TenantId(0),
+            host: HostId([7; 16]),
+            online_key: PublicKey([9; 32]),
+            chain_der: vec![vec![1, 2, 3], vec![4]],
+            key_der: vec![5, 6],
+            authorities_der: vec![vec![7]],
+        }
+    }
+
+    #[test]
+    fn stored_identity_reads_back_and_its_key_is_private() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        identity().store(folder.path()).expect("store");
+        let read = Identity::load(folder.path()).expect("load");
+        assert_eq!((read.host, read.online_key), (HostId([7; 16]), PublicKey([9; 32])));
+        assert_eq!(read.chain_der, [vec![1, 2, 3], vec![4]]);
+        assert_eq!((read.key_der, read.authorities_der), (vec![5, 6], vec![vec![7]]));
+        let key = std::fs::metadata(Identity::folder(folder.path()).join("key.pem")).expect("key");
+        assert_eq!(key.permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn host_that_is_not_enrolled_says_so() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        assert!(matches!(Identity::load(folder.path()), Err(IdentityError::Absent(_))));
+    }
+
+    #[test]
+    fn half_written_enrolment_is_not_an_identity() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        identity().store(folder.path()).expect("store");
+        std::fs::remove_file(Identity::folder(folder.path()).join("identity.json")).expect("remove");
+        assert!(matches!(Identity::load(folder.path()), Err(IdentityError::Absent(_))));
+    }
+
+    #[test]
+    fn key_in_the_place_of_a_certificate_is_named() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let file = folder.path().join("chain.pem");
+        std::fs::write(&file, pem::encode(&pem::Pem::new("PRIVATE KEY", vec![1]))).expect("file");
+        let error = certificates(&file).expect_err("not a certificate").to_string();
+        assert!(error.contains("PRIVATE KEY"), "{error}");
+    }
+}

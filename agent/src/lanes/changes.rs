@@ -1,0 +1,121 @@
+//! The lane of watched files: one thread looks at them once a tick.
+
+use super::LaneState;
+use crate::clock::wall_now;
+use crate::config::FileConfig;
+use crate::disk::Positions;
+use crate::files::watch::Watch;
+use crate::source::Root;
+use std::io;
+use std::sync::mpsc as sync_mpsc;
+use std::thread;
+use tokio::sync::mpsc;
+use vedette_protocol::v1::Change;
+
+const STACK_BYTES: usize = 256 << 10;
+
+/// Name under which the state of all watched files is a cursor.
+pub const SOURCE: &str = "vedette.watch";
+
+/// What one look at all files showed.
+pub struct Seen {
+    /// Changes since the last look.
+    pub changes: Vec<Change>,
+    /// What the watch compares with from now on, after the first look and with changes.
+    pub state: Option<Vec<u8>>,
+}
+
+/// The loop's end of the lane.
+pub struct ChangeLane {
+    questions: Option<sync_mpsc::Sender<()>>,
+    state: LaneState,
+    /// Path and changes seen.
+    files: Vec<(String, u64)>,
+    overruns: u64,
+}
+
+impl ChangeLane {
+    /// Starts the lane; without watched files there is none. It compares with the state in `positions`.
+    ///
+    /// # Errors
+    ///
+    /// If the operating system refuses a thread.
+    pub fn open(
+        watched: &[FileConfig],
+        root: &Root,
+        positions: &Positions,
+    ) -> io::Result<(Self, mpsc::Receiver<Seen>)> {
+        let (looks_in, looks) = mpsc::channel(1);
+        let questions = if watched.is_empty() {
+            None
+        } else {
+            let watch = Watch::open(watched, root);
+            let watch = match positions.get(SOURCE) {
+                Some(state) => watch.resume(state),
+                None => watch,
+            };
+            let (questions, asked) = sync_mpsc::channel();
+            let thread = thread::Builder::new().name("watch".to_owned()).stack_size(STACK_BYTES);
+            thread.spawn(move || look(watch, &asked, &looks_in))?;
+            Some(questions)
+        };
+        let files = watched.iter().map(|file| (file.path.display().to_string(), 0)).collect();
+        Ok((Self { questions, state: LaneState::Idle, files, overruns: 0 }, looks))
+    }
+
+    /// A tick begins and waits for a look, unless the last one is not over yet.
+    pub fn begin_tick(&mut self) {
+        let Some(questions) = &self.questions else { return };
+        if self.state == LaneState::Idle && questions.send(()).is_ok() {
+            self.state = LaneState::Asked;
+        } else {
+            self.overruns += 1;
+        }
+    }
+
+    /// Whether a tick has to wait.
+    pub fn waiting(&self) -> bool {
+        self.state == LaneState::Asked
+    }
+
+    /// The tick waits no longer.
+    pub fn handle_deadline(&mut self) {
+        if self.state == LaneState::Asked {
+            self.state = LaneState::Late;
+            self.overruns += 1;
+        }
+    }
+
+    /// A look is over.
+    pub fn handle_seen(&mut self, seen: &Seen) {
+        for change in &seen.changes {
+            if let Some((_, count)) = self.files.iter_mut().find(|(path, _)| *path == change.target) {
+                *count += 1;
+            }
+        }
+        self.state = LaneState::Idle;
+    }
+
+    /// Every watched file with the changes seen.
+    pub fn files(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.files.iter().map(|(path, changes)| (path.as_str(), *changes))
+    }
+
+    /// Ticks in which no look was over in time.
+    pub fn overruns(&self) -> u64 {
+        self.overruns
+    }
+}
+
+fn look(mut watch: Watch, asked: &sync_mpsc::Receiver<()>, looks: &mpsc::Sender<Seen>) {
+    let mut is_first = true;
+    for () in asked {
+        let mut changes = Vec::new();
+        watch.poll(wall_now(), &mut |change| changes.push(change));
+        let state = (is_first || !changes.is_empty()).then(|| watch.state());
+        is_first = false;
+        if looks.blocking_send(Seen { changes, state }).is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! The lane of log files: one thread reads them all, in bounded portions, and only when asked. What the pipeline has not
+//! taken yet stays in the file, so a burst of lines costs time and never memory.
+
+use super::LaneState;
+use crate::config::FileConfig;
+use crate::disk::Positions;
+use crate::files::tail::Tail;
+use crate::source::Root;
+use std::io;
+use std::sync::mpsc as sync_mpsc;
+use std::thread;
+use tokio::sync::mpsc;
+use vedette_protocol::v1::Cursor;
+
+/// No further file is read into a portion of this size; one file gives up to [`crate::files::tail::POLL_BYTES_MAX`] more.
+const PORTION_BYTES: usize = 256 << 10;
+
+/// A burst's buffer is not kept.
+const KEEP_BYTES_MAX: usize = 256 << 10;
+
+const STACK_BYTES: usize = 256 << 10;
+
+/// A portion of lines, in the order in which they were read.
+#[derive(Default)]
+pub struct Lines {
+    text: Vec<u8>,
+    /// File and end of each line.
+    ends: Vec<(usize, usize)>,
+    files: Vec<FileState>,
+    more: bool,
+}
+
+/// What a file is and how far it was read, as of the end of a portion.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FileState {
+    /// Path.
+    pub path: String,
+    /// Declared service.
+    pub service: String,
+    /// Lines read since start.
+    pub lines: u64,
+    /// Bytes read since start.
+    pub bytes: u64,
+    /// Rotations and truncations since start.
+    pub rotations: u64,
+    /// Why it cannot be read.
+    pub last_error: Option<String>,
+    /// Where to go on; only if lines of it are in the portion.
+    position: Option<Vec<u8>>,
+}
+
+/// The loop's end of the lane.
+pub struct LineLane {
+    questions: Option<sync_mpsc::Sender<Lines>>,
+    buffer: Option<Lines>,
+    state: LaneState,
+    files: Vec<FileState>,
+    overruns: u64,
+}
+
+impl LineLane {
+    /// Starts the lane; without log files there is none. Files go on from `positions`.
+    ///
+    /// # Errors
+    ///
+    /// If the operating system refuses a thread.
+    pub fn open(logs: &[FileConfig], root: &Root, positions: &Positions) -> io::Result<(Self, mpsc::Receiver<Lines>)> {
+        let (portions_in, portions) = mpsc::channel(1);
+        let files: Vec<_> = logs.iter().map(FileState::new).collect();
+        let questions = if files.is_empty() {
+            None
+        } else {
+            let tails = logs.iter().zip(&files).map(|(log, file)| {
+                Tail::open(&root.host(&log.path), positions.get(&file.path).map(Vec::as_slice))
+            });
+            let lane = Lane { tails: tails.collect(), files: files.clone(), next: 0 };
+            let (questions, asked) = sync_mpsc::channel();
+            let thread = thread::Builder::new().name("logs".to_owned()).stack_size(STACK_BYTES);
+            thread.spawn(move || lane.run(&asked, &portions_in))?;
+            Some(questions)
+        };
+        let lane = Self { questions, buffer: Some(Lines::default()), state: LaneState::Idle, files, overruns: 0 };
+        Ok((lane, portions))
+    }
+
+    /// A tick begins and waits for a first portion, unless the last one is not back yet.
+    pub fn begin_tick(&mut self) {
+        if self.questions.is_none() {
+            return;
+        }
+        match self.state {
+            LaneState::Idle => self.ask(),
+            LaneState::Asked | LaneState::Late => self.overruns += 1,
+        }
+    }
+
+    /// Asks for a portion.
+    pub fn ask(&mut self) {
+        let Some((questions, buffer)) = self.questions.as_ref().zip(self.buffer.take()) else { return };
+        if questions.send(buffer).is_ok() {
+            self.state = LaneState::Asked;
+        }
+    }
+
+    /// Whether a tick has to wait.
+    pub fn waiting(&self) -> bool {
+        self.state == LaneState::Asked
+    }
+
+    /// The tick waits no longer.
+    pub fn handle_deadline(&mut self) {
+        if self.state == LaneState::Asked {
+            self.state = LaneState::Late;
+            self.overruns += 1;
+        }
+    }
+
+    /// Takes a portion back after its lines were taken.
+    pub fn handle_lines(&mut self, mut lines: Lines) {
+        self.files.clone_from(&lines.files);
+        lines.text.clear();
+        lines.text.shrink_to(KEEP_BYTES_MAX);
+        lines.ends.clear();
+        lines.ends.shrink_to(KEEP_BYTES_MAX / size_of::<(usize, usize)>());
+        self.buffer = Some(lines);
+        self.state = LaneState::Idle;
+    }
+
+    /// Every file.
+    pub fn files(&self) -> &[FileState] {
+        &self.files
+    }
+
+    /// Ticks in which no portion came in time.
+    pub fn overruns(&self) -> u64 {
+        self.overruns
+    }
+}
+
+impl Lines {
+    /// Hands every line to `take` with path and service.
+    pub fn replay(&self, mut take: impl FnMut(&str, &str, &[u8])) {
+        let mut from = 0;
+        for (file, end) in &self.ends {
+            let file = &self.files[*file];
+            take(&file.path, &file.service, &self.text[from..*end]);
+            from = *end;
+        }
+    }
+
+    /// Where each file stands after these lines.
+    pub fn positions(&self) -> impl Iterator<Item = Cursor> {
+        self.files.iter().filter_map(|file| Some(Cursor { source: file.path.clone(), position: file.position.clone()? }))
+    }
+
+    /// Whether there was more to read than a portion holds.
+    pub fn more(&self) -> bool {
+        self.more
+    }
+}
+
+impl FileState {
+    fn new(log: &FileConfig) -> Self {
+        Self { path: log.path.display().to_string(), service: log.service.clone(), ..Self::default() }
+    }
+}
+
+/// The thread's end.
+struct Lane {
+    tails: Vec<Tail>,
+    files: Vec<FileState>,
+    /// File to begin with, so that a busy one does not starve the others.
+    next: usize,
+}
+
+impl Lane {
+    fn run(mut self, asked: &sync_mpsc::Receiver<Lines>, portions: &mpsc::Sender<Lines>) {
+        for mut lines in asked {
+            self.fill(&mut lines);
+            if portions.blocking_send(lines).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn fill(&mut self, lines: &mut Lines) {
+        lines.more = false;
+        self.files.iter_mut().for_each(|file| file.position = None);
+        let count = self.tails.len();
+        let first = self.next;
+        for index in (0..count).map(|offset| (first + offset) % count) {
+            lines.more |= self.poll(index, lines);
+            if lines.text.len() >= PORTION_BYTES {
+                lines.more = true;
+                self.next = (index + 1) % count;
+                break;
+            }
+        }
+        lines.files.clone_from(&self.files);
+    }
+
+    /// Returns whether the file has more.
+    fn poll(&mut self, index: usize, lines: &mut Lines) -> bool {
+        let (tail, file) = (&mut self.tails[index], &mut self.files[index]);
+        let before = lines.ends.len();
+        let polled = tail.poll(&mut |line| {
+            lines.text.extend_from_slice(line);
+            lines.ends.push((index, lines.text.len()));
+        });
+        if lines.ends.len() > before {
+            file.position = Some(tail.position());
+        }
+        let counts = tail.counts();
+        (file.lines, file.bytes) = (counts.lines, counts.bytes);
+        file.rotations = counts.rotations + counts.truncations;
+        match polled {
+            Ok(polled) => {
+                file.last_error = None;
+                polled.more
+            }
+            Err(error) => {
+                let text = error.to_string();
+                if file.last_error.as_ref() != Some(&text) {
+                    tracing::warn!(path = file.path, reason = text, "log file cannot be read");
+                }
+                file.last_error = Some(text);
+                false
+            }
+        }
+    }
+}

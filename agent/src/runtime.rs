@@ -1,0 +1,181 @@
+//! The loop: one thread, one-second ticks, and everything that may take longer in threads and processes of its own.
+//!
+//! [`Agent`] holds all state and never waits; this file waits, for ticks, answers, timers and signals, and tells it
+//! what happened.
+
+mod agent;
+mod detectors;
+mod report;
+
+use crate::config::Config;
+use crate::identity::Identity;
+use crate::notify::Notify;
+use crate::status::server::{Asked, Socket};
+use crate::uplink::Order;
+use agent::{Agent, Inputs};
+use std::io;
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use vedette_link::client::ClientError;
+
+/// Longest wait for the collector's acknowledgements on the way out.
+pub const DRAIN_MAX: Duration = Duration::from_secs(10);
+
+/// Longest wait for the disk on the way out.
+const DISK_MAX: Duration = Duration::from_secs(2);
+
+const QUESTIONS: usize = 8;
+
+/// Why the agent cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The operating system refused something.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Certificate or key is unusable.
+    #[error("{0}")]
+    Link(#[from] ClientError),
+}
+
+impl StartError {
+    fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Io { what, source }
+    }
+}
+
+/// Runs the agent until SIGTERM or SIGINT, then hands over what is left.
+///
+/// # Errors
+///
+/// [`StartError`] before the first tick; afterwards nothing ends it but a signal.
+pub async fn run(config: Config, identity: Identity, confinement: Vec<String>) -> Result<(), StartError> {
+    let mut signals = Signals::open().map_err(StartError::io("signals"))?;
+    let socket = Socket::bind(&config.socket).map_err(StartError::io(config.socket.display().to_string()))?;
+    let (questions, mut asked) = mpsc::channel(QUESTIONS);
+    let (mut agent, mut inputs, link) = Agent::open(config, identity, confinement)?;
+    tokio::spawn(link.run());
+    let server = tokio::spawn(socket.serve(questions));
+    let notify = Notify::from_env();
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "agent started");
+    turn(&mut agent, &mut inputs, &mut asked, &mut signals, &notify).await;
+    notify.stopping();
+    tracing::info!("agent stops and hands over what is left");
+    tokio::select! {
+        () = drain(&mut agent, &mut inputs, &mut asked) => {}
+        () = signals.next() => tracing::warn!("second signal: not waiting any longer"),
+    }
+    close(agent, inputs).await;
+    // Its socket goes with it.
+    server.abort();
+    let _ = server.await;
+    Ok(())
+}
+
+/// Ticks until a signal.
+async fn turn(
+    agent: &mut Agent,
+    inputs: &mut Inputs,
+    asked: &mut mpsc::Receiver<Asked>,
+    signals: &mut Signals,
+    notify: &Notify,
+) {
+    let mut told = 0;
+    loop {
+        tokio::select! {
+            () = sleep_until(agent.next_wake()) => agent.handle_time(Instant::now()),
+            Some(report) = inputs.reports.recv() => agent.handle_report(report),
+            Some(lines) = inputs.lines.recv() => agent.handle_lines(lines),
+            Some(seen) = inputs.changes.recv() => agent.handle_changes(seen),
+            Some(event) = inputs.workers.recv() => agent.handle_worker(event),
+            Some(event) = inputs.link.recv() => { agent.handle_link(event); }
+            Some(event) = inputs.policies.recv() => agent.handle_policy(event),
+            Some(question) = asked.recv() => answer(agent, question),
+            () = signals.next() => return,
+        }
+        if agent.ticks_done() > told {
+            tell(notify, told == 0);
+            told = agent.ticks_done();
+        }
+    }
+}
+
+/// The supervisor hears of ticks only: an agent whose loop turns without sampling is not alive.
+fn tell(notify: &Notify, first: bool) {
+    if first {
+        notify.ready("sampling");
+    }
+    if notify.watchdog.is_some() {
+        notify.alive();
+    }
+}
+
+/// Sends what is left and waits for the collector's word, up to [`DRAIN_MAX`].
+async fn drain(agent: &mut Agent, inputs: &mut Inputs, asked: &mut mpsc::Receiver<Asked>) {
+    let deadline = Instant::now() + DRAIN_MAX;
+    agent.handle_shutdown();
+    let mut closing = false;
+    loop {
+        if agent.pending() == 0 && !closing {
+            closing = true;
+            agent.close_link();
+        }
+        let order = tokio::select! {
+            Some(event) = inputs.link.recv() => agent.handle_link(event),
+            Some(lines) = inputs.lines.recv() => { agent.handle_last_lines(lines); Order::None }
+            Some(question) = asked.recv() => { answer(agent, question); Order::None }
+            () = sleep_until(deadline) => {
+                let pending = agent.pending();
+                if pending > 0 {
+                    tracing::warn!(pending, "the collector has not acknowledged everything in time");
+                }
+                return;
+            }
+        };
+        if order == Order::Drained {
+            return;
+        }
+    }
+}
+
+/// Ends worker and threads; what hangs is left behind.
+async fn close(agent: Agent, mut inputs: Inputs) {
+    agent.close();
+    let deadline = Instant::now() + DISK_MAX;
+    while let Ok(Some(_)) = timeout_at(deadline, inputs.policies.recv()).await {}
+    let gone = async { while inputs.workers.recv().await.is_some() {} };
+    // A worker that does not end is killed when its task is dropped.
+    let _ = timeout(DISK_MAX, gone).await;
+}
+
+fn answer(agent: &Agent, question: Asked) {
+    let status = serde_json::to_string(&agent.status()).expect("numbers, texts and lists are always JSON");
+    // Who asked has hung up: nothing is lost.
+    let _ = question.send(status);
+}
+
+/// The signals that end the agent.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn open() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,542 @@
+//! All state of the running agent. Nothing here waits; every `handle_*` ends with what follows from it done or queued.
+
+use super::{StartError, detectors};
+use crate::clock::{Ticker, mono_now, wall_now};
+use crate::config::Config;
+use crate::control::directive::DirectiveGate;
+use crate::control::policy::stale;
+use crate::disk::{Disk, PolicyEvent, PolicyView};
+use crate::host;
+use crate::identity::Identity;
+use crate::lanes::changes::{self, ChangeLane, Seen};
+use crate::lanes::lines::{LineLane, Lines};
+use crate::lanes::{LANE_DEADLINE, Lanes, Report, TickSink};
+use crate::source::Root;
+use crate::spool::Spool;
+use crate::status::RefusedStatus;
+use crate::uplink::{Order, Uplink};
+use crate::worker_process::{WorkerEvent, WorkerProcess};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use vedette_detector_host::supervise::{self, Exit, Running, Supervisor, SupervisorConfig, WorkerId};
+use vedette_edge::metric::MetricSpec;
+use vedette_edge::pipeline::{Action, DetectorSlot, Pipeline, PipelineConfig};
+use vedette_link::client::{LinkEvent, LinkTask};
+use vedette_protocol::envelope;
+use vedette_protocol::ids::{BootId, QueueEpoch};
+use vedette_protocol::session::agent::AgentIdentity;
+use vedette_protocol::time::{MonoTime, WallTime};
+use vedette_protocol::v1::{Batch, Body, Change, Class, Cursor, InEffect};
+use vedette_protocol::worker::{WorkerReply, WorkerRequest};
+
+/// Events of workers that wait for the loop.
+const WORKER_EVENTS: usize = 256;
+
+/// Ticks between two writes of positions.
+const POSITION_TICKS: u64 = 5;
+
+/// Everything that the loop listens to.
+pub(super) struct Inputs {
+    pub(super) reports: mpsc::Receiver<Report>,
+    pub(super) lines: mpsc::Receiver<Lines>,
+    pub(super) changes: mpsc::Receiver<Seen>,
+    pub(super) workers: mpsc::Receiver<WorkerEvent>,
+    pub(super) link: mpsc::Receiver<LinkEvent>,
+    pub(super) policies: mpsc::Receiver<PolicyEvent>,
+}
+
+/// Where the present tick stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Waiting for the next one.
+    Idle,
+    /// Waiting for lanes, at most until then.
+    Collecting { due: Instant, until: Instant },
+}
+
+/// The running agent.
+pub(super) struct Agent {
+    pub(super) confinement: Vec<String>,
+    pub(super) host_name: String,
+    pub(super) identity: Identity,
+    pub(super) boot: BootId,
+    pub(super) started: MonoTime,
+    pub(super) ticker: Ticker,
+    pub(super) tick_ns_max: u64,
+    pub(super) ticks_done: u64,
+    pub(super) last_tick: MonoTime,
+    /// How long the warm-up took, once it is over.
+    pub(super) warmed_up: Option<Duration>,
+    pub(super) pipeline: Pipeline,
+    pub(super) lanes: Lanes,
+    pub(super) line_lane: LineLane,
+    pub(super) change_lane: ChangeLane,
+    pub(super) supervisor: Supervisor,
+    pub(super) detectors_refused: Vec<RefusedStatus>,
+    pub(super) workers: BTreeMap<WorkerId, WorkerProcess>,
+    pub(super) spool: Spool,
+    pub(super) uplink: Uplink,
+    pub(super) policy: PolicyView,
+    pub(super) directives: DirectiveGate,
+    phase: Phase,
+    disk: Disk,
+    worker_events: mpsc::Sender<WorkerEvent>,
+    /// Goes out with the next change: the last one of a look.
+    watch_cursor: Option<Cursor>,
+    healthy_before: (u64, u64),
+}
+
+impl Agent {
+    pub(super) fn open(
+        config: Config,
+        identity: Identity,
+        confinement: Vec<String>,
+    ) -> Result<(Self, Inputs, LinkTask), StartError> {
+        let root = Root::from_variables(|name| std::env::var_os(name));
+        let (host_name, boot) = (host::name(&root), host::boot(&root));
+        let (now, wall) = (mono_now(), wall_now());
+        let spool = Spool::new(new_epoch(wall), config.limits.memory_spool_bytes);
+        let in_data_dir = StartError::io(config.data_dir.display().to_string());
+        let (disk, policies, recovered) =
+            Disk::open(&config.data_dir, config.trust.policy_keys.clone()).map_err(in_data_dir)?;
+        let hello = AgentIdentity {
+            software: env!("CARGO_PKG_VERSION").to_owned(),
+            host_name: host_name.clone(),
+            boot,
+            queue_epoch: spool.epoch(),
+            resource: host::resource(),
+        };
+        let (uplink, link, task) = Uplink::open(&config.collector, &identity, hello, now)?;
+        let threads = || StartError::io("threads");
+        let (lanes, reports) = Lanes::open(&config.sources, &root).map_err(threads())?;
+        let (line_lane, lines) = LineLane::open(&config.logs, &root, &recovered.positions).map_err(threads())?;
+        let (change_lane, changes) = ChangeLane::open(&config.watch, &root, &recovered.positions).map_err(threads())?;
+        let (wanted, detectors_refused) = detectors::load(&config.detectors, &config.trust);
+        let mut supervisor = Supervisor::new(SupervisorConfig::default());
+        supervisor.set_detectors(now, wanted);
+        let (worker_events, workers) = mpsc::channel(WORKER_EVENTS);
+        let pipeline = Pipeline::new(pipeline_config(&config, &identity, &recovered.policy), now, wall);
+        let mut agent = Self {
+            ticker: Ticker::new(Instant::now(), wall),
+            directives: DirectiveGate::new(identity.host, identity.online_key),
+            policy: recovered.policy,
+            started: now,
+            last_tick: now,
+            warmed_up: None,
+            tick_ns_max: 0,
+            ticks_done: 0,
+            workers: BTreeMap::new(),
+            phase: Phase::Idle,
+            healthy_before: (0, 0),
+            watch_cursor: None,
+            confinement,
+            host_name,
+            identity,
+            boot,
+            pipeline,
+            lanes,
+            line_lane,
+            change_lane,
+            supervisor,
+            detectors_refused,
+            spool,
+            uplink,
+            disk,
+            worker_events,
+        };
+        agent.pump(now);
+        Ok((agent, Inputs { reports, lines, changes, workers, link, policies }, task))
+    }
+
+    /// When [`Agent::handle_time`] has something to do.
+    pub(super) fn next_wake(&self) -> Instant {
+        let tick = match self.phase {
+            Phase::Idle => self.ticker.next(),
+            Phase::Collecting { until, .. } => until,
+        };
+        let timers = [self.supervisor.poll_timeout(), self.pipeline.poll_timeout()];
+        let now = (mono_now(), Instant::now());
+        timers.into_iter().flatten().map(|at| now.1 + at.since(now.0)).fold(tick, Instant::min)
+    }
+
+    /// Time has passed: a tick may be due, or over, or a timer.
+    pub(super) fn handle_time(&mut self, instant: Instant) {
+        let now = mono_now();
+        if self.supervisor.poll_timeout().is_some_and(|at| at <= now) {
+            self.supervisor.handle_timeout(now);
+        }
+        if self.pipeline.poll_timeout().is_some_and(|at| at <= now) {
+            self.pipeline.handle_timeout(now);
+        }
+        match self.phase {
+            Phase::Idle if self.ticker.next() <= instant => self.begin_tick(now, instant),
+            Phase::Collecting { until, due } if until <= instant => self.give_up_collecting(due),
+            _ => self.pump(now),
+        }
+    }
+
+    /// Ticks that were run to their end.
+    pub(super) fn ticks_done(&self) -> u64 {
+        self.ticks_done
+    }
+
+    /// Batches that wait for the collector's word.
+    pub(super) fn pending(&self) -> u64 {
+        self.spool.totals().pending
+    }
+
+    /// A lane has read its source.
+    pub(super) fn handle_report(&mut self, report: Report) {
+        let now = mono_now();
+        self.lanes.handle_report(report, &mut PipelineSink { pipeline: &mut self.pipeline, now });
+        self.end_collecting_if_complete();
+    }
+
+    /// Log lines were read.
+    pub(super) fn handle_lines(&mut self, lines: Lines) {
+        self.take_lines(&lines);
+        let more = lines.more();
+        self.line_lane.handle_lines(lines);
+        if more {
+            self.line_lane.ask();
+        }
+        self.end_collecting_if_complete();
+    }
+
+    /// Log lines that were asked for before the agent was told to stop: they are read, so they are handed over.
+    pub(super) fn handle_last_lines(&mut self, lines: Lines) {
+        self.take_lines(&lines);
+        self.line_lane.handle_lines(lines);
+        let now = mono_now();
+        self.pipeline.handle_drain(now);
+        self.pump(now);
+    }
+
+    /// Watched files were looked at. What the watch compares with is stored once its changes are settled.
+    pub(super) fn handle_changes(&mut self, seen: Seen) {
+        let now = mono_now();
+        self.change_lane.handle_seen(&seen);
+        let Seen { mut changes, state } = seen;
+        let cursor = state.map(|position| Cursor { source: changes::SOURCE.to_owned(), position });
+        let last = changes.pop();
+        changes.into_iter().for_each(|change| self.tell_change(now, change));
+        match (last, cursor) {
+            (Some(last), cursor) => {
+                self.watch_cursor = cursor;
+                self.tell_change(now, last);
+            }
+            (None, Some(cursor)) => self.disk.handle_positions(vec![cursor]),
+            (None, None) => {}
+        }
+        self.end_collecting_if_complete();
+    }
+
+    /// A worker said something or ended.
+    pub(super) fn handle_worker(&mut self, event: WorkerEvent) {
+        let now = mono_now();
+        match event {
+            WorkerEvent::Reply { worker, reply } => self.supervisor.handle_reply(now, worker, reply),
+            WorkerEvent::Exited { worker, exit } => {
+                self.workers.remove(&worker);
+                self.supervisor.handle_exit(now, worker, exit);
+            }
+        }
+        self.pump(now);
+    }
+
+    /// The link said something.
+    pub(super) fn handle_link(&mut self, event: LinkEvent) -> Order {
+        let now = mono_now();
+        let order = self.uplink.handle_event(now, event, &mut self.spool);
+        match &order {
+            Order::Policy(signed) => {
+                let collector_now = self.uplink.collector_time(wall_now()).unwrap_or_else(wall_now);
+                self.disk.handle_policy(signed.clone(), collector_now);
+            }
+            Order::Directive(signed) => {
+                let collector_now = self.uplink.collector_time(wall_now());
+                if let Some(admitted) = self.directives.handle_signed(signed, now, collector_now) {
+                    let (id, ends) = (admitted.directive.id, admitted.ends);
+                    match self.pipeline.handle_directive(now, admitted.directive, ends) {
+                        Ok(()) => self.directives.handle_taken(id, ends),
+                        Err(refused) => self.directives.refuse(id, &refused.to_string()),
+                    }
+                }
+            }
+            Order::None | Order::Drained => {}
+        }
+        self.pump(now);
+        order
+    }
+
+    /// The keeper has decided on a policy.
+    pub(super) fn handle_policy(&mut self, event: PolicyEvent) {
+        let now = mono_now();
+        self.policy = event.view;
+        if let Some(policy) = event.apply {
+            tracing::info!(policy.version = policy.version, "policy in effect");
+            self.pipeline.handle_policy(now, policy);
+        }
+        self.pump(now);
+    }
+
+    /// The agent was told to stop: no more ticks, everything half-done goes out.
+    pub(super) fn handle_shutdown(&mut self) {
+        let now = mono_now();
+        self.line_lane.ask();
+        self.pipeline.handle_drain(now);
+        self.pump(now);
+    }
+
+    /// Everything is settled: say goodbye.
+    pub(super) fn close_link(&self) {
+        self.uplink.drain();
+    }
+
+    /// Ends worker and threads by closing their inputs.
+    pub(super) fn close(mut self) {
+        self.store_positions();
+    }
+
+    fn begin_tick(&mut self, now: MonoTime, instant: Instant) {
+        let due = self.ticker.next();
+        self.ticker.handle_tick(instant);
+        let second = self.ticker.run() + self.ticker.missed() - 1;
+        self.lanes.begin_tick(second, &mut PipelineSink { pipeline: &mut self.pipeline, now });
+        self.line_lane.begin_tick();
+        self.change_lane.begin_tick();
+        self.phase = Phase::Collecting { due, until: instant + LANE_DEADLINE };
+        self.end_collecting_if_complete();
+    }
+
+    fn end_collecting_if_complete(&mut self) {
+        let Phase::Collecting { due, .. } = self.phase else { return };
+        if self.lanes.waiting() == 0 && !self.line_lane.waiting() && !self.change_lane.waiting() {
+            self.finish_tick(due);
+        }
+    }
+
+    fn give_up_collecting(&mut self, due: Instant) {
+        self.lanes.handle_deadline();
+        self.line_lane.handle_deadline();
+        self.change_lane.handle_deadline();
+        self.finish_tick(due);
+    }
+
+    fn finish_tick(&mut self, due: Instant) {
+        let (now, wall) = (mono_now(), wall_now());
+        self.phase = Phase::Idle;
+        self.pipeline.handle_tick(now, wall);
+        self.directives.handle_tick(now);
+        if self.policy.on_trial {
+            let healthy = self.healthy_since_last_tick();
+            self.disk.handle_trial_tick(healthy);
+        }
+        self.pump(now);
+        self.uplink.set_counts(&self.spool);
+        self.ticks_done += 1;
+        self.last_tick = now;
+        if self.warmed_up.is_none() && self.pipeline.warm_up_left(now).is_zero() {
+            self.warmed_up = Some(now.since(self.started));
+        }
+        if self.ticks_done.is_multiple_of(POSITION_TICKS) {
+            self.store_positions();
+        }
+        let took = Instant::now().saturating_duration_since(due);
+        self.tick_ns_max = self.tick_ns_max.max(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    fn healthy_since_last_tick(&mut self) -> bool {
+        let record = (self.ticker.missed(), self.supervisor.worker().restarts);
+        std::mem::replace(&mut self.healthy_before, record) == record
+    }
+
+    fn take_lines(&mut self, lines: &Lines) {
+        let now = mono_now();
+        lines.replay(|path, service, line| self.pipeline.handle_log_line(now, path, service, line));
+        lines.positions().for_each(|cursor| self.pipeline.handle_cursor(cursor));
+    }
+
+    fn tell_change(&mut self, now: MonoTime, change: Change) {
+        tracing::info!(change.target = change.target, change.kind = ?change.kind, "change seen");
+        self.pipeline.handle_change(now, change);
+        self.pump(now);
+    }
+
+    fn store_positions(&mut self) {
+        let moved = self.spool.take_settled_cursors();
+        if !moved.is_empty() {
+            self.disk.handle_positions(moved);
+        }
+    }
+
+    /// Carries actions between pipeline, supervisor and spool until all have said everything, then sends.
+    fn pump(&mut self, now: MonoTime) {
+        loop {
+            if let Some(action) = self.pipeline.poll_action() {
+                self.act(now, action);
+            } else if let Some(action) = self.supervisor.poll_action() {
+                self.supervise(now, action);
+            } else {
+                break;
+            }
+        }
+        self.uplink.pump(&mut self.spool);
+        self.uplink.report(self.in_effect());
+    }
+
+    fn act(&mut self, now: MonoTime, action: Action) {
+        match action {
+            Action::Ask(request) => self.supervisor.handle_request(now, request),
+            Action::Enqueue { class, body, cursors } => self.enqueue(now, class, body, cursors),
+            Action::SetInterval { source, interval_ms } => self.lanes.set_interval(&source, interval_ms),
+        }
+    }
+
+    fn enqueue(&mut self, now: MonoTime, class: Class, body: Body, mut cursors: Vec<Cursor>) {
+        if matches!(body, Body::Changes(_)) {
+            cursors.extend(self.watch_cursor.take());
+        }
+        let (tenant, boot, queue_epoch, wall) = (self.identity.tenant, self.boot, self.spool.epoch(), wall_now());
+        let kept = cursors.clone();
+        self.spool.push(class, &kept, |sequence| {
+            let batch = Batch { tenant, boot, queue_epoch, sequence, class, mono: now, wall, cursors, body };
+            let payload = postcard::to_allocvec(&batch).ok()?;
+            envelope::seal(envelope::Kind::Batch, &payload).ok()
+        });
+    }
+
+    fn supervise(&mut self, now: MonoTime, action: supervise::Action) {
+        match action {
+            supervise::Action::Spawn { worker } => self.spawn_worker(now, worker),
+            supervise::Action::Send { worker, request } => {
+                if let Some(process) = self.workers.get_mut(&worker) {
+                    process.send(&request);
+                }
+                if let WorkerRequest::Observe { columns, .. } = request {
+                    self.pipeline.recycle(columns);
+                }
+            }
+            supervise::Action::Retire { worker } => {
+                if let Some(process) = self.workers.get(&worker) {
+                    process.retire();
+                }
+            }
+            supervise::Action::Kill { worker } => {
+                if let Some(process) = self.workers.get_mut(&worker) {
+                    process.kill();
+                }
+            }
+            supervise::Action::Detectors(running) => {
+                self.pipeline.set_detectors(now, running.into_iter().map(slot).collect());
+            }
+            supervise::Action::Failed { detector, fault, reason } => {
+                tracing::warn!(detector.id = detector, ?fault, reason, "detector failed");
+                self.pipeline.handle_detector_failed(now, detector);
+            }
+            supervise::Action::Reply(reply) => self.reply(now, reply),
+        }
+    }
+
+    fn spawn_worker(&mut self, now: MonoTime, worker: WorkerId) {
+        match WorkerProcess::spawn(worker, self.worker_events.clone()) {
+            Ok(process) => {
+                tracing::info!(worker.id = worker.0, worker.pid = process.pid, "worker started");
+                self.workers.insert(worker, process);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "worker cannot be started");
+                self.supervisor.handle_exit(now, worker, Exit::default());
+            }
+        }
+    }
+
+    fn reply(&mut self, now: MonoTime, reply: WorkerReply) {
+        match reply {
+            WorkerReply::Scores { detector, tick, scores, .. } => {
+                self.pipeline.handle_scores(now, detector, tick, &scores);
+            }
+            WorkerReply::Explanations { detector, explanations } => {
+                self.pipeline.handle_explanations(now, detector, explanations);
+            }
+            WorkerReply::Snapshots { detector, states } => self.pipeline.handle_snapshots(now, detector, states),
+            _ => {}
+        }
+    }
+
+    fn in_effect(&self) -> InEffect {
+        let detectors = self.supervisor.detectors();
+        let collector_now = self.uplink.collector_time(wall_now()).unwrap_or_else(wall_now);
+        InEffect {
+            policy_version: self.policy.in_effect.version,
+            policy_stale: stale(&self.policy.in_effect, collector_now),
+            policy_refused: self.policy.last_refused.clone(),
+            directives: self.directives.in_effect().collect(),
+            directive_refused: self.directives.last_refused().cloned(),
+            detectors: detectors.into_iter().map(|one| (one.name, one.digest, one.state.name().to_owned())).collect(),
+        }
+    }
+}
+
+fn pipeline_config(config: &Config, identity: &Identity, policy: &PolicyView) -> PipelineConfig {
+    PipelineConfig {
+        host: identity.host,
+        policy: policy.in_effect.clone(),
+        series_max: config.limits.series_max,
+        templates_max: config.limits.templates_max,
+        sources: config
+            .sources
+            .iter()
+            .filter(|source| source.enabled)
+            .map(|source| (source.spec.name.to_owned(), source.interval_ms))
+            .collect(),
+    }
+}
+
+fn slot(running: Running) -> DetectorSlot {
+    DetectorSlot { detector: running.detector, reference: running.reference, description: running.description }
+}
+
+/// A new life of the spool: milliseconds since the epoch, then 12 random bits, so that an epoch never comes back even
+/// if the clock does. Below 2⁵³: exact in every JSON reader.
+fn new_epoch(wall: WallTime) -> QueueEpoch {
+    let mut random = [0; 2];
+    ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut random)
+        .expect("the operating system has randomness");
+    let ms = wall.unix_ms().unsigned_abs() & ((1 << 41) - 1);
+    QueueEpoch((ms << 12) | u64::from(u16::from_le_bytes(random) & 0xfff))
+}
+
+/// Hands readings to the pipeline.
+struct PipelineSink<'a> {
+    pipeline: &'a mut Pipeline,
+    now: MonoTime,
+}
+
+impl TickSink for PipelineSink<'_> {
+    fn reading(
+        &mut self,
+        source: &'static str,
+        interval_ms: u32,
+        metric: &'static MetricSpec,
+        attributes: &[(&str, &str)],
+        value: f64,
+    ) {
+        self.pipeline.handle_reading(self.now, source, interval_ms, metric, attributes, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queue_epochs_differ_even_within_a_millisecond_and_fit_every_json_reader() {
+        let wall = WallTime::from_unix_ms(1_800_000_000_123);
+        let epochs: std::collections::BTreeSet<_> = (0..64).map(|_| new_epoch(wall)).collect();
+        assert!(epochs.len() > 32, "{}", epochs.len());
+        assert!(epochs.iter().all(|epoch| epoch.0 < 1 << 53 && epoch.0 >> 12 == 1_800_000_000_123));
+    }
+}

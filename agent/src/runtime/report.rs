@@ -1,0 +1,187 @@
+//! The agent's state as `status` tells it.
+
+use super::agent::Agent;
+use crate::clock::{mono_now, wall_now};
+use crate::control::policy::stale;
+use crate::lanes::SourceView;
+use crate::lanes::lines::FileState;
+use crate::status::{
+    ClassCounts, DetectorStatus, DirectiveStatus, HostStatus, LogStatus, PolicyStatus, ProcessStatus, SeriesStatus,
+    SourceStatus, SpoolStatus, Status, TickStatus, WatchStatus, WorkerStatus,
+};
+use std::time::Duration;
+use vedette_detector_host::supervise;
+use vedette_protocol::time::MonoTime;
+use vedette_protocol::v1::Class;
+
+/// Without a tick for this long the agent is not healthy.
+const TICK_AGE_MAX: Duration = Duration::from_secs(3);
+
+/// After this long without a collector the agent is not healthy.
+const LONELY_MAX: Duration = Duration::from_secs(60);
+
+impl Agent {
+    /// Everything that `status` shows.
+    pub(super) fn status(&self) -> Status {
+        let now = mono_now();
+        let problems = self.problems(now);
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            host: HostStatus {
+                id: self.identity.host.to_string(),
+                name: self.host_name.clone(),
+                certificate_ends: self.identity.certificate_ends().map(|ends| ends.to_string()),
+            },
+            uptime_ms: millis(now.since(self.started)),
+            ready: self.ticks_done > 0,
+            healthy: problems.is_empty(),
+            problems,
+            warm: self.warmed_up.is_some() && self.pipeline.warm_up_left(now).is_zero(),
+            warmup_ms: millis(self.warmed_up.unwrap_or_else(|| now.since(self.started))),
+            ticks: TickStatus { run: self.ticker.run(), missed: self.ticker.missed(), ns_max: self.tick_ns_max },
+            series: self.series(),
+            sources: self.lanes.views().map(|view| source(&view)).collect(),
+            detectors: self.supervisor.detectors().iter().map(detector).collect(),
+            detectors_refused: self.detectors_refused.clone(),
+            worker: self.worker(),
+            agent: ProcessStatus { pid: std::process::id(), confinement: self.confinement.clone() },
+            policy: self.policy_status(),
+            directives: self.directive_status(),
+            spool: self.spool_status(),
+            link: self.uplink.status(),
+            ledger: match serde_json::to_value(self.pipeline.ledger()) {
+                Ok(serde_json::Value::Object(ledger)) => ledger,
+                _ => serde_json::Map::new(),
+            },
+            logs: self.line_lane.files().iter().map(log).collect(),
+            watch: self.change_lane.files().map(|(path, changes)| WatchStatus { path: path.to_owned(), changes }).collect(),
+        }
+    }
+
+    fn problems(&self, now: MonoTime) -> Vec<String> {
+        let mut problems = Vec::new();
+        if self.ticks_done == 0 {
+            problems.push("no tick has run yet".to_owned());
+        } else if now.since(self.last_tick) > TICK_AGE_MAX {
+            problems.push(format!("no tick for {} s", now.since(self.last_tick).as_secs()));
+        }
+        if let Some(since) = self.uplink.lonely_since().filter(|since| now.since(*since) > LONELY_MAX) {
+            problems.push(format!("no collector for {} s", now.since(since).as_secs()));
+        }
+        if stale(&self.policy.in_effect, self.uplink.collector_time(wall_now()).unwrap_or_else(wall_now)) {
+            problems.push("the policy has expired and runs on".to_owned());
+        }
+        for one in self.supervisor.detectors() {
+            if matches!(one.state.name(), "backing-off" | "quarantined") {
+                problems.push(format!("detector `{}` is {}", one.name, one.state.name()));
+            }
+        }
+        for one in &self.detectors_refused {
+            problems.push(format!("detector `{}` is refused: {}", one.name, one.reason));
+        }
+        if !self.pipeline.ledger().balances() {
+            problems.push("the ledger does not balance".to_owned());
+        }
+        problems
+    }
+
+    fn series(&self) -> SeriesStatus {
+        let count = self.pipeline.series_count();
+        SeriesStatus { total: count.total as u64, at_1s: count.at_1s as u64, folded: count.folded }
+    }
+
+    fn worker(&self) -> WorkerStatus {
+        let worker = self.supervisor.worker();
+        let process = worker.active.and_then(|active| self.workers.get(&active));
+        WorkerStatus {
+            pid: process.and_then(|process| process.pid),
+            confinement: worker.confinement.clone(),
+            restarts: worker.restarts,
+            switches: worker.switches,
+            ticks_withheld: worker.ticks_withheld,
+            requests_dropped: worker.requests_dropped,
+        }
+    }
+
+    fn policy_status(&self) -> PolicyStatus {
+        let collector_now = self.uplink.collector_time(wall_now()).unwrap_or_else(wall_now);
+        PolicyStatus {
+            version_in_effect: self.policy.in_effect.version,
+            stale: stale(&self.policy.in_effect, collector_now),
+            refused: self.policy.refused_total,
+            last_refused: self.policy.last_refused.as_ref().map(|(version, why)| format!("version {version}: {why}")),
+        }
+    }
+
+    fn directive_status(&self) -> DirectiveStatus {
+        DirectiveStatus {
+            in_effect: self.directives.in_effect().map(|id| id.to_string()).collect(),
+            refused: self.directives.refused_total(),
+            last_refused: self.directives.last_refused().map(|(id, why)| format!("{id}: {why}")),
+        }
+    }
+
+    fn spool_status(&self) -> SpoolStatus {
+        let totals = self.spool.totals();
+        let shed = |class| self.spool.counts(class).shed;
+        SpoolStatus {
+            queue_epoch: self.spool.epoch().0,
+            made: totals.made,
+            acked: totals.acked,
+            shed: ClassCounts {
+                finding: shed(Class::Finding),
+                feature: shed(Class::Feature),
+                log: shed(Class::Log),
+            },
+            pending: totals.pending,
+            bytes: self.spool.bytes() as u64,
+            duplicates: totals.duplicates,
+            quarantined: totals.quarantined,
+        }
+    }
+}
+
+fn source(view: &SourceView<'_>) -> SourceStatus {
+    let record = view.record;
+    SourceStatus {
+        name: view.name.to_owned(),
+        interval_ms: view.interval_ms,
+        reads: record.reads,
+        errors: record.errors,
+        overruns: record.overruns,
+        dropped: record.dropped,
+        ns_last: record.ns_last,
+        ns_total: record.ns_total,
+        last_error: record.last_error.clone(),
+    }
+}
+
+fn detector(one: &supervise::DetectorStatus) -> DetectorStatus {
+    DetectorStatus {
+        name: one.name.clone(),
+        version: one.version.clone(),
+        digest: one.digest.to_string(),
+        state: one.state.name().to_owned(),
+        reason: one.failure.as_ref().map(|(fault, text)| format!("{fault:?}: {text}")).unwrap_or_default(),
+        strikes: one.strikes,
+        calls: one.calls,
+        values: one.values,
+        guest_ns: one.guest_ns,
+        series: one.series as u64,
+        state_bytes: one.state_bytes as u64,
+    }
+}
+
+fn log(file: &FileState) -> LogStatus {
+    LogStatus {
+        path: file.path.clone(),
+        lines: file.lines,
+        bytes: file.bytes,
+        rotations: file.rotations,
+        last_error: file.last_error.clone(),
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

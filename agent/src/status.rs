@@ -1,0 +1,274 @@
+//! What the agent says of itself: one JSON object over the local socket, or a screen for people.
+
+mod human;
+pub mod server;
+
+pub use human::render;
+
+use serde::{Deserialize, Serialize};
+
+/// Everything that an operator may want to know at a glance. Counts are since start.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Software version.
+    pub version: String,
+    /// Who this is.
+    pub host: HostStatus,
+    /// Since start.
+    pub uptime_ms: u64,
+    /// Sampling.
+    pub ready: bool,
+    /// Nothing below asks for a person's attention.
+    pub healthy: bool,
+    /// What does, if not healthy.
+    pub problems: Vec<String>,
+    /// Detectors have learnt enough to judge.
+    pub warm: bool,
+    /// What it took, or so far.
+    pub warmup_ms: u64,
+    /// Ticks of one second.
+    pub ticks: TickStatus,
+    /// Series.
+    pub series: SeriesStatus,
+    /// Sources.
+    pub sources: Vec<SourceStatus>,
+    /// Detectors.
+    pub detectors: Vec<DetectorStatus>,
+    /// Artifacts in the detector directory that are not run.
+    pub detectors_refused: Vec<RefusedStatus>,
+    /// The process that runs detectors.
+    pub worker: WorkerStatus,
+    /// This process.
+    pub agent: ProcessStatus,
+    /// Policy.
+    pub policy: PolicyStatus,
+    /// Directives.
+    pub directives: DirectiveStatus,
+    /// Batches that wait for the collector.
+    pub spool: SpoolStatus,
+    /// Connection to the collector.
+    pub link: LinkStatus,
+    /// The pipeline's ledger: `detected = emitted + folded + shed`, and its other counts.
+    pub ledger: serde_json::Map<String, serde_json::Value>,
+    /// Log files.
+    pub logs: Vec<LogStatus>,
+    /// Watched files.
+    pub watch: Vec<WatchStatus>,
+}
+
+/// Who this is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostStatus {
+    /// Id by the collector.
+    pub id: String,
+    /// `host.name`.
+    pub name: String,
+    /// End of the certificate, RFC 3339.
+    pub certificate_ends: Option<String>,
+}
+
+/// Ticks.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TickStatus {
+    /// Run.
+    pub run: u64,
+    /// Not run because the agent was late by a second or more.
+    pub missed: u64,
+    /// Time from a tick's due moment to its end, the longest.
+    pub ns_max: u64,
+}
+
+/// Series.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeriesStatus {
+    /// Known.
+    pub total: u64,
+    /// Of these, collected each second.
+    pub at_1s: u64,
+    /// Beyond the limit, not kept apart.
+    pub folded: u64,
+}
+
+/// A source.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceStatus {
+    /// Name.
+    pub name: String,
+    /// Interval in effect.
+    pub interval_ms: u32,
+    /// Readings.
+    pub reads: u64,
+    /// Readings that failed.
+    pub errors: u64,
+    /// Readings that were not done in time.
+    pub overruns: u64,
+    /// Things left out by a limit.
+    pub dropped: u64,
+    /// Time of the last reading.
+    pub ns_last: u64,
+    /// Time of all readings.
+    pub ns_total: u64,
+    /// Why the last reading failed.
+    pub last_error: Option<String>,
+}
+
+/// A detector.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DetectorStatus {
+    /// Name.
+    pub name: String,
+    /// Version.
+    pub version: String,
+    /// SHA-256 of the `.wasm`.
+    pub digest: String,
+    /// `loading`, `running`, `backing-off` or `quarantined`.
+    pub state: String,
+    /// Last failure; empty for none.
+    pub reason: String,
+    /// Failures that were not forgiven.
+    pub strikes: u32,
+    /// Ticks answered.
+    pub calls: u64,
+    /// Values scored.
+    pub values: u64,
+    /// Time inside the guest.
+    pub guest_ns: u64,
+    /// Series that it knows.
+    pub series: u64,
+    /// State held for it.
+    pub state_bytes: u64,
+}
+
+/// An artifact that is not run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedStatus {
+    /// File name.
+    pub name: String,
+    /// Class of the reason.
+    pub code: String,
+    /// For people.
+    pub reason: String,
+}
+
+/// The worker.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerStatus {
+    /// Process id of the one that answers.
+    pub pid: Option<u32>,
+    /// What it has given up.
+    pub confinement: Vec<String>,
+    /// Workers that died or had to be killed.
+    pub restarts: u64,
+    /// Switches to another worker, the first included.
+    pub switches: u64,
+    /// Ticks withheld from a detector that had not answered its last one.
+    pub ticks_withheld: u64,
+    /// Requests that nobody was there to answer.
+    pub requests_dropped: u64,
+}
+
+/// A process.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessStatus {
+    /// Process id.
+    pub pid: u32,
+    /// What it has given up.
+    pub confinement: Vec<String>,
+}
+
+/// Policy.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyStatus {
+    /// Version that runs; 0 for the built-in default.
+    pub version_in_effect: u64,
+    /// It has expired and runs on.
+    pub stale: bool,
+    /// Documents refused.
+    pub refused: u64,
+    /// Why the last one was.
+    pub last_refused: Option<String>,
+}
+
+/// Directives.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DirectiveStatus {
+    /// Ids of those in effect.
+    pub in_effect: Vec<String>,
+    /// Documents refused.
+    pub refused: u64,
+    /// Why the last one was.
+    pub last_refused: Option<String>,
+}
+
+/// Batches by class.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClassCounts {
+    /// Findings, changes, series.
+    pub finding: u64,
+    /// Features, raw samples.
+    pub feature: u64,
+    /// Log windows.
+    pub log: u64,
+}
+
+/// The spool: `made = acked + shed + pending`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpoolStatus {
+    /// Its life.
+    pub queue_epoch: u64,
+    /// Batches given a sequence.
+    pub made: u64,
+    /// Settled by the collector.
+    pub acked: u64,
+    /// Dropped for want of room.
+    pub shed: ClassCounts,
+    /// Waiting.
+    pub pending: u64,
+    /// Memory in use.
+    pub bytes: u64,
+    /// Part of `acked` that the collector had before.
+    pub duplicates: u64,
+    /// Part of `acked` that the collector put aside unread.
+    pub quarantined: u64,
+}
+
+/// The connection.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LinkStatus {
+    /// Up.
+    pub connected: bool,
+    /// Round trip.
+    pub rtt_ms: Option<f64>,
+    /// The collector's clock minus ours.
+    pub offset_ms: Option<f64>,
+    /// UDP payload sent.
+    pub udp_bytes_sent: u64,
+    /// Connections after the first.
+    pub reconnects: u64,
+    /// Why the last connection failed.
+    pub last_error: Option<String>,
+}
+
+/// A log file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogStatus {
+    /// Path.
+    pub path: String,
+    /// Lines read.
+    pub lines: u64,
+    /// Bytes read.
+    pub bytes: u64,
+    /// Rotations, truncations included.
+    pub rotations: u64,
+    /// Why it cannot be read.
+    pub last_error: Option<String>,
+}
+
+/// A watched file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WatchStatus {
+    /// Path.
+    pub path: String,
+    /// Changes seen.
+    pub changes: u64,
+}

@@ -1,0 +1,151 @@
+//! The status as a screen for people: what matters first, one thing a line.
+
+use super::Status;
+use std::fmt::{self, Write as _};
+
+/// Renders the status.
+pub fn render(status: &Status) -> String {
+    let mut out = String::new();
+    write(&mut out, status).expect("a String takes everything");
+    out
+}
+
+fn write(out: &mut String, status: &Status) -> fmt::Result {
+    header(out, status)?;
+    for problem in &status.problems {
+        writeln!(out, "  ! {problem}")?;
+    }
+    collector(out, status)?;
+    control(out, status)?;
+    detectors(out, status)?;
+    sources(out, status)?;
+    logs(out, status)?;
+    writeln!(out, "agent       pid {}, {}", status.agent.pid, list(&status.agent.confinement))?;
+    match status.worker.pid {
+        Some(pid) => writeln!(out, "worker      pid {pid}, {}", list(&status.worker.confinement)),
+        None => writeln!(out, "worker      none"),
+    }
+}
+
+fn header(out: &mut String, status: &Status) -> fmt::Result {
+    let health = if status.healthy { "healthy" } else { "NOT HEALTHY" };
+    let warm = if status.warm { "warm".to_owned() } else { format!("learning for {}", age(status.warmup_ms)) };
+    writeln!(out, "{} ({}) — {health}, {warm}, up {}", status.host.name, status.host.id, age(status.uptime_ms))?;
+    let (ticks, series) = (&status.ticks, &status.series);
+    writeln!(out, "ticks       {} run, {} missed", ticks.run, ticks.missed)?;
+    let folded = if series.folded > 0 { format!(", {} FOLDED", series.folded) } else { String::new() };
+    writeln!(out, "series      {}, {} each second{folded}", series.total, series.at_1s)
+}
+
+fn collector(out: &mut String, status: &Status) -> fmt::Result {
+    let link = &status.link;
+    match (link.connected, &link.last_error) {
+        (true, _) => {
+            let (rtt, offset) = (link.rtt_ms.unwrap_or(0.0), link.offset_ms.unwrap_or(0.0));
+            writeln!(out, "collector   connected, round trip {rtt:.1} ms, clock offset {offset:+.1} ms")?;
+        }
+        (false, Some(error)) => writeln!(out, "collector   NOT CONNECTED: {error}")?,
+        (false, None) => writeln!(out, "collector   not connected yet")?,
+    }
+    let spool = &status.spool;
+    let shed = spool.shed.finding + spool.shed.feature + spool.shed.log;
+    writeln!(out, "batches     {} made, {} acknowledged, {} waiting, {shed} shed", spool.made, spool.acked, spool.pending)
+}
+
+fn control(out: &mut String, status: &Status) -> fmt::Result {
+    let policy = &status.policy;
+    let which = match policy.version_in_effect {
+        0 => "built-in default".to_owned(),
+        version => format!("version {version}"),
+    };
+    let stale = if policy.stale { ", STALE" } else { "" };
+    writeln!(out, "policy      {which}{stale}, {} refused", policy.refused)?;
+    let directives = &status.directives;
+    writeln!(out, "directives  {} in effect, {} refused", directives.in_effect.len(), directives.refused)
+}
+
+fn detectors(out: &mut String, status: &Status) -> fmt::Result {
+    if status.detectors.is_empty() && status.detectors_refused.is_empty() {
+        return writeln!(out, "detectors   none: features only");
+    }
+    writeln!(out, "detectors")?;
+    for one in &status.detectors {
+        let reason = if one.reason.is_empty() { String::new() } else { format!(" — {}", one.reason) };
+        let per_value = one.guest_ns.checked_div(one.values).unwrap_or(0);
+        let name = format!("{} {}", one.name, one.version);
+        writeln!(out, "  {name:<24} {:<12} {:>5} series, {per_value} ns a value{reason}", one.state, one.series)?;
+    }
+    for one in &status.detectors_refused {
+        writeln!(out, "  {:<24} {:<12} {}", one.name, "REFUSED", one.reason)?;
+    }
+    Ok(())
+}
+
+fn sources(out: &mut String, status: &Status) -> fmt::Result {
+    writeln!(out, "sources")?;
+    for one in &status.sources {
+        let mean_us = one.ns_total.checked_div(one.reads).unwrap_or(0) / 1_000;
+        let every = age(u64::from(one.interval_ms));
+        let trouble = match (&one.last_error, one.overruns) {
+            (Some(error), _) => format!(", {error}"),
+            (None, 0) => String::new(),
+            (None, overruns) => format!(", {overruns} overruns"),
+        };
+        writeln!(out, "  {:<18} every {every:>4} {mean_us:>7} µs{trouble}", one.name)?;
+    }
+    Ok(())
+}
+
+fn logs(out: &mut String, status: &Status) -> fmt::Result {
+    for one in &status.logs {
+        let trouble = one.last_error.as_ref().map(|error| format!(", {error}")).unwrap_or_default();
+        writeln!(out, "log         {}: {} lines, {} rotations{trouble}", one.path, one.lines, one.rotations)?;
+    }
+    for one in &status.watch {
+        writeln!(out, "watched     {}: {} changes", one.path, one.changes)?;
+    }
+    Ok(())
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() { "NOT CONFINED".to_owned() } else { names.join(" ") }
+}
+
+/// A duration as people say it: its two largest units.
+fn age(ms: u64) -> String {
+    let seconds = ms / 1_000;
+    match (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60) {
+        (0, 0, 0, s) => format!("{s}s"),
+        (0, 0, m, s) => format!("{m}m{s:02}s"),
+        (0, h, m, _) => format!("{h}h{m:02}m"),
+        (d, h, _, _) => format!("{d}d{h:02}h"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::*;
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_stands_on_top() {
+        let status = Status {
+            host: HostStatus { id: "00".to_owned(), name: "web-1".to_owned(), ..HostStatus::default() },
+            uptime_ms: 3_723_000,
+            problems: vec!["detector `level` is quarantined".to_owned()],
+            link: LinkStatus { last_error: Some("timed out".to_owned()), ..LinkStatus::default() },
+            ..Status::default()
+        };
+        let screen = render(&status);
+        let mut lines = screen.lines();
+        assert_eq!(lines.next(), Some("web-1 (00) — NOT HEALTHY, learning for 0s, up 1h02m"));
+        assert!(screen.contains("! detector `level` is quarantined"));
+        assert!(screen.contains("collector   NOT CONNECTED: timed out"));
+        assert!(screen.contains("agent       pid 0, NOT CONFINED"));
+    }
+
+    #[test]
+    fn ages_are_short() {
+        assert_eq!([900, 61_000, 7_260_000, 90_000_000].map(age), ["0s", "1m01s", "2h01m", "1d01h"]);
+    }
+}

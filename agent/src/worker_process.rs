@@ -1,0 +1,223 @@
+//! The detector worker as a process: started, written to, read from and buried, without ever blocking the tick.
+
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::sync::{Notify, mpsc, oneshot};
+use vedette_detector_host::supervise::{Exit, WorkerId};
+use vedette_detector_host::wire::{self, PREFIX_BYTES, REPLY_BYTES_MAX, REQUEST_BYTES_MAX, WireError};
+use vedette_protocol::worker::{WorkerReply, WorkerRequest};
+
+/// This very program, even if its file was replaced by an upgrade meanwhile: agent and worker speak one version.
+const PROGRAM: &str = "/proc/self/exe";
+
+/// Largest buffer that is kept between requests.
+const KEEP_BYTES_MAX: usize = 256 << 10;
+
+/// What a worker process does.
+#[derive(Debug)]
+pub enum WorkerEvent {
+    /// It answered.
+    Reply {
+        /// Who.
+        worker: WorkerId,
+        /// What.
+        reply: WorkerReply,
+    },
+    /// It ended; all its answers were reported before.
+    Exited {
+        /// Who.
+        worker: WorkerId,
+        /// How.
+        exit: Exit,
+    },
+}
+
+/// A running worker. Dropping it closes its input, so that it ends by itself.
+pub struct WorkerProcess {
+    /// Process id.
+    pub pid: Option<u32>,
+    outbox: Arc<Outbox>,
+    /// One request, before it joins the others.
+    frame: Vec<u8>,
+    kill: Option<oneshot::Sender<()>>,
+}
+
+impl WorkerProcess {
+    /// Starts a worker: clean environment, three pipes, nothing inherited; it dies with the agent.
+    ///
+    /// # Errors
+    ///
+    /// If the operating system refuses the process.
+    pub fn spawn(worker: WorkerId, events: mpsc::Sender<WorkerEvent>) -> io::Result<Self> {
+        let mut child = Command::new(PROGRAM)
+            .arg0("vedette-agent")
+            .arg("worker")
+            .env_clear()
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .kill_on_drop(true)
+            .spawn()?;
+        let input = child.stdin.take().expect("it was asked for");
+        let output = child.stdout.take().expect("it was asked for");
+        let outbox = Arc::new(Outbox::default());
+        let (kill, killed) = oneshot::channel();
+        let pid = child.id();
+        tokio::spawn(write_requests(input, Arc::clone(&outbox)));
+        tokio::spawn(watch(worker, child, output, killed, events));
+        Ok(Self { pid, outbox, frame: Vec::new(), kill: Some(kill) })
+    }
+
+    /// Queues a request. The supervisor bounds what is on its way; a dead worker's exit is reported elsewhere.
+    pub fn send(&mut self, request: &WorkerRequest) {
+        match wire::encode(request, REQUEST_BYTES_MAX, &mut self.frame) {
+            Ok(()) => self.outbox.push(&self.frame),
+            Err(error) => {
+                // Without an answer the supervisor's deadline passes, and it names the detector.
+                tracing::warn!(worker.pid = self.pid, %error, "request cannot be sent to the worker");
+            }
+        }
+        give_back(&mut self.frame);
+    }
+
+    /// Closes its input once everything queued is written: it ends by itself.
+    pub fn retire(&self) {
+        self.outbox.close();
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        if let Some(kill) = self.kill.take() {
+            // It has just ended by itself: its exit is reported all the same.
+            let _ = kill.send(());
+        }
+    }
+}
+
+impl Drop for WorkerProcess {
+    fn drop(&mut self) {
+        self.outbox.close();
+    }
+}
+
+/// Encoded requests on their way to the pipe. Two buffers take turns, so that the steady state allocates nothing.
+#[derive(Default)]
+struct Outbox {
+    queued: Mutex<Queued>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct Queued {
+    bytes: Vec<u8>,
+    closed: bool,
+}
+
+impl Outbox {
+    fn push(&self, frame: &[u8]) {
+        self.lock().bytes.extend_from_slice(frame);
+        self.changed.notify_one();
+    }
+
+    fn close(&self) {
+        self.lock().closed = true;
+        self.changed.notify_one();
+    }
+
+    /// Swaps what is queued into `taken`; false once it is closed and empty.
+    async fn take(&self, taken: &mut Vec<u8>) -> bool {
+        taken.clear();
+        give_back(taken);
+        loop {
+            let closed = {
+                let mut queued = self.lock();
+                std::mem::swap(&mut queued.bytes, taken);
+                queued.closed
+            };
+            if !taken.is_empty() {
+                return true;
+            }
+            if closed {
+                return false;
+            }
+            self.changed.notified().await;
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Queued> {
+        self.queued.lock().expect("nobody panics while holding it")
+    }
+}
+
+/// A buffer that once held an artifact does not keep its size.
+fn give_back(buffer: &mut Vec<u8>) {
+    if buffer.capacity() > KEEP_BYTES_MAX {
+        *buffer = Vec::new();
+    }
+}
+
+/// Ends with the queue, or when the worker reads no more. Either way the pipe closes.
+async fn write_requests(mut input: ChildStdin, outbox: Arc<Outbox>) {
+    let mut bytes = Vec::new();
+    while outbox.take(&mut bytes).await {
+        if input.write_all(&bytes).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Reports answers, then the exit.
+async fn watch(
+    worker: WorkerId,
+    mut child: Child,
+    output: ChildStdout,
+    killed: oneshot::Receiver<()>,
+    events: mpsc::Sender<WorkerEvent>,
+) {
+    let answers = read_replies(worker, output, &events);
+    tokio::pin!(answers);
+    // A dropped sender is no order to kill: the worker ends because its input closes.
+    let killed = async { if killed.await.is_err() { std::future::pending::<()>().await } };
+    let spoke_nonsense = tokio::select! {
+        result = &mut answers => result.is_err(),
+        () = killed => true,
+    };
+    if spoke_nonsense {
+        // It may have ended by itself meanwhile: then there is nothing to kill.
+        let _ = child.start_kill();
+    }
+    let status = child.wait().await;
+    // The supervisor is gone: so is the agent.
+    let _ = events.send(WorkerEvent::Exited { worker, exit: exit(status) }).await;
+}
+
+async fn read_replies(
+    worker: WorkerId,
+    output: ChildStdout,
+    events: &mpsc::Sender<WorkerEvent>,
+) -> Result<(), WireError> {
+    let mut output = BufReader::with_capacity(16 << 10, output);
+    let mut body = Vec::new();
+    loop {
+        let mut prefix = [0; PREFIX_BYTES];
+        match output.read_exact(&mut prefix).await {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
+            read => read?,
+        };
+        body.resize(wire::body_len(prefix, REPLY_BYTES_MAX)?, 0);
+        output.read_exact(&mut body).await?;
+        let reply = wire::decode(&body)?;
+        if events.send(WorkerEvent::Reply { worker, reply }).await.is_err() {
+            return Ok(());
+        }
+    }
+}
+
+fn exit(status: io::Result<ExitStatus>) -> Exit {
+    status.map(|status| Exit { signal: status.signal(), code: status.code() }).unwrap_or_default()
+}

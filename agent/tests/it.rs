@@ -1,0 +1,248 @@
+//! The binary through its public doors, alone on a host: no collector, no detectors.
+
+use serde_json::Value;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+use vedette_agent::identity::Identity;
+use vedette_protocol::ids::{HostId, TenantId};
+use vedette_protocol::signature::PublicKey;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A folder with a configuration and what the agent makes of it.
+struct Bench {
+    folder: TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let bench = Self { folder: tempfile::tempdir().expect("temporary folder") };
+        bench.write_config("");
+        bench
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// `more` goes to the end of a configuration whose collector nobody serves.
+    fn write_config(&self, more: &str) {
+        let (data, socket, detectors) = (self.path("data"), self.path("agent.sock"), self.path("detectors"));
+        let text = format!(
+            "[agent]\ndata-dir = {data:?}\nsocket = {socket:?}\n[collector]\naddress = \"127.0.0.1:9\"\n\
+             [detectors]\ndirectory = {detectors:?}\n{more}"
+        );
+        fs::write(self.path("agent.toml"), text).expect("configuration");
+    }
+
+    fn agent(&self, command: &str) -> Command {
+        let mut agent = Command::new(env!("CARGO_BIN_EXE_vedette-agent"));
+        agent.arg(command).env_clear().stdin(Stdio::null());
+        if matches!(command, "run" | "check" | "print-config" | "enroll") {
+            agent.arg("--config").arg(self.path("agent.toml"));
+        } else {
+            agent.arg("--socket").arg(self.path("agent.sock"));
+        }
+        agent
+    }
+
+    fn output(&self, command: &str, more: &[&str]) -> Output {
+        self.agent(command).args(more).output().expect("the binary runs")
+    }
+
+    /// An identity that a test authority might have issued.
+    fn enrol(&self) {
+        let key = rcgen::KeyPair::generate().expect("key");
+        let certificate = rcgen::CertificateParams::new(vec!["host".to_owned()])
+            .and_then(|parameters| parameters.self_signed(&key))
+            .expect("certificate");
+        let identity = Identity {
+            tenant: TenantId(0),
+            host: HostId([7; 16]),
+            online_key: PublicKey([0; 32]),
+            chain_der: vec![certificate.der().to_vec()],
+            key_der: key.serialize_der(),
+            authorities_der: vec![certificate.der().to_vec()],
+        };
+        identity.store(&self.path("data")).expect("identity");
+    }
+
+    fn start(&self) -> Running {
+        Running { child: self.agent("run").stderr(Stdio::piped()).spawn().expect("the binary runs") }
+    }
+
+    fn status(&self) -> Option<Value> {
+        serde_json::from_slice(&self.output("status", &["--output", "json"]).stdout).ok()
+    }
+
+    /// Asks until the answer satisfies `wanted`.
+    fn status_with(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+        let begun = Instant::now();
+        loop {
+            let status = self.status();
+            if let Some(status) = status.clone().filter(|status| wanted(status)) {
+                return status;
+            }
+            assert!(begun.elapsed() < PATIENCE, "the agent does not come to it: {status:?}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+/// Killed when the test ends early.
+struct Running {
+    child: Child,
+}
+
+impl Running {
+    fn stop(&mut self) -> (Option<i32>, String) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
+        let status = self.child.wait().expect("it ends");
+        let mut log = String::new();
+        let mut stderr = self.child.stderr.take().expect("piped");
+        stderr.read_to_string(&mut log).expect("text");
+        (status.code(), log)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn bad_configuration_exits_78_with_all_problems_at_once() {
+    let bench = Bench::new();
+    bench.write_config("[limits]\nseries-max = \"many\"\nmemory-spol = \"8MiB\"\n");
+    for command in ["check", "run"] {
+        let output = bench.output(command, &[]);
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(78), "{text}");
+        assert!(text.contains("series-max") && text.contains("memory-spol"), "{text}");
+        assert!(text.contains("agent.toml:9:") && text.contains("2 problems"), "{text}");
+    }
+}
+
+#[test]
+fn missing_configuration_says_how_to_get_one() {
+    let bench = Bench::new();
+    fs::remove_file(bench.path("agent.toml")).expect("remove");
+    let output = bench.output("check", &[]);
+    assert_eq!(output.status.code(), Some(78));
+    assert!(stderr(&output).contains("print-config --reference"));
+}
+
+#[test]
+fn printed_configuration_is_checked_configuration() {
+    let bench = Bench::new();
+    let printed = bench.output("print-config", &[]);
+    assert_eq!(printed.status.code(), Some(0), "{}", stderr(&printed));
+    fs::write(bench.path("agent.toml"), &printed.stdout).expect("configuration");
+    assert_eq!(bench.output("check", &[]).status.code(), Some(0));
+    assert_eq!(bench.output("print-config", &[]).stdout, printed.stdout);
+}
+
+#[test]
+fn status_without_an_agent_exits_69() {
+    let output = Bench::new().output("status", &[]);
+    assert_eq!(output.status.code(), Some(69));
+    assert!(stderr(&output).contains("no agent answers"));
+}
+
+#[test]
+fn usage_errors_exit_2_and_help_has_examples() {
+    let run = |arguments: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_vedette-agent")).args(arguments).output().expect("the binary runs")
+    };
+    assert_eq!(run(&["fly"]).status.code(), Some(2));
+    let help = String::from_utf8(run(&["--help"]).stdout).expect("text");
+    assert!(help.contains("Examples:") && !help.contains("  worker"), "{help}");
+}
+
+#[test]
+fn run_without_an_identity_says_how_to_enrol() {
+    let output = Bench::new().output("run", &[]);
+    assert_eq!(output.status.code(), Some(78), "restarting would not help");
+    let text = stderr(&output);
+    assert!(text.contains("not enrolled") && text.contains("vedette-agent enroll --config"), "{text}");
+}
+
+#[test]
+fn enrolment_without_a_collector_exits_69_and_leaves_no_identity() {
+    let bench = Bench::new();
+    bench.enrol();
+    let authority = bench.path("ca.pem");
+    fs::rename(bench.path("data/identity/authorities.pem"), &authority).expect("move");
+    fs::remove_dir_all(bench.path("data")).expect("remove");
+    fs::write(bench.path("token"), "token\n").expect("token");
+    let token = bench.path("token");
+    let arguments = ["--collector-ca", text(&authority), "--token-file", text(&token)];
+    let output = bench.output("enroll", &arguments);
+    assert_eq!(output.status.code(), Some(69), "{}", stderr(&output));
+    assert!(!bench.path("data/identity/identity.json").exists());
+}
+
+#[test]
+fn enrolled_host_is_not_enrolled_twice() {
+    let bench = Bench::new();
+    bench.enrol();
+    let output = bench.output("enroll", &["--collector-ca", "/nowhere", "--token-file", "/nowhere"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("already enrolled as 07070707"));
+}
+
+#[test]
+fn without_detectors_and_collector_the_agent_samples_and_keeps_its_features() {
+    let bench = Bench::new();
+    bench.enrol();
+    let log = bench.path("app.log");
+    fs::write(&log, "").expect("log");
+    bench.write_config(&format!("[[logs]]\npath = {log:?}\nservice = \"app\"\n"));
+    let mut agent = bench.start();
+    bench.status_with(|status| status["ready"] == true);
+    fs::write(&log, "first line\nsecond line\n").expect("log");
+    let status = bench.status_with(|status| status["ticks"]["run"].as_u64() >= Some(3) && status["logs"][0]["lines"] == 2);
+    assert_eq!(status["ticks"]["missed"], 0);
+    assert_eq!(status["link"]["connected"], false);
+    assert!(status["series"]["at_1s"].as_u64() > Some(20), "{status}");
+    assert_eq!(status["detectors"].as_array().map(Vec::len), Some(0));
+    assert_eq!(status["worker"]["pid"], Value::Null);
+    assert_eq!(status["policy"]["version_in_effect"], 0);
+    let spool = &status["spool"];
+    assert_eq!(spool["made"].as_u64(), spool["pending"].as_u64(), "nothing acknowledged, nothing shed: {spool}");
+    for name in ["no-new-privs", "non-dumpable", "umask-0077", "close-on-exec"] {
+        assert!(status["agent"]["confinement"].as_array().is_some_and(|list| list.iter().any(|one| one == name)), "{name}");
+    }
+    let (code, log) = agent.stop();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(!bench.path("agent.sock").exists());
+}
+
+#[test]
+fn unhealthy_agent_answers_and_exits_1() {
+    let bench = Bench::new();
+    bench.enrol();
+    fs::create_dir(bench.path("detectors")).expect("folder");
+    fs::write(bench.path("detectors/broken.json"), "{}").expect("manifest");
+    let _agent = bench.start();
+    bench.status_with(|status| status["ready"] == true);
+    let output = bench.output("status", &[]);
+    let screen = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{screen}");
+    assert!(screen.contains("NOT HEALTHY") && screen.contains("detector `broken` is refused"), "{screen}");
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("temporary folders have plain names")
+}
