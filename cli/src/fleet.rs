@@ -4,6 +4,7 @@ use crate::client::Client;
 use crate::output::{Output, items, table, text};
 use serde_json::{Value, json};
 use std::process::ExitCode;
+use vedette_protocol::document::parse_duration_ms;
 use vedette_protocol::ids::HostId;
 
 /// Commands of `fleet`.
@@ -17,7 +18,7 @@ pub(crate) enum Command {
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         uses: u32,
         /// How long it is good, for example `30m`; at most 24h.
-        #[arg(long, default_value = "1h", value_parser = parse_duration_ms)]
+        #[arg(long, default_value = "1h", value_parser = ttl_ms)]
         ttl: u64,
     },
     /// Shuts one host out for good: its connection closes and its certificate is refused.
@@ -44,7 +45,9 @@ pub(crate) fn run(command: Command, client: &Client, output: Output) -> anyhow::
 }
 
 fn list(fleet: &Value) -> String {
-    let mut rows = vec![["HOST", "ID", "STATE", "SOFTWARE", "POLICY", "DIRECTIVES", "SKEW ms", "LAST SEEN"].map(str::to_owned).to_vec()];
+    let mut rows = vec![
+        ["HOST", "ID", "STATE", "SOFTWARE", "POLICY", "DIRECTIVES", "SKEW ms", "LAST SEEN"].map(str::to_owned).to_vec(),
+    ];
     for agent in items(fleet, "/agents") {
         let state = match (agent["revoked"].as_bool(), agent["connected"].as_bool()) {
             (Some(true), _) => "revoked",
@@ -64,6 +67,10 @@ fn list(fleet: &Value) -> String {
         ]);
     }
     table(&rows)
+}
+
+fn ttl_ms(text: &str) -> Result<u64, String> {
+    parse_duration_ms(text).ok_or_else(|| format!("{text:?} is no duration, such as `30m`"))
 }
 
 #[cfg(test)]

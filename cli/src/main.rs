@@ -4,6 +4,7 @@
 
 mod ca;
 mod client;
+mod detector;
 mod failure;
 mod fleet;
 mod incidents;
@@ -21,6 +22,7 @@ const EXAMPLES: &str = "Examples:
   vedette fleet token --uses 1 --ttl 1h
   vedette policy keygen --out targets.key
   vedette policy apply policy.toml --key targets.key
+  vedette detector replay --pair target/detectors/level
 
 Every command that asks the collector needs its API token: --token-file or VEDETTE_TOKEN_FILE.";
 
@@ -48,6 +50,9 @@ enum Command {
     /// Policy: what agents may do, signed by people.
     #[command(subcommand)]
     Policy(policy::Command),
+    /// Detectors: keys, building, signing, and the proof that scores can be recomputed.
+    #[command(subcommand)]
+    Detector(detector::Command),
     /// The collector's certificate authority, as agents need it to enrol.
     Ca(ca::Args),
 }
@@ -67,6 +72,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Incidents(command) => incidents::run(command, &client()?, output),
         Command::Fleet(command) => fleet::run(command, &client()?, output),
         Command::Policy(command) => policy::run(command, client, output),
+        Command::Detector(command) => detector::run(command, output),
         Command::Ca(args) => ca::run(&args, &client()?, output),
     }
 }

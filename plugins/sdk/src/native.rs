@@ -6,7 +6,7 @@
 //! | operation | payload | answer |
 //! |---|---|---|
 //! | 1 configure | count, then name and value of each | empty |
-//! | 2 add | id, key, metric, unit, kind (1 byte), interval-ms, resolution, lower, upper | empty |
+//! | 2 add | id, key, metric, unit, kind (1 byte), count and name and value of attributes, interval-ms, resolution, lower, upper | empty |
 //! | 3 observe | count, ids, dt-ms, flags, values | scores |
 //! | 4 snapshot | id | state |
 //! | 5 restore | id, then the state | empty |
@@ -124,7 +124,7 @@ fn series(input: &mut Reader<'_>) -> Result<(u32, Series), Damaged> {
             1 => Kind::Rate,
             _ => Kind::Count,
         },
-        attributes: Vec::new(),
+        attributes: read_list(input, |input| Ok((text(input)?, text(input)?)))?,
         interval_ms: input.u32()?,
         resolution: input.f64()?,
         lower: input.f64()?,
