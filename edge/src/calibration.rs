@@ -12,15 +12,17 @@ const BINS_PER_OCTAVE: usize = 8;
 /// Scores below this, 2⁻³, share the first bin.
 const OCTAVE_MIN: i32 = -3;
 const BINS: usize = 16 * BINS_PER_OCTAVE;
-/// Share of the values above the threshold, at most.
+/// Share of the values above the threshold, at most, and their number, at most: what happens now and then on a
+/// healthy host is a tail of its own, far outside of the noise, and must not be extrapolated from the noise.
 const TAIL_SHARE: f64 = 0.02;
+const TAIL_COUNT: f64 = 150.0;
 /// The threshold is not below this score: nobody cares for rarity inside the noise.
 const THRESHOLD_MIN: f64 = 1.0;
 /// Prior of the tail: its weight in excesses, its shape, and its scale as a share of the threshold plus one.
 const PRIOR_WEIGHT: f64 = 40.0;
-const PRIOR_SHAPE: f64 = 0.2;
-const PRIOR_SCALE: f64 = 0.35;
-const SHAPE_MAX: f64 = 0.45;
+const PRIOR_SHAPE: f64 = 0.08;
+const PRIOR_SCALE: f64 = 0.25;
+const SHAPE_MAX: f64 = 0.2;
 const SHAPE_MIN: f64 = 0.02;
 /// Values that a pool halves after: a day by the pool's own clock.
 const HALVE_MS: u64 = 86_400_000;
@@ -105,8 +107,9 @@ impl Pool {
     /// First bin of the tail and the values in it or above: at most [`TAIL_SHARE`] of all.
     fn tail_start(&self) -> (usize, f64) {
         let lowest = bin_of_f64(THRESHOLD_MIN);
+        let room = (TAIL_SHARE * self.total).min(TAIL_COUNT);
         let (mut bin, mut above) = (BINS, 0.0);
-        while bin > lowest && above + f64::from(self.bins[bin - 1]) <= TAIL_SHARE * self.total {
+        while bin > lowest && above + f64::from(self.bins[bin - 1]) <= room {
             bin -= 1;
             above += f64::from(self.bins[bin]);
         }

@@ -4,6 +4,7 @@
 //! another detector) became rare with it; the longer it stays, the less help it needs. It ends with hysteresis, and
 //! what flares up again soon after is the same episode with one more occurrence.
 
+use crate::calibration::Pool;
 use std::time::Duration;
 use vedette_protocol::ids::{Digest, EpisodeId, HostId, SeriesKey};
 use vedette_protocol::time::{MonoTime, WallTime};
@@ -16,9 +17,16 @@ pub const SUSPICION: f32 = 3.5;
 const CALM: f32 = 2.0;
 /// Raw scores below this never open an episode, however quiet the series usually is.
 const SCORE_MIN: f32 = 4.0;
-/// What others can add: shares of the surprises of the strongest other families, less for each because they are
+/// Company of a series: shares of the surprises of the strongest other families, less for each because they are
 /// not independent of one another.
-const CORROBORATION: [f32; 3] = [0.5, 0.25, 0.125];
+const COMPANY: [f32; 3] = [0.5, 0.25, 0.125];
+/// Odd moments without company that are taken as seen before the first one.
+const LONELY_PRIOR: u32 = 10;
+/// An excursion of the host is over after this long without an odd series; so many of its moments are learnt.
+const EXCURSION_OVER_MS: u64 = 5_000;
+const EXCURSION_MAX: usize = 16;
+/// Alarms that are kept out of calibration; what recurs more often is usual here.
+pub(crate) const ALARMS_BELIEVED: f32 = 2.5;
 /// A series' own surprise makes at least this share of what is needed.
 const OWN_SHARE_MIN: f32 = 0.55;
 /// Decades asked for on top at once, fewer as the departure lasts.
@@ -43,10 +51,35 @@ struct Witness {
     until: MonoTime,
 }
 
-/// Who else on this host is odd just now.
-#[derive(Debug, Default)]
+/// Who else on this host is odd just now, and what company usually is worth here.
+///
+/// On a healthy host, too, a job makes many series odd at once; then company says little. So the company that odd
+/// series have had in excursions which came to nothing is calibrated like a score, and adds its conditional surprise:
+/// −log10 P(own, others) = −log10 P(own) − log10 P(others | own).
+#[derive(Debug)]
 pub struct Board {
     witnesses: Vec<Witness>,
+    usual: Pool,
+    excursion: Vec<f32>,
+    alarmed: bool,
+    odd_at: MonoTime,
+    alarms: f32,
+}
+
+impl Default for Board {
+    fn default() -> Self {
+        let mut usual = Pool::default();
+        (0..LONELY_PRIOR).for_each(|_| usual.record(0.0));
+        usual.refresh(0);
+        Self {
+            witnesses: Vec::new(),
+            usual,
+            excursion: Vec::new(),
+            alarmed: false,
+            odd_at: MonoTime::default(),
+            alarms: 0.0,
+        }
+    }
 }
 
 impl Board {
@@ -63,9 +96,9 @@ impl Board {
         }
     }
 
-    /// What others add to a family's surprise.
-    pub fn corroboration(&self, now: MonoTime, detector: u32, family: u32) -> f32 {
-        let mut strongest = [0.0f32; CORROBORATION.len()];
+    /// The strongest surprises of other families, added up with damping.
+    pub fn company(&self, now: MonoTime, detector: u32, family: u32) -> f32 {
+        let mut strongest = [0.0f32; COMPANY.len()];
         for witness in &self.witnesses {
             if witness.until < now || (witness.detector, witness.family) == (detector, family) {
                 continue;
@@ -77,7 +110,35 @@ impl Board {
                 }
             }
         }
-        strongest.iter().zip(CORROBORATION).map(|(surprise, share)| surprise * share).sum()
+        strongest.iter().zip(COMPANY).map(|(surprise, share)| surprise * share).sum()
+    }
+
+    /// What company adds to a series' own surprise.
+    pub fn corroboration(&self, company: f32) -> f32 {
+        if company > 0.0 { self.usual.surprise(company) } else { 0.0 }
+    }
+
+    /// The most company that an odd series had in this tick, and whether an episode opened. Learnt when it is over.
+    pub fn note(&mut self, now: MonoTime, company: f32, opened: bool) {
+        self.odd_at = now;
+        self.alarmed |= opened;
+        if self.excursion.len() < EXCURSION_MAX {
+            self.excursion.push(company);
+        }
+    }
+
+    /// Learns from excursions that are over: those that alarmed nobody, and alarms once they are usual.
+    pub fn settle(&mut self, now: MonoTime) {
+        if self.excursion.is_empty() || now.since(self.odd_at) < Duration::from_millis(EXCURSION_OVER_MS) {
+            return;
+        }
+        let alarmed = std::mem::take(&mut self.alarmed);
+        self.alarms += f32::from(u8::from(alarmed));
+        if !alarmed || self.alarms >= ALARMS_BELIEVED {
+            self.excursion.iter().for_each(|company| self.usual.record(*company));
+            self.usual.refresh(now.ns / 1_000_000);
+        }
+        self.excursion.clear();
     }
 }
 
@@ -264,15 +325,28 @@ mod tests {
         board.report(at(0), 0, 1, 8.0, at(2));
         board.report(at(0), 0, 2, 4.0, at(2));
         board.report(at(0), 0, 2, 6.0, at(2));
-        assert_eq!(board.corroboration(at(1), 0, 1), 3.0, "a family does not confirm itself");
-        assert_eq!(board.corroboration(at(1), 0, 3), 8.0 * 0.5 + 6.0 * 0.25);
-        assert_eq!(board.corroboration(at(1), 1, 1), 5.5, "another detector on the same family does");
-        assert_eq!(board.corroboration(at(3), 0, 3), 0.0, "old news");
+        assert_eq!(board.company(at(1), 0, 1), 3.0, "a family does not confirm itself");
+        assert_eq!(board.company(at(1), 0, 3), 8.0 * 0.5 + 6.0 * 0.25);
+        assert_eq!(board.company(at(1), 1, 1), 5.5, "another detector on the same family does");
+        assert_eq!(board.company(at(3), 0, 3), 0.0, "old news");
+    }
+
+    #[test]
+    fn company_that_came_to_nothing_is_worth_less_next_time() {
+        let mut board = Board::default();
+        let before = board.corroboration(3.0);
+        for hour in 1..20 {
+            (0..4).for_each(|second| board.note(at(hour * 3_600 + second), 3.0, false));
+            board.settle(at(hour * 3_600 + 60));
+        }
+        assert!(before > 2.0 && board.corroboration(3.0) < 0.3, "{before} and {}", board.corroboration(3.0));
+        assert!(board.corroboration(20.0) > 2.0, "more company than ever is still news");
     }
 
     #[test]
     fn flapping_is_one_episode_with_a_count() {
         let mut episode = open();
+        episode.told = (10.0, 9.0);
         assert_eq!(episode.advance(at(1), 9.0, 1_000, true), Turn::None);
         assert_eq!(episode.advance(at(2), 0.0, 1_000, false), Turn::None);
         assert_eq!(episode.advance(at(10), 9.0, 1_000, true), Turn::None, "a dip is no end");

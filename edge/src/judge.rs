@@ -3,7 +3,7 @@
 mod track;
 
 use crate::calibration::Pool;
-use crate::episodes::{Board, Case, SUSPICION, Turn};
+use crate::episodes::{ALARMS_BELIEVED, Board, Case, SUSPICION, Turn};
 use crate::metric::family;
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -21,8 +21,6 @@ const IN_FLIGHT_MAX: usize = 4;
 const REFRESH_TICKS: u64 = 10;
 /// One alarm per pool and this time counts as an alarm of its own.
 const ALARM_APART_MS: u64 = 600_000;
-/// Alarms of a pool that are kept out of its calibration; what recurs more often than this in a day is usual here.
-const ALARMS_BELIEVED: f32 = 2.5;
 /// After this long an episode does not hold learning any more: what lasts becomes the new normal.
 pub(crate) const HOLD_MS_MAX: u128 = 900_000;
 
@@ -197,10 +195,7 @@ impl Judge {
         columns: &mut Columns,
         unscored: &mut u64,
     ) -> bool {
-        if !self.alive {
-            return false;
-        }
-        if self.in_flight.len() >= IN_FLIGHT_MAX {
+        if !self.alive || self.in_flight.len() >= IN_FLIGHT_MAX {
             *unscored += 1;
             return false;
         }
@@ -270,21 +265,28 @@ impl Judge {
     }
 
     /// Second pass, when the whole tick is on the board.
-    fn decide(&mut self, now: MonoTime, board: &Board, needed: f32) {
+    fn decide(&mut self, now: MonoTime, board: &mut Board, needed: f32) {
+        let (mut most_company, mut opened, mut any_odd) = (0.0f32, false, false);
         for at in 0..self.odd.len() {
             let slot = self.odd[at];
             let Some(track) = self.tracks[slot as usize].as_mut() else { continue };
             let ward = &mut self.wards[track.ward as usize];
+            let company = board.company(now, self.slot.detector, ward.family);
+            if track.odd_since.is_some() && !track.is_open() {
+                any_odd = true;
+                most_company = most_company.max(company);
+            }
             let case = Case {
                 score: track.persistent,
                 own: track.surprise,
-                others: board.corroboration(now, self.slot.detector, ward.family),
+                others: board.corroboration(company),
                 lasted_ms: track.odd_since.map_or(0, |since| crate::normalise::elapsed_ms(now, since)),
             };
             let confirmed = track.odd_since.is_some() && case.confirmed(needed);
             let kind = track.turn(now, confirmed);
             if matches!(kind, Some(DecisionKind::Open)) {
                 ward.alarm(now);
+                opened = true;
             }
             if track.odd_since.is_none() {
                 track.settle(&mut ward.pool, ward.alarms >= ALARMS_BELIEVED);
@@ -294,6 +296,10 @@ impl Judge {
                 self.decisions.push(Decision { slot, at: now, score, surprise, kind });
             }
         }
+        if any_odd {
+            board.note(now, most_company, opened);
+        }
+        board.settle(now);
     }
 
     fn refresh(&mut self, now: MonoTime) {

@@ -14,7 +14,7 @@ const SCORES_MIN: u32 = 30;
 /// Scores of an excursion that are kept until it is known what it was.
 const EXCURSION_MAX: usize = 12;
 /// Step of the tracked quantile of the persistent score, and that quantile.
-const SCALE_STEP: f32 = 0.2;
+const SCALE_STEP: f32 = 0.08;
 const SCALE_QUANTILE: f32 = 0.99;
 const SCALE_MAX: f32 = 1e6;
 

@@ -1,0 +1,10 @@
+//! A host in virtual time: seeded signals through the pipeline, a stand-in for the `level` detector as the worker.
+
+
+mod it {
+    pub(crate) mod detection;
+    pub(crate) mod host;
+    pub(crate) mod scorer;
+    pub(crate) mod shipping;
+    pub(crate) mod signal;
+}

@@ -1,0 +1,1 @@
+//! What leaves the host, in which order.
