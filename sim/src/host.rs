@@ -132,6 +132,17 @@ impl Host {
         self.truth.add(label);
     }
 
+    /// Names of the sources with the intervals at which they are read, in milliseconds.
+    pub fn sources(&self) -> Vec<(String, u32)> {
+        let mut sources: Vec<(String, u32)> = Vec::new();
+        for series in &self.series {
+            if !sources.iter().any(|(name, _)| name == series.source) {
+                sources.push((series.source.to_owned(), series.interval_ms));
+            }
+        }
+        sources
+    }
+
     /// Log files.
     pub fn logs(&self) -> &[LogSource] {
         &self.logs

@@ -58,6 +58,19 @@ impl LineTemplate {
     pub fn between(text: &str, rate: f64, from: Duration, until: Duration) -> Self {
         Self { text: text.to_owned(), rate, from, until }
     }
+
+    /// Whether `line` may come from this template: its fixed parts stand in it, in their order.
+    pub fn covers(&self, line: &str) -> bool {
+        let fixed = self.text.split('{').enumerate().map(|(index, part)| match part.split_once('}') {
+            Some((_, after)) if index > 0 => after,
+            _ => part,
+        });
+        let mut rest = Some(line);
+        for part in fixed {
+            rest = rest.and_then(|rest| rest.split_once(part)).map(|(_, after)| after);
+        }
+        rest.is_some()
+    }
 }
 
 impl LogSource {
@@ -184,6 +197,16 @@ mod tests {
         }
         assert_eq!(log.written(), seen);
         assert!((2_700..3_300).contains(&seen[0]) && (850..1_150).contains(&seen[1]), "{seen:?}");
+    }
+
+    #[test]
+    fn a_template_covers_its_own_lines_only() {
+        let mut log = log(2);
+        let templates = log.templates().to_vec();
+        for line in log.lines(SECOND * 12, SECOND) {
+            let covering: Vec<_> = (0..2).filter(|&index| templates[index].covers(&line.text)).collect();
+            assert_eq!(covering, [line.template], "{}", line.text);
+        }
     }
 
     #[test]

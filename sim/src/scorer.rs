@@ -22,6 +22,7 @@ pub trait Scorer: std::fmt::Debug {
 pub struct LevelScorer {
     input: DetectorInput,
     warm_up_values: u32,
+    ticks: u32,
     series: BTreeMap<u32, Level>,
 }
 
@@ -38,27 +39,37 @@ struct Level {
     departed_ms: u32,
 }
 
-/// Share of a new value in the mean and the spread, once warm.
+/// Share of a new value in the mean, once warm.
 const LEARNING_RATE: f64 = 0.01;
-/// A score above this is not learnt as it is: the value is pulled to this many spreads.
-const CLIP: f64 = 5.0;
+/// The same for the spread: slower, so that a ramp is not taken for a wider noise.
+const SPREAD_RATE: f64 = 0.002;
+/// A departure above this many spreads is learnt as this many.
+const CLIP: f64 = 4.0;
 
 impl LevelScorer {
     /// For metric values.
     pub fn metrics() -> Self {
-        Self { input: DetectorInput::Metrics, warm_up_values: 60, series: BTreeMap::new() }
+        Self { input: DetectorInput::Metrics, warm_up_values: 60, ticks: 0, series: BTreeMap::new() }
     }
 
-    /// For counts of log templates: one that was never seen is far from its expected 0 at once.
+    /// For counts of log templates. What is seen while the scorer learns is usual; what appears later was expected not
+    /// to be there and is scored from its first line on.
     pub fn log_templates() -> Self {
-        Self { input: DetectorInput::LogTemplates, warm_up_values: 0, series: BTreeMap::new() }
+        Self { input: DetectorInput::LogTemplates, warm_up_values: 60, ticks: 0, series: BTreeMap::new() }
     }
 
     fn observe(&mut self, columns: &Columns) -> Vec<f32> {
+        self.ticks = self.ticks.saturating_add(1);
+        let learning_all = self.ticks <= self.warm_up_values;
+        let (input, warm_up_values) = (self.input, self.warm_up_values);
         let rows = columns.ids.iter().zip(&columns.dt_ms).zip(columns.flags.iter().zip(&columns.values));
-        rows.map(|((id, &dt_ms), (&bits, &value))| match self.series.get_mut(id) {
-            Some(level) => level.observe(dt_ms, bits, value, self.warm_up_values),
-            None => f32::NAN,
+        rows.map(|((id, &dt_ms), (&bits, &value))| {
+            let Some(level) = self.series.get_mut(id) else { return f32::NAN };
+            let learning = match input {
+                DetectorInput::Metrics => level.values < warm_up_values,
+                DetectorInput::LogTemplates => learning_all,
+            };
+            level.observe(dt_ms, bits, value, learning)
         })
         .collect()
     }
@@ -69,17 +80,14 @@ impl Level {
         Self { key, resolution, values: 0, mean: 0.0, spread: 0.0, last: f64::NAN, departed_ms: 0 }
     }
 
-    fn observe(&mut self, dt_ms: u32, bits: u8, value: f64, warm_up_values: u32) -> f32 {
+    fn observe(&mut self, dt_ms: u32, bits: u8, value: f64, learning: bool) -> f32 {
         self.values = self.values.saturating_add(1);
         self.last = value;
-        if self.values == 1 && warm_up_values > 0 {
-            self.mean = value;
-        }
         let score = (value - self.mean).abs() / self.unit_spread();
         if bits & flags::HOLD_LEARNING == 0 {
-            self.learn(value);
+            self.learn(value, learning);
         }
-        if self.values <= warm_up_values {
+        if learning {
             return f32::NAN;
         }
         self.departed_ms = if score < 3.0 { 0 } else { self.departed_ms.saturating_add(dt_ms) };
@@ -93,12 +101,16 @@ impl Level {
         self.spread.max(self.resolution).max(self.mean.abs() * 1e-3).max(1e-9)
     }
 
-    fn learn(&mut self, value: f64) {
-        let rate = LEARNING_RATE.max(1.0 / f64::from(self.values));
-        let room = if self.values > 10 { CLIP * self.unit_spread() } else { f64::INFINITY };
+    /// Takes a value in: plain averages while learning, clipped and weighted ones after.
+    fn learn(&mut self, value: f64, learning: bool) {
+        let room = if learning { f64::INFINITY } else { CLIP * self.unit_spread() };
         let departure = (value - self.mean).clamp(-room, room);
-        self.mean += rate * departure;
-        self.spread += rate * (departure.abs() - self.spread);
+        let share = if learning { 1.0 / f64::from(self.values) } else { 0.0 };
+        self.mean += share.max(LEARNING_RATE) * departure;
+        // The first departure is that from nothing.
+        if self.values > 1 || !learning {
+            self.spread += share.max(SPREAD_RATE) * (departure.abs() - self.spread);
+        }
     }
 
     fn explain(&self, id: u32) -> Explanation {
@@ -174,6 +186,8 @@ impl Scorer for LevelScorer {
                 WorkerReply::Snapshots { detector, states }
             }
             WorkerRequest::Restore { detector, ids, states } => {
+                // Whoever left a state had learnt already.
+                self.ticks = self.ticks.max(self.warm_up_values);
                 for (id, state) in ids.iter().zip(&states) {
                     if let Some(level) = self.series.get_mut(id) {
                         level.decode(&state.state);

@@ -47,7 +47,7 @@ pub(super) fn host(seed: Seed) -> Host {
         LogSource::new("/var/log/web/access.log", "web", seed.rng("access.log"))
             .with(LineTemplate::always("{ip} GET /cart/{int} 200 in {ms} ms", 12.0))
             .with(LineTemplate::always("{ip} POST /order/{uuid} 201 in {ms} ms", 2.0))
-            .with(LineTemplate::always("{ip} GET /health 200 in {ms} ms", 0.2))
+            .with(LineTemplate::always("health check by {ip} passed", 0.2))
             .with(LineTemplate::always("session {hex} of {user} expired", 0.5)),
     );
     host
