@@ -149,7 +149,7 @@ fn emit_utilization(before: &Stat, now: &Stat, sink: &mut dyn Sink) {
 /// The share of each mode; `None` if no time has passed. The kernel lets idle and iowait go back at times.
 fn shares(before: &Jiffies, now: &Jiffies) -> Option<[f64; MODES]> {
     let spent: Jiffies = std::array::from_fn(|mode| now[mode].saturating_sub(before[mode]));
-    let total: u64 = spent.iter().sum();
+    let total = spent.iter().fold(0, |total: u64, mode| total.saturating_add(*mode));
     (total > 0).then(|| spent.map(|mode| float(mode) / float(total)))
 }
 

@@ -94,8 +94,9 @@ fn parse(bytes: &[u8]) -> Option<Meminfo> {
 }
 
 fn emit(meminfo: &Meminfo, sink: &mut dyn Sink) {
-    let caches = meminfo.buffers + meminfo.cached + meminfo.slab_reclaimable;
-    let available = meminfo.available.unwrap_or(meminfo.free + caches).min(meminfo.total);
+    let reclaimable = [meminfo.buffers, meminfo.cached, meminfo.slab_reclaimable];
+    let estimate = reclaimable.into_iter().fold(meminfo.free, u64::saturating_add);
+    let available = meminfo.available.unwrap_or(estimate).min(meminfo.total);
     let used = meminfo.total - available;
     let state = |state| [("system.memory.state", state)];
     sink.reading(&USAGE, &state("used"), float(used));

@@ -85,7 +85,7 @@ fn parse_vmstat(bytes: &[u8]) -> Option<Vmstat> {
             _ if name.starts_with(b"allocstall") => &mut vmstat.stalls,
             _ => continue,
         };
-        *value += number(fields.next()?)?;
+        *value = value.saturating_add(number(fields.next()?)?);
     }
     has_faults.then_some(vmstat)
 }

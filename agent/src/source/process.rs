@@ -173,7 +173,7 @@ fn read_stat(directory: &OwnedFd, pid: u32, text: &mut [u8]) -> rustix::io::Resu
 fn host_ticks(bytes: &[u8]) -> Option<u64> {
     let mut fields = fields(lines(bytes).next()?);
     fields.next().filter(|key| *key == b"cpu")?;
-    fields.take(8).map(number).sum()
+    fields.take(8).try_fold(0_u64, |sum, field| sum.checked_add(number(field)?))
 }
 
 /// Adds a process; one that was not seen before has used all its time since then, unless nothing was seen before.
@@ -192,9 +192,9 @@ fn merge_by_name(costs: &mut Vec<Cost>) {
     costs.dedup_by(|next, kept| {
         let same = next.name == kept.name;
         if same {
-            kept.ticks += next.ticks;
-            kept.pages += next.pages;
-            kept.threads += next.threads;
+            kept.ticks = kept.ticks.saturating_add(next.ticks);
+            kept.pages = kept.pages.saturating_add(next.pages);
+            kept.threads = kept.threads.saturating_add(next.threads);
         }
         same
     });

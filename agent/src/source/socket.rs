@@ -103,13 +103,14 @@ fn parse_sockstat(bytes: &[u8], sockets: &mut Sockets) -> Option<()> {
         let protocol = fields.next()?;
         while let Some(name) = fields.next() {
             let value = number(fields.next()?)?;
-            match (protocol, name) {
-                (b"TCP:" | b"TCP6:", b"inuse") => sockets.tcp += value,
-                (b"UDP:" | b"UDP6:", b"inuse") => sockets.udp += value,
-                (b"TCP:", b"orphan") => sockets.orphans += value,
-                (b"TCP:", b"tw") => sockets.time_wait += value,
-                _ => {}
-            }
+            let sum = match (protocol, name) {
+                (b"TCP:" | b"TCP6:", b"inuse") => &mut sockets.tcp,
+                (b"UDP:" | b"UDP6:", b"inuse") => &mut sockets.udp,
+                (b"TCP:", b"orphan") => &mut sockets.orphans,
+                (b"TCP:", b"tw") => &mut sockets.time_wait,
+                _ => continue,
+            };
+            *sum = sum.saturating_add(value);
         }
     }
     Some(())

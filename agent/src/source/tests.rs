@@ -3,6 +3,7 @@
 mod allocations;
 
 use super::*;
+use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
@@ -209,6 +210,52 @@ fn a_host_with_nothing_to_read_says_so_without_a_panic() {
     for spec in ALL {
         let result = (spec.open)(&Root::under(directory.path())).read(&mut Readings::default());
         assert!(matches!(result, Err(SourceError::Absent(_))), "{}: {result:?}", spec.name);
+    }
+}
+
+/// All files below `directory`, in order.
+fn files(directory: &Path) -> Vec<PathBuf> {
+    let mut entries: Vec<_> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    entries.sort();
+    entries.into_iter().flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+/// What stands in for a part of a file.
+fn odd_text() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        proptest::collection::vec(any::<u8>(), 0..12),
+        Just(b"18446744073709551615".to_vec()),
+        Just(b"-1 \n\n".to_vec()),
+        Just(b"nan inf 1e400 ".to_vec()),
+        Just(Vec::new()),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    #[test]
+    fn damaged_files_are_no_panic_and_no_odd_value(
+        host in 0..HOSTS.len(),
+        damages in proptest::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), 0_usize..40, odd_text()), 1..40),
+    ) {
+        let host = Host::new(HOSTS[host]);
+        let files = files(host.directory.path());
+        for (file, place, length, text) in damages {
+            let path = &files[file.index(files.len())];
+            let mut content = std::fs::read(path).unwrap();
+            let begin = place.index(content.len() + 1);
+            let end = (begin + length).min(content.len());
+            content.splice(begin..end, text);
+            std::fs::write(path, content).unwrap();
+        }
+        for (spec, _, readings) in host.readings() {
+            for (metric, attributes, value) in &readings.values {
+                let is_level = metric.kind == MetricKind::Gauge && metric.upper.is_finite();
+                prop_assert!(value.is_finite() && *value >= 0.0, "{}: {} {value}", spec.name, key(metric, attributes));
+                prop_assert!(!is_level || *value <= metric.upper, "{}: {} {value}", spec.name, key(metric, attributes));
+            }
+        }
     }
 }
 
