@@ -4,11 +4,14 @@
 //! Sans-IO. Feed `handle_*`, then call [`Supervisor::poll_action`] until `None`, then arm [`Supervisor::poll_timeout`].
 //! A worker is immutable once sealed, so there is one path for everything that alters the set (first start, new or
 //! removed detector, upgrade, parole of a detector that failed, crash): start a second worker, load, seal, take a last
-//! snapshot from the first, switch, retire the first.
+//! snapshot from the first, switch, retire the first. States belong to the pipeline, which fetches them as it likes and
+//! restores them as it tells a new worker its series; at a switch the supervisor puts the fresher ones in their place.
 
+mod config;
 mod detector;
 mod worker;
 
+pub use config::SupervisorConfig;
 pub use detector::{DetectorState, DetectorStatus, Wanted};
 pub use worker::{Exit, WorkerId};
 
@@ -17,7 +20,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use vedette_protocol::time::MonoTime;
 use vedette_protocol::v1::finding::DetectorRef;
-use vedette_protocol::worker::{DetectorDescription, Fault, WorkerReply, WorkerRequest};
+use vedette_protocol::worker::{DetectorDescription, Fault, SeriesState, WorkerReply, WorkerRequest};
 use worker::{Phase, Worker};
 
 /// What the shell has to do.
@@ -46,7 +49,7 @@ pub enum Action {
         worker: WorkerId,
     },
     /// From now on exactly these detectors answer, and none of them knows a series: hand them to the pipeline, which
-    /// tells them their series. What they had learnt is restored by the supervisor as their series are told.
+    /// tells them their series and restores what it knows of them.
     Detectors(Vec<Running>),
     /// One detector failed and answers no more until the next [`Action::Detectors`].
     Failed {
@@ -72,46 +75,12 @@ pub struct Running {
     pub description: DetectorDescription,
 }
 
-/// Deadlines and pauses of the supervisor.
-#[derive(Clone, Copy, Debug)]
-pub struct SupervisorConfig {
-    /// A worker that has not loaded one artifact after this is killed.
-    pub load_deadline: Duration,
-    /// A worker that has not answered any other request after this, counted from its turn, is killed. Longer than the
-    /// worker's own limit, so it acts only when the worker cannot: under a second, as promised for demotion.
-    pub answer_deadline: Duration,
-    /// Every series' state is asked for once in this time, in [`SNAPSHOT_SLICES`] slices.
-    pub snapshot_period: Duration,
-    /// Longest wait for the last snapshots and scores before a switch.
-    pub handover_deadline: Duration,
-    /// Pauses before a failed detector is tried again; after one more failure than pauses it is quarantined.
-    pub paroles: [Duration; 2],
-    /// A detector that ran this long is forgiven its failures.
-    pub forgiveness: Duration,
-}
-
-/// Slices in which the states of all series are asked for over [`SupervisorConfig::snapshot_period`].
-pub const SNAPSHOT_SLICES: u32 = 12;
-
 const RESTART_PAUSE_MIN: Duration = Duration::from_millis(250);
 const RESTART_PAUSE_MAX: Duration = Duration::from_secs(60);
 const RETIRE_DEADLINE: Duration = Duration::from_secs(5);
 /// Linux signal numbers, the same on every architecture that Rust supports but MIPS and SPARC.
 const SIGKILL: i32 = 9;
 const SIGSYS: i32 = 31;
-
-impl Default for SupervisorConfig {
-    fn default() -> Self {
-        Self {
-            load_deadline: Duration::from_secs(5),
-            answer_deadline: Duration::from_millis(950),
-            snapshot_period: Duration::from_secs(60),
-            handover_deadline: Duration::from_millis(500),
-            paroles: [Duration::from_secs(5), Duration::from_secs(30)],
-            forgiveness: Duration::from_secs(3600),
-        }
-    }
-}
 
 /// What the supervisor counts and knows of the worker.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -128,7 +97,7 @@ pub struct WorkerStatus {
     pub requests_dropped: u64,
     /// Ticks withheld from a detector that had not answered its last one.
     pub ticks_withheld: u64,
-    /// Restores that a detector refused; those series start cold.
+    /// Restores that a detector refused; the rest of that request's series start cold.
     pub restores_refused: u64,
 }
 
@@ -167,7 +136,7 @@ impl Supervisor {
     }
 
     /// The whole set of detectors that should run from now on. Those with the same module and parameters as before keep
-    /// their number, their state and their record; a new version of a detector inherits the last snapshots by name.
+    /// their number, their state and their record; a new version of a detector inherits the last states by name.
     pub fn set_detectors(&mut self, now: MonoTime, wanted: Vec<Wanted>) {
         let mut kept = Vec::new();
         for one in wanted {
@@ -200,14 +169,15 @@ impl Supervisor {
             return;
         }
         detector.note_request(&request);
-        let follow_up = match &request {
+        let handed_over = match &request {
             WorkerRequest::SeriesAdded { series, .. } => detector.restore(number, series),
-            WorkerRequest::Observe { .. } => detector.snapshot_slice(number, now, self.config.snapshot_period),
             _ => None,
         };
-        worker.send(now, request, &mut self.actions);
-        if let Some(follow_up) = follow_up {
-            worker.send(now, follow_up, &mut self.actions);
+        if let Some(request) = detector.without_stale_states(request) {
+            worker.send(now, request, &mut self.actions);
+        }
+        if let Some(restore) = handed_over {
+            worker.send_own(now, restore, &mut self.actions);
         }
     }
 
@@ -218,15 +188,18 @@ impl Supervisor {
             self.kill(now, id, Failure::new(Fault::Output, "the worker answered out of turn"));
             return;
         };
+        let (kind, own) = (asked.kind, asked.own);
         match reply {
             WorkerReply::Loaded { detector, description } => self.handle_loaded(now, id, detector, description),
             WorkerReply::Sealed { confinement } => self.handle_sealed(now, id, confinement),
-            WorkerReply::Failed { fault: Fault::Misconfigured, .. } if asked == worker::Kind::Restore => {
+            WorkerReply::Failed { fault: Fault::Misconfigured, .. } if kind == worker::Kind::Restore => {
                 self.status.restores_refused += 1;
             }
             WorkerReply::Failed { detector, fault, reason } => {
-                self.handle_failed(now, id, detector, &Failure::new(fault, &reason));
+                let failure = Failure::new(fault, &reason).asked_at(now, asked.at);
+                self.handle_failed(now, id, detector, &failure);
             }
+            WorkerReply::Snapshots { detector, states } if own => self.hand_over(detector, states),
             reply => self.handle_answer(reply),
         }
         self.advance(now);
@@ -235,7 +208,8 @@ impl Supervisor {
     /// A worker's process ended.
     pub fn handle_exit(&mut self, now: MonoTime, id: WorkerId, exit: Exit) {
         self.retiring.retain(|(retiring, _)| *retiring != id);
-        let failure = Failure { fault: Fault::Killed, reason: exit.to_string(), hopeless: exit.signal == Some(SIGSYS) };
+        let mut failure = Failure::new(Fault::Killed, &exit.to_string());
+        failure.hopeless = exit.signal == Some(SIGSYS);
         let innocent = self.worker_mut(id).is_some_and(|worker| worker.never_started(exit));
         self.lose(now, id, (!innocent).then_some(&failure));
     }
@@ -291,9 +265,7 @@ impl Supervisor {
     fn admit(&mut self, wanted: Wanted) -> u32 {
         let number = self.detectors_made;
         self.detectors_made += 1;
-        let ancestor = self.detectors.values().rev().find(|one| one.wanted.name == wanted.name);
-        let detector = Detector::new(wanted, ancestor);
-        self.detectors.insert(number, detector);
+        self.detectors.insert(number, Detector::new(wanted));
         number
     }
 
@@ -319,7 +291,7 @@ impl Supervisor {
         let Some(active) = &mut self.active else { return };
         for number in active.serving().collect::<Vec<_>>() {
             for request in self.detectors.get(&number).map(|one| one.snapshot_all(number)).unwrap_or_default() {
-                active.send(now, request, &mut self.actions);
+                active.send_own(now, request, &mut self.actions);
             }
         }
     }
@@ -344,15 +316,20 @@ impl Supervisor {
         };
         if let Some(detector) = self.detectors.get_mut(&number) {
             detector.note_reply(&reply);
-            if let (true, WorkerReply::Snapshots { states, .. }) = (detector.dismissed, &reply) {
-                let name = detector.wanted.name.clone();
-                let heir = self.detectors.values_mut().rev().find(|one| one.wanted.name == name && !one.dismissed);
-                if let Some(heir) = heir {
-                    heir.keep(states);
-                }
-            }
         }
         self.actions.push_back(Action::Reply(reply));
+    }
+
+    /// Keeps last states for the next worker; those of a dismissed detector for its successor of the same name.
+    fn hand_over(&mut self, number: u32, states: Vec<SeriesState>) {
+        let Some(detector) = self.detectors.get_mut(&number) else { return };
+        if !detector.dismissed {
+            return detector.inherit(states);
+        }
+        let name = detector.wanted.name.clone();
+        if let Some(heir) = self.detectors.values_mut().find(|one| one.wanted.name == name && !one.dismissed) {
+            heir.inherit(states);
+        }
     }
 
     /// Asks a loading worker for the next artifact, or seals it.
@@ -390,9 +367,9 @@ impl Supervisor {
         let lost = if was_active { self.active.take() } else { self.candidate.take_if(|candidate| candidate.id == id) };
         let Some(lost) = lost else { return };
         self.status.restarts += 1;
-        let guilty = failure.and_then(|failure| lost.guilty().map(|number| (number, failure)));
-        if let Some((number, failure)) = guilty {
-            self.strike(now, number, failure, was_active);
+        let guilty = failure.and_then(|failure| lost.guilty().map(|(number, at)| (number, failure, at)));
+        if let Some((number, failure, at)) = guilty {
+            self.strike(now, number, &failure.clone().asked_at(now, at), was_active);
         }
         if was_active {
             self.status.active = None;
@@ -404,11 +381,12 @@ impl Supervisor {
             self.spawn_not_before = now + self.restart_pause;
             self.restart_pause = (self.restart_pause * 2).min(RESTART_PAUSE_MAX);
         }
-        self.plan(now);
+        self.advance(now);
     }
 
     /// Moves on what can move on: the switch, then the plan.
     fn advance(&mut self, now: MonoTime) {
+        self.drop_stale_candidate();
         let sealed_since = match &self.candidate {
             Some(Worker { phase: Phase::Sealed { since }, .. }) => Some(*since),
             _ => None,
@@ -462,10 +440,7 @@ impl Supervisor {
 
     /// Starts, restarts or gives up a candidate as the set demands.
     fn plan(&mut self, now: MonoTime) {
-        let stale = |candidate: &mut Worker| !self.detectors.iter().all(|(number, one)| candidate.fits(*number, one));
-        if let Some(stale) = self.candidate.take_if(stale) {
-            self.actions.push_back(Action::Kill { worker: stale.id });
-        }
+        self.drop_stale_candidate();
         if self.candidate.is_some() || !self.wants_worker() {
             return;
         }
@@ -473,6 +448,14 @@ impl Supervisor {
             self.stop(now);
         } else if now >= self.spawn_not_before {
             self.spawn(now);
+        }
+    }
+
+    /// Gives up a candidate that is no longer what is wanted.
+    fn drop_stale_candidate(&mut self) {
+        let stale = |candidate: &mut Worker| !self.detectors.iter().all(|(number, one)| candidate.fits(*number, one));
+        if let Some(stale) = self.candidate.take_if(stale) {
+            self.actions.push_back(Action::Kill { worker: stale.id });
         }
     }
 

@@ -1,6 +1,6 @@
-//! One detector's record: what it is, how it does, what it has learnt.
+//! One detector's record: what it is, how it does, what it hands over at a switch.
 
-use super::{Running, SNAPSHOT_SLICES};
+use super::Running;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,8 +9,6 @@ use vedette_protocol::time::MonoTime;
 use vedette_protocol::v1::finding::DetectorRef;
 use vedette_protocol::worker::{DetectorDescription, Fault, SeriesDescriptor, SeriesState, WorkerReply, WorkerRequest};
 
-/// States kept of series that a detector is not told of at present (removed, or before they are told again).
-const ABSENT_STATES_MAX: usize = 4_096;
 /// Series in one snapshot request: with 2 KiB a state it stays under what may be lifted from a guest at once.
 const SNAPSHOT_SERIES_MAX: usize = 256;
 
@@ -72,8 +70,8 @@ pub struct DetectorStatus {
     pub state: DetectorState,
     /// Last failure: class and text.
     pub failure: Option<(Fault, String)>,
-    /// When it failed last.
-    pub failed_at: Option<MonoTime>,
+    /// Time from the request at which it failed last to its demotion.
+    pub demoted_after: Option<Duration>,
     /// Failures that were not forgiven.
     pub strikes: u32,
     /// Ticks answered.
@@ -84,7 +82,7 @@ pub struct DetectorStatus {
     pub guest_ns: u64,
     /// Series it knows.
     pub series: usize,
-    /// Bytes of state held for it.
+    /// Bytes of its series' states, by the mean of the snapshots seen.
     pub state_bytes: usize,
 }
 
@@ -95,11 +93,19 @@ pub(super) struct Failure {
     pub(super) reason: String,
     /// Trying again cannot help or must not be risked.
     pub(super) hopeless: bool,
+    demoted_after: Duration,
 }
 
 impl Failure {
     pub(super) fn new(fault: Fault, reason: &str) -> Self {
-        Self { fault, reason: reason.to_owned(), hopeless: matches!(fault, Fault::Refused | Fault::Misconfigured) }
+        let hopeless = matches!(fault, Fault::Refused | Fault::Misconfigured);
+        Self { fault, reason: reason.to_owned(), hopeless, demoted_after: Duration::ZERO }
+    }
+
+    /// The failing request was sent then.
+    pub(super) fn asked_at(mut self, now: MonoTime, asked: MonoTime) -> Self {
+        self.demoted_after = now.since(asked);
+        self
     }
 }
 
@@ -110,23 +116,21 @@ pub(super) struct Detector {
     pub(super) description: Option<DetectorDescription>,
     state: DetectorState,
     running_since: MonoTime,
-    failure: Option<(Fault, String)>,
-    failed_at: Option<MonoTime>,
+    failure: Option<Failure>,
     strikes: u32,
     calls: u64,
     values: u64,
     guest_ns: u64,
+    /// States seen in snapshots, and their bytes.
+    states_seen: (usize, usize),
     /// Series it was told in the active worker.
     told: BTreeMap<u32, SeriesKey>,
-    /// Last known state per series.
-    states: HashMap<SeriesKey, Vec<u8>>,
-    slice_from: u32,
-    slice_at: MonoTime,
+    /// Last states from the worker before, until the series are told.
+    inherited: HashMap<SeriesKey, Vec<u8>>,
 }
 
 impl Detector {
-    /// A detector that inherits the states of `ancestor`, an earlier module of the same name.
-    pub(super) fn new(wanted: Wanted, ancestor: Option<&Self>) -> Self {
+    pub(super) fn new(wanted: Wanted) -> Self {
         Self {
             wanted,
             dismissed: false,
@@ -134,15 +138,13 @@ impl Detector {
             state: DetectorState::Loading,
             running_since: MonoTime::default(),
             failure: None,
-            failed_at: None,
             strikes: 0,
             calls: 0,
             values: 0,
             guest_ns: 0,
+            states_seen: (0, 0),
             told: BTreeMap::new(),
-            states: ancestor.map(|one| one.states.clone()).unwrap_or_default(),
-            slice_from: 0,
-            slice_at: MonoTime::default(),
+            inherited: HashMap::new(),
         }
     }
 
@@ -179,8 +181,8 @@ impl Detector {
             _ => DetectorState::Quarantined,
         };
         self.strikes += 1;
-        self.failure = Some((failure.fault, failure.reason.clone()));
-        self.failed_at = Some(now);
+        self.failure = Some(failure.clone());
+        self.inherited.clear();
     }
 
     pub(super) fn running(&self, number: u32) -> Option<Running> {
@@ -196,10 +198,9 @@ impl Detector {
     pub(super) fn note_request(&mut self, request: &WorkerRequest) {
         match request {
             WorkerRequest::SeriesAdded { series, .. } => self.told.extend(series.iter().map(|one| (one.id, one.key))),
-            WorkerRequest::SeriesRemoved { ids, .. } => {
-                self.told.retain(|id, _| !ids.contains(id));
-                self.bound_states();
-            }
+            WorkerRequest::SeriesRemoved { ids, .. } => self.told.retain(|id, _| !ids.contains(id)),
+            // All series that there were have been told by now.
+            WorkerRequest::Observe { .. } if !self.inherited.is_empty() => self.inherited = HashMap::new(),
             _ => {}
         }
     }
@@ -211,42 +212,40 @@ impl Detector {
                 self.values += scores.len() as u64;
                 self.guest_ns += guest_ns;
             }
-            WorkerReply::Snapshots { states, .. } => self.keep(states),
+            WorkerReply::Snapshots { states, .. } => {
+                self.states_seen.0 += states.len();
+                self.states_seen.1 += states.iter().map(|one| one.state.len()).sum::<usize>();
+            }
             _ => {}
         }
     }
 
-    pub(super) fn keep(&mut self, states: &[SeriesState]) {
-        self.states.extend(states.iter().map(|one| (one.key, one.state.clone())));
-        self.bound_states();
+    /// Takes over last states from the worker before.
+    pub(super) fn inherit(&mut self, states: Vec<SeriesState>) {
+        self.inherited.extend(states.into_iter().map(|one| (one.key, one.state)));
     }
 
-    /// The worker that knew the series is gone; states stay.
+    /// The worker that knew the series is gone.
     pub(super) fn forget_series(&mut self) {
         self.told.clear();
-        self.slice_from = 0;
     }
 
-    /// What is known of `series`, as a request.
+    /// What was inherited of `series`, as a request.
     pub(super) fn restore(&self, number: u32, series: &[SeriesDescriptor]) -> Option<WorkerRequest> {
         let known = series.iter().filter_map(|one| {
-            let state = self.states.get(&one.key)?.clone();
+            let state = self.inherited.get(&one.key)?.clone();
             Some((one.id, SeriesState { key: one.key, state }))
         });
         let (ids, states): (Vec<_>, Vec<_>) = known.unzip();
         (!ids.is_empty()).then_some(WorkerRequest::Restore { detector: number, ids, states })
     }
 
-    /// The next slice of the states, if it is due.
-    pub(super) fn snapshot_slice(&mut self, number: u32, now: MonoTime, period: Duration) -> Option<WorkerRequest> {
-        if now.since(self.slice_at) < period / SNAPSHOT_SLICES {
-            return None;
-        }
-        self.slice_at = now;
-        let slice_len = self.told.len().div_ceil(SNAPSHOT_SLICES as usize).min(SNAPSHOT_SERIES_MAX);
-        let ids: Vec<u32> = self.told.range(self.slice_from..).take(slice_len).map(|(id, _)| *id).collect();
-        self.slice_from = if ids.len() < slice_len { 0 } else { ids.last().map_or(0, |id| id.saturating_add(1)) };
-        (!ids.is_empty()).then_some(WorkerRequest::Snapshot { detector: number, ids })
+    /// Takes states out of the pipeline's restore for which fresher ones were inherited; `None` if nothing is left.
+    pub(super) fn without_stale_states(&self, request: WorkerRequest) -> Option<WorkerRequest> {
+        let WorkerRequest::Restore { detector, ids, states } = request else { return Some(request) };
+        let stale = |state: &SeriesState| self.inherited.contains_key(&state.key);
+        let (ids, states): (Vec<_>, Vec<_>) = ids.into_iter().zip(states).filter(|(_, state)| !stale(state)).unzip();
+        (!ids.is_empty()).then_some(WorkerRequest::Restore { detector, ids, states })
     }
 
     pub(super) fn snapshot_all(&self, number: u32) -> Vec<WorkerRequest> {
@@ -262,21 +261,14 @@ impl Detector {
             version: self.wanted.version.clone(),
             digest: self.wanted.digest,
             state: self.state,
-            failure: self.failure.clone(),
-            failed_at: self.failed_at,
+            failure: self.failure.as_ref().map(|failure| (failure.fault, failure.reason.clone())),
+            demoted_after: self.failure.as_ref().map(|failure| failure.demoted_after),
             strikes: self.strikes,
             calls: self.calls,
             values: self.values,
             guest_ns: self.guest_ns,
             series: self.told.len(),
-            state_bytes: self.states.values().map(Vec::len).sum(),
-        }
-    }
-
-    fn bound_states(&mut self) {
-        if self.states.len() > self.told.len() + ABSENT_STATES_MAX {
-            let told: std::collections::HashSet<SeriesKey> = self.told.values().copied().collect();
-            self.states.retain(|key, _| told.contains(key));
+            state_bytes: self.told.len() * self.states_seen.1 / self.states_seen.0.max(1),
         }
     }
 }

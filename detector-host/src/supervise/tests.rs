@@ -14,6 +14,8 @@ struct Rig {
     seen: Vec<String>,
     /// Detectors at whose requests a worker dies (and does so by this signal).
     deadly: Vec<(u32, i32)>,
+    /// Snapshots that the pipeline got.
+    snapshots: usize,
 }
 
 impl Rig {
@@ -24,6 +26,7 @@ impl Rig {
             open: BTreeMap::new(),
             seen: Vec::new(),
             deadly: Vec::new(),
+            snapshots: 0,
         };
         rig.supervisor.set_detectors(rig.now, names.iter().map(|name| wanted(name, 1)).collect());
         rig
@@ -61,6 +64,7 @@ impl Rig {
                 Action::Reply(WorkerReply::Scores { detector, tick, .. }) => {
                     self.seen.push(format!("scores {detector} {tick}"));
                 }
+                Action::Reply(WorkerReply::Snapshots { .. }) => self.snapshots += 1,
                 Action::Reply(_) => {}
             }
         }
@@ -198,6 +202,7 @@ fn whoever_has_its_turn_when_the_worker_dies_is_guilty_and_the_others_go_on() {
         rig.take_seen(),
         ["scores 0 1", "failed 1 Killed", "detectors ", "spawn 1", "detectors level,log-novelty"]
     );
+    assert_eq!(rig.supervisor.detectors()[1].demoted_after, Some(Duration::ZERO));
     assert_eq!(rig.state(1), "quarantined", "a forbidden system call is not tried twice");
     assert_eq!([rig.state(0), rig.state(2)], ["running", "running"]);
     assert_eq!(rig.supervisor.poll_timeout(), None, "nothing is left to wait for");
@@ -241,6 +246,7 @@ fn silence_is_answered_by_killing_the_worker() {
     rig.pass(50);
     rig.settle();
     assert_eq!(rig.take_seen(), ["kill 0", "failed 1 Timeout", "detectors ", "spawn 1", "detectors level"]);
+    assert_eq!(rig.supervisor.detectors()[1].demoted_after, Some(Duration::from_millis(950)));
     assert_eq!(rig.state(0), "running", "it only waited for its turn");
 }
 
@@ -284,26 +290,64 @@ fn an_upgrade_inherits_the_state_by_name() {
 }
 
 #[test]
-fn every_state_is_asked_for_once_a_period_in_slices() {
+fn whoever_falls_during_a_handover_is_not_taken_along() {
+    let mut rig = Rig::new(&["level", "hostile"]);
+    rig.settle();
+    (0..2).for_each(|detector| rig.add_series(detector));
+    rig.settle();
+    rig.supervisor.set_detectors(rig.now, vec![wanted("level", 1), wanted("hostile", 1), wanted("exhaustion", 1)]);
+    while rig.answer_one(WorkerId(1)) {}
+    rig.take_seen();
+    rig.deadly.push((1, SIGSYS));
+    rig.settle();
+    assert_eq!(
+        rig.take_seen(),
+        ["failed 1 Killed", "detectors ", "kill 1", "spawn 2", "detectors level,exhaustion"],
+        "its last snapshot was the death of the first worker"
+    );
+    assert_eq!(rig.state(1), "quarantined");
+}
+
+#[test]
+fn the_pipelines_older_states_give_way_to_those_handed_over() {
     let mut rig = Rig::new(&["level"]);
     rig.settle();
-    let series: Vec<_> = (0..30).map(series).collect();
-    rig.supervisor.handle_request(rig.now, WorkerRequest::SeriesAdded { detector: 0, series });
+    rig.add_series(0);
+    rig.supervisor.set_detectors(rig.now, vec![wanted("level", 1), wanted("exhaustion", 1)]);
     rig.settle();
-    let mut largest = 0;
-    for tick in 0..60 {
-        rig.pass(1_000);
-        rig.observe(0, tick);
-        let open = &rig.open[&WorkerId(0)];
-        let asked = open.iter().filter_map(|request| match request {
-            WorkerRequest::Snapshot { ids, .. } => Some(ids.len()),
-            _ => None,
-        });
-        largest = largest.max(asked.sum());
-        rig.settle();
-    }
-    assert_eq!(largest, 3);
-    assert_eq!(rig.supervisor.detectors()[0].state_bytes, 30, "one byte for each series");
+    let states = |keys: [u64; 2]| keys.map(|key| SeriesState { key: SeriesKey(key), state: vec![9] }).to_vec();
+    rig.add_series(0);
+    rig.settle();
+    rig.take_seen();
+    // Series 7 has key 107 and was handed over; series 8 was unknown to the worker before.
+    let restore = WorkerRequest::Restore { detector: 0, ids: vec![7, 8], states: states([107, 108]) };
+    rig.supervisor.handle_request(rig.now, restore);
+    rig.act();
+    let sent = rig.open[&WorkerId(1)].front().cloned();
+    let kept = WorkerRequest::Restore { detector: 0, ids: vec![8], states: states([108, 108])[..1].to_vec() };
+    assert_eq!(sent, Some(kept));
+    rig.settle();
+    rig.observe(0, 1);
+    rig.supervisor.handle_request(
+        rig.now,
+        WorkerRequest::Restore { detector: 0, ids: vec![7], states: states([107, 107])[..1].to_vec() },
+    );
+    rig.settle();
+    assert_eq!(rig.take_seen(), ["restore", "restore", "scores 0 1"], "once ticks go on nothing is withheld");
+}
+
+#[test]
+fn the_pipeline_gets_the_snapshots_that_it_asked_for_and_no_others() {
+    let mut rig = Rig::new(&["level"]);
+    rig.settle();
+    rig.add_series(0);
+    rig.supervisor.handle_request(rig.now, WorkerRequest::Snapshot { detector: 0, ids: vec![7] });
+    rig.settle();
+    assert_eq!(rig.snapshots, 1);
+    assert_eq!(rig.supervisor.detectors()[0].state_bytes, 1);
+    rig.supervisor.set_detectors(rig.now, vec![wanted("level", 1), wanted("exhaustion", 1)]);
+    rig.settle();
+    assert_eq!(rig.snapshots, 1, "the handover is the supervisor's own");
 }
 
 #[test]

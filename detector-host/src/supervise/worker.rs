@@ -53,9 +53,14 @@ pub(super) enum Kind {
     Tell,
 }
 
-struct Asked {
+/// An unanswered request.
+#[derive(Clone, Copy)]
+pub(super) struct Asked {
+    pub(super) kind: Kind,
+    pub(super) at: MonoTime,
+    /// The supervisor's own: the pipeline does not expect an answer.
+    pub(super) own: bool,
     detector: Option<u32>,
-    kind: Kind,
 }
 
 pub(super) struct Worker {
@@ -88,15 +93,24 @@ impl Worker {
     }
 
     pub(super) fn send(&mut self, now: MonoTime, request: WorkerRequest, actions: &mut VecDeque<Action>) {
+        self.ask(now, request, false, actions);
+    }
+
+    /// Sends a request whose answer is for the supervisor.
+    pub(super) fn send_own(&mut self, now: MonoTime, request: WorkerRequest, actions: &mut VecDeque<Action>) {
+        self.ask(now, request, true, actions);
+    }
+
+    fn ask(&mut self, now: MonoTime, request: WorkerRequest, own: bool, actions: &mut VecDeque<Action>) {
         if self.asked.is_empty() {
             self.turn_since = now;
         }
-        self.asked.push_back(Asked { detector: addressee(&request), kind: kind(&request) });
+        self.asked.push_back(Asked { kind: kind(&request), at: now, own, detector: addressee(&request) });
         actions.push_back(Action::Send { worker: self.id, request });
     }
 
     /// Takes the first unanswered request off, if `reply` answers it.
-    pub(super) fn answered(&mut self, now: MonoTime, reply: &WorkerReply) -> Option<Kind> {
+    pub(super) fn answered(&mut self, now: MonoTime, reply: &WorkerReply) -> Option<Asked> {
         let asked = self.asked.front()?;
         let fits = match reply {
             WorkerReply::Failed { detector, .. } => asked.detector == Some(*detector),
@@ -112,7 +126,7 @@ impl Worker {
         }
         self.turn_since = now;
         self.answers += 1;
-        self.asked.pop_front().map(|asked| asked.kind)
+        self.asked.pop_front()
     }
 
     pub(super) fn serves(&self, detector: u32) -> bool {
@@ -127,7 +141,7 @@ impl Worker {
     pub(super) fn fits(&self, number: u32, detector: &Detector) -> bool {
         match (self.set.contains(&number), self.failed.contains(&number)) {
             (true, true) => true,
-            (true, false) => !detector.dismissed,
+            (true, false) => detector.eligible(),
             (false, _) => !detector.eligible(),
         }
     }
@@ -141,9 +155,10 @@ impl Worker {
         self.asked.is_empty()
     }
 
-    /// Whose turn it is.
-    pub(super) fn guilty(&self) -> Option<u32> {
-        self.asked.front().and_then(|asked| asked.detector)
+    /// Whose turn it is, and when it was asked.
+    pub(super) fn guilty(&self) -> Option<(u32, MonoTime)> {
+        let asked = self.asked.front()?;
+        Some((asked.detector?, asked.at))
     }
 
     /// Whether it ended because it could not be started or could not be confined, before any detector had its turn.
