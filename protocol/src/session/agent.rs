@@ -17,6 +17,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Settled batches that are recognised; more than any queue in front of a session holds.
+const SETTLED_REMEMBERED: usize = 512;
+
 /// What the hello says of the agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AgentIdentity {
@@ -118,6 +121,9 @@ pub struct AgentSession {
     state: State,
     decoder: Decoder,
     in_flight: BTreeMap<Sequence, InFlight>,
+    /// Acknowledged last, on whichever connection: copies of them may still wait in a queue since the owner last
+    /// handed all in again.
+    settled: VecDeque<Sequence>,
     in_effect: Option<InEffect>,
     counts: BatchCounts,
     jitter: Jitter,
@@ -135,6 +141,7 @@ impl AgentSession {
             state: State::Offline,
             decoder: Decoder::default(),
             in_flight: BTreeMap::new(),
+            settled: VecDeque::new(),
             in_effect: None,
             counts: BatchCounts::default(),
             jitter: Jitter::new(seed),
@@ -190,10 +197,10 @@ impl AgentSession {
             }
     }
 
-    /// Sends a batch; only when [`AgentSession::has_room`]. One that is in flight already is not sent twice, one that
-    /// is no sound frame is given back as [`AgentEvent::Unsendable`].
+    /// Sends a batch; only when [`AgentSession::has_room`]. One that is in flight or settled already is not sent
+    /// again, one that is no sound frame is given back as [`AgentEvent::Unsendable`].
     pub fn handle_batch(&mut self, now: MonoTime, batch: EncodedBatch) {
-        if self.in_flight.contains_key(&batch.sequence) {
+        if self.in_flight.contains_key(&batch.sequence) || self.settled.contains(&batch.sequence) {
             return;
         }
         if let Err(reason) = envelope::open(Kind::Batch, &batch.bytes) {
@@ -311,6 +318,10 @@ impl AgentSession {
     fn acked(&mut self, queue_epoch: QueueEpoch, outcomes: Vec<(Sequence, Outcome)>) {
         for (sequence, outcome) in outcomes {
             if queue_epoch == self.identity.queue_epoch && self.in_flight.remove(&sequence).is_some() {
+                if self.settled.len() == SETTLED_REMEMBERED {
+                    self.settled.pop_front();
+                }
+                self.settled.push_back(sequence);
                 self.events.push_back(AgentEvent::Acked { sequence, outcome });
             } else {
                 self.stray_acks += 1;

@@ -387,12 +387,15 @@ fn say(agent: &mut AgentSession, message: &FromCollector) {
 }
 
 #[test]
-fn a_batch_in_flight_is_not_sent_twice() {
+fn a_batch_in_flight_or_settled_is_not_sent_twice() {
     let mut agent = greeted();
     agent.handle_batch(MonoTime::from_ms(2), encoded(1, Class::Finding, 0));
     agent.handle_batch(MonoTime::from_ms(2), encoded(1, Class::Finding, 0));
     assert!(matches!(agent.poll_transmit(), Some(AgentTransmit::Batch(_))));
     assert_eq!(agent.poll_transmit(), None);
+    say(&mut agent, &FromCollector::Ack { queue_epoch: EPOCH, outcomes: vec![(Sequence(1), Outcome::Committed)] });
+    agent.handle_batch(MonoTime::from_ms(3), encoded(1, Class::Finding, 0));
+    assert_eq!((agent.poll_transmit(), agent.in_flight()), (None, 0));
 }
 
 #[test]
