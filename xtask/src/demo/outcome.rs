@@ -16,14 +16,14 @@ impl Frames {
     /// Puts the agent's last words beside the store's own count.
     pub(crate) fn reconcile(drained: &Value, ledger: &Value) -> Result<Self> {
         let agent = |name: &str| drained[name].as_u64().with_context(|| format!("`drained` names no {name}"));
-        let rows = ledger["ledger"].as_array().context("`fleet ledger` has no ledger")?;
-        let store = |name: &str| rows.iter().filter_map(|row| row[name].as_u64()).sum();
+        let store =
+            |name: &str| ledger["total"][name].as_u64().with_context(|| format!("`fleet ledger` has no {name}"));
         Ok(Self {
             sent: agent("made")?,
             shed: agent("shed")?,
-            committed: store("committed"),
-            doubled: store("doubled"),
-            quarantined: store("quarantined"),
+            committed: store("committed")?,
+            doubled: store("doubled")?,
+            quarantined: store("quarantined")?,
         })
     }
 
@@ -80,7 +80,7 @@ pub(crate) fn finding_line(finding: &Value) -> String {
     let number = |name: &str| finding[name].as_f64().map_or_else(|| "?".into(), |value| format!("{value:.4}"));
     format!(
         "{} by {}: saw {}, expected {} ({} to {}), onset {}",
-        text(&finding["subject"]["name"]),
+        subject_name(&finding["subject"]),
         text(&finding["detector"]["name"]),
         number("observed"),
         number("expected"),
@@ -93,6 +93,12 @@ pub(crate) fn finding_line(finding: &Value) -> String {
 /// The whole report for people, on standard output.
 pub(crate) fn print_human(report: &Value) {
     println!("{}", serde_json::to_string_pretty(report).unwrap_or_default());
+}
+
+fn subject_name(subject: &Value) -> String {
+    let name = if subject["metric"].is_null() { &subject["text"] } else { &subject["metric"] };
+    let attributes = subject["attributes"].as_object().filter(|attributes| !attributes.is_empty());
+    attributes.map_or_else(|| text(name), |attributes| format!("{}{}", text(name), Value::Object(attributes.clone())))
 }
 
 fn terms(terms: &Value) -> String {

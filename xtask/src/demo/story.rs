@@ -182,9 +182,13 @@ impl Stage<'_> {
     }
 
     fn findings_since(&self, since_unix_ms: u64) -> Result<Vec<Value>> {
-        let answer = self.fleet.ask(&["fleet", "findings"])?;
+        let answer = self.fleet.ask(&["fleet", "findings", "--limit", "1000"])?;
         let findings = answer["findings"].as_array().context("`fleet findings` has no findings")?;
-        Ok(findings.iter().filter(|finding| finding["at_unix_ms"].as_u64() >= Some(since_unix_ms)).cloned().collect())
+        Ok(findings
+            .iter()
+            .filter(|finding| finding["received_unix_ms"].as_u64() >= Some(since_unix_ms))
+            .cloned()
+            .collect())
     }
 
     fn agent_report(&self, steady: u64, cpu_ratio: f64) -> Value {
