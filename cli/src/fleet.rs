@@ -12,6 +12,12 @@ use vedette_protocol::ids::HostId;
 pub(crate) enum Command {
     /// Every agent: connected, clock skew, policy and directives in effect.
     List,
+    /// What agents found: openings, updates and clearings of episodes, newest first.
+    Findings(Page),
+    /// What was altered on the hosts, newest first.
+    Changes(Page),
+    /// The account of batches per host: committed, counted twice, quarantined, missing.
+    Ledger,
     /// Makes an enrolment token; it is shown once and kept only as a hash.
     Token {
         /// How many hosts may enrol with it.
@@ -28,10 +34,25 @@ pub(crate) enum Command {
     },
 }
 
+/// How much of a list.
+#[derive(clap::Args)]
+pub(crate) struct Page {
+    /// Entries at the most.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    limit: u32,
+}
+
 /// Runs one of the commands.
 pub(crate) fn run(command: Command, client: &Client, output: Output) -> anyhow::Result<ExitCode> {
     match command {
         Command::List => output.print(&client.get("/api/v1/fleet")?, list)?,
+        Command::Findings(page) => {
+            output.print(&client.get(&format!("/api/v1/findings?limit={}", page.limit))?, findings)?;
+        }
+        Command::Changes(page) => {
+            output.print(&client.get(&format!("/api/v1/changes?limit={}", page.limit))?, changes)?;
+        }
+        Command::Ledger => output.print(&client.get("/api/v1/ledger")?, ledger)?,
         Command::Token { uses, ttl } => {
             let answer = client.post("/api/v1/fleet/tokens", &json!({"uses": uses, "ttl_ms": ttl}))?;
             output.print(&answer, |answer| text(answer, "/token"))?;
@@ -67,6 +88,40 @@ fn list(fleet: &Value) -> String {
         ]);
     }
     table(&rows)
+}
+
+fn findings(answer: &Value) -> String {
+    let head = ["ONSET", "HOST", "EVENT", "DETECTOR", "SURPRISE", "OBSERVED", "EXPECTED", "SUBJECT"];
+    let row = |finding: &Value| {
+        let subject = ["/subject/metric", "/subject/text"].map(|at| text(finding, at)).into_iter().find(|name| name != "-");
+        ["/onset", "/host", "/event", "/detector/name", "/surprise", "/observed", "/expected"]
+            .map(|at| text(finding, at))
+            .into_iter()
+            .chain(subject)
+            .collect()
+    };
+    table(&rows(head, items(answer, "/findings"), row))
+}
+
+fn changes(answer: &Value) -> String {
+    let row = |change: &Value| ["/at", "/host", "/kind", "/service", "/path"].map(|at| text(change, at)).to_vec();
+    table(&rows(["AT", "HOST", "KIND", "SERVICE", "PATH"], items(answer, "/changes"), row))
+}
+
+fn ledger(answer: &Value) -> String {
+    let head = ["HOST", "QUEUE EPOCH", "MADE", "COMMITTED", "DOUBLED", "REFUSED TWICE", "QUARANTINED", "GAPS"];
+    let row = |stream: &Value| {
+        ["/host", "/queue_epoch", "/made", "/committed", "/doubled", "/duplicates_refused", "/quarantined"]
+            .map(|at| text(stream, at))
+            .into_iter()
+            .chain([items(stream, "/gaps").len().to_string()])
+            .collect()
+    };
+    table(&rows(head, items(answer, "/streams"), row))
+}
+
+fn rows<const N: usize>(head: [&str; N], items: &[Value], row: impl Fn(&Value) -> Vec<String>) -> Vec<Vec<String>> {
+    std::iter::once(head.map(str::to_owned).to_vec()).chain(items.iter().map(row)).collect()
 }
 
 fn ttl_ms(text: &str) -> Result<u64, String> {
