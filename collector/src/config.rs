@@ -107,7 +107,12 @@ impl Config {
         self.api = table.parsed("api", expects).unwrap_or(self.api);
         if !self.api.ip().is_loopback() {
             let message = format!("`{}` is not a loopback address", self.api);
-            table.problem("api", codes::OUT_OF_RANGE, &message, "use 127.0.0.1 or [::1], and a proxy with TLS for more");
+            table.problem(
+                "api",
+                codes::OUT_OF_RANGE,
+                &message,
+                "use 127.0.0.1 or [::1], and a proxy with TLS for more",
+            );
         }
         self.names = table.strings("names").unwrap_or_default();
     }

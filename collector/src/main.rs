@@ -71,7 +71,8 @@ fn run(config: Config, topology: vedette_collector::topology::Topology) -> ExitC
     let filter = tracing_subscriber::EnvFilter::try_from_env("VEDETTE_LOG").unwrap_or_else(|_| "info".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKER_THREADS).enable_all().build();
-    let outcome = runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(shell::run(config, topology)));
+    let outcome =
+        runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(shell::run(config, topology)));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -56,7 +56,8 @@ pub async fn run(config: Config, topology: Topology) -> anyhow::Result<()> {
         clock: Arc::clone(&clock),
         limits: ServerLimits::default(),
     })?;
-    let listener = tokio::net::TcpListener::bind(config.api).await.with_context(|| format!("cannot listen on {}", config.api))?;
+    let listener =
+        tokio::net::TcpListener::bind(config.api).await.with_context(|| format!("cannot listen on {}", config.api))?;
 
     let directives = Arc::new(Directives::default());
     remember_directives(&*reader, &directives, &secrets.online, &*clock)?;
@@ -97,8 +98,8 @@ pub async fn run(config: Config, topology: Topology) -> anyhow::Result<()> {
         clock: Arc::clone(&clock),
     });
     let server_task = tokio::spawn(server_task.run());
-    let intake = tokio::spawn(intake.run());
     let (stop, stopped) = watch::channel(false);
+    let intake = tokio::spawn(intake.run(stopped.clone()));
     let api = Api {
         jobs,
         readers: api::Readers::new(readers.0, readers.1),

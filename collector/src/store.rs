@@ -25,7 +25,9 @@ pub enum StoreError {
     #[error("the database failed: {0}")]
     Database(#[from] rusqlite::Error),
     /// It was written by a later version of this software.
-    #[error("the database has schema {found}, this software knows up to {known}: upgrade it or use another data directory")]
+    #[error(
+        "the database has schema {found}, this software knows up to {known}: upgrade it or use another data directory"
+    )]
     TooNew {
         /// Schema found.
         found: u32,
@@ -190,7 +192,13 @@ pub struct Retention {
 impl Default for Retention {
     fn default() -> Self {
         const DAY: u64 = 86_400_000;
-        Self { blocks_ms: 7 * DAY, findings_ms: 90 * DAY, batches_ms: 90 * DAY, events_ms: 7 * DAY, quarantine_rows: 1_000 }
+        Self {
+            blocks_ms: 7 * DAY,
+            findings_ms: 90 * DAY,
+            batches_ms: 90 * DAY,
+            events_ms: 7 * DAY,
+            quarantine_rows: 1_000,
+        }
     }
 }
 

@@ -55,7 +55,8 @@ impl IntoResponse for ApiError {
 /// Ready as long as the writer takes jobs.
 pub(super) async fn ready(State(api): State<Shared>) -> Response {
     if api.jobs.is_closed() {
-        return (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"ready": false, "reason": "the writer has ended"}))).into_response();
+        return (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"ready": false, "reason": "the writer has ended"})))
+            .into_response();
     }
     Json(json!({"ready": true})).into_response()
 }

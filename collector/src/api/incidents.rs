@@ -28,7 +28,10 @@ enum StateFilter {
 }
 
 /// `GET /api/v1/incidents`
-pub(super) async fn list(State(api): State<Shared>, Query(filter): Query<Filter>) -> Result<impl IntoResponse, ApiError> {
+pub(super) async fn list(
+    State(api): State<Shared>,
+    Query(filter): Query<Filter>,
+) -> Result<impl IntoResponse, ApiError> {
     let open = filter.state.map(|state| state == StateFilter::Open);
     let incidents = api.readers.quick(move |reader| reader.incidents(open, LIST_MAX)).await?;
     Ok(as_json(format!("{{\"incidents\":[{}]}}", incidents.join(","))))

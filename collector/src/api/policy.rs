@@ -24,7 +24,8 @@ pub(super) struct SignedDocument {
 
 impl SignedDocument {
     fn signed(self) -> Result<Signed, String> {
-        let key: PublicKey = self.key.parse().map_err(|_| "`key` is not `ed25519:` and 64 hexadecimal digits".to_owned())?;
+        let key: PublicKey =
+            self.key.parse().map_err(|_| "`key` is not `ed25519:` and 64 hexadecimal digits".to_owned())?;
         let signature = from_hex(&self.signature).ok_or("`signature` is not 128 hexadecimal digits")?;
         Ok(Signed { bytes: self.document.into_bytes(), key, signature })
     }
@@ -82,7 +83,9 @@ fn refused(refused: PolicyRefused) -> ApiError {
         }
         PolicyRefused::NotNewer { .. } => ApiError::new(StatusCode::CONFLICT, refused),
         PolicyRefused::GoingDown => ApiError::going_down(),
-        PolicyRefused::Signature(_) | PolicyRefused::Expired(_) => ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, refused),
+        PolicyRefused::Signature(_) | PolicyRefused::Expired(_) => {
+            ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, refused)
+        }
     }
 }
 

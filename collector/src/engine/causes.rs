@@ -44,7 +44,8 @@ pub struct CauseTerms {
 impl State {
     /// Changes before the group's onset in its surroundings, best first.
     pub(crate) fn causes(&self, group: &Group) -> Vec<Cause> {
-        let members: Vec<&Episode> = group.members.iter().filter_map(|member| self.episodes.get(&member.episode)).collect();
+        let members: Vec<&Episode> =
+            group.members.iter().filter_map(|member| self.episodes.get(&member.episode)).collect();
         let mut causes: Vec<Cause> = self
             .hosts_around(&members)
             .into_iter()
@@ -59,10 +60,14 @@ impl State {
     /// Hosts of the members and of the services near theirs.
     fn hosts_around(&self, members: &[&Episode]) -> BTreeSet<HostId> {
         let mut hosts: BTreeSet<HostId> = members.iter().map(|episode| episode.host).collect();
-        let services: BTreeSet<&str> = members.iter().flat_map(|episode| &episode.services).map(String::as_str).collect();
+        let services: BTreeSet<&str> =
+            members.iter().flat_map(|episode| &episode.services).map(String::as_str).collect();
         let near: BTreeSet<&str> = services.iter().flat_map(|service| self.graph.near(service)).collect();
-        let names: BTreeSet<&str> =
-            services.union(&near).flat_map(|service| self.graph.hosts_of_service(service)).map(String::as_str).collect();
+        let names: BTreeSet<&str> = services
+            .union(&near)
+            .flat_map(|service| self.graph.hosts_of_service(service))
+            .map(String::as_str)
+            .collect();
         if !names.is_empty() {
             hosts.extend(self.hosts.iter().filter(|(_, name)| names.contains(name.as_str())).map(|(host, _)| *host));
         }
@@ -95,7 +100,9 @@ impl State {
         let mut changed = self.services_of(seen.host);
         changed.push(seen.change.service.clone());
         let mut best: Option<(f64, String)> = None;
-        for (service, member) in changed.iter().flat_map(|s| members.iter().flat_map(move |m| m.services.iter().map(move |o| (s, o)))) {
+        for (service, member) in
+            changed.iter().flat_map(|s| members.iter().flat_map(move |m| m.services.iter().map(move |o| (s, o))))
+        {
             let nearness = self.graph.nearness(service, member) * 0.9;
             if nearness > best.as_ref().map_or(0.0, |(best, _)| *best) {
                 let relation = if service == member {
@@ -116,7 +123,9 @@ impl State {
 pub(crate) fn verdict(causes: &[Cause]) -> (&'static str, String) {
     match causes {
         [] => ("inconclusive", "no change was seen in these surroundings before the onset".to_owned()),
-        [best, ..] if best.score < CANDIDATE => ("inconclusive", "changes were seen, none near enough in time and place".to_owned()),
+        [best, ..] if best.score < CANDIDATE => {
+            ("inconclusive", "changes were seen, none near enough in time and place".to_owned())
+        }
         [best, ..] => ("candidate", format!("{} changed {}", best.seen.change.target, best.evidence[0])),
     }
 }

@@ -68,7 +68,8 @@ impl State {
 
     fn preceded(&self, episode: &Episode, seen: &SeenChange) -> bool {
         let here = seen.host == episode.host || episode.services.contains(&seen.change.service);
-        let window_ns = i64::try_from(self.setup.correlate.change_window_ms).unwrap_or(i64::MAX).saturating_mul(1_000_000);
+        let window_ns =
+            i64::try_from(self.setup.correlate.change_window_ms).unwrap_or(i64::MAX).saturating_mul(1_000_000);
         here && !seen.is_symptom_of(episode)
             && seen
                 .precedes_by_ns(episode.onset, episode.finding.onset_uncertainty_ms)

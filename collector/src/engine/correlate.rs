@@ -116,7 +116,9 @@ impl State {
         let stop_early = group.members.len() > MEMBERS_COMPARED_ALL;
         let mut best: Option<Why> = None;
         for member in &group.members {
-            let Some(other) = self.episodes.get(&member.episode).filter(|other| other.id != episode.id) else { continue };
+            let Some(other) = self.episodes.get(&member.episode).filter(|other| other.id != episode.id) else {
+                continue;
+            };
             let window_ms = self.setup.correlate.window_ms;
             let shares_change = || self.share_change(episode, other);
             let Some(terms) = compare(episode, other, &self.graph, window_ms, shares_change) else { continue };
@@ -200,8 +202,12 @@ impl State {
         }
         let mut around = self.by_host.get(&host).cloned().unwrap_or_default();
         around.extend(self.by_service.get(&service).into_iter().flatten());
-        let affected: Vec<EpisodeId> =
-            around.iter().flat_map(|id| self.members(*id)).filter(|episode| self.may_follow(episode, at)).map(|e| e.id).collect();
+        let affected: Vec<EpisodeId> = around
+            .iter()
+            .flat_map(|id| self.members(*id))
+            .filter(|episode| self.may_follow(episode, at))
+            .map(|e| e.id)
+            .collect();
         let mut changed = around;
         for id in affected {
             changed.extend(self.rejoin(id));
@@ -210,7 +216,8 @@ impl State {
     }
 
     fn may_follow(&self, episode: &Episode, change: WallTime) -> bool {
-        let window_ns = i64::try_from(self.setup.correlate.cause_window_ms).unwrap_or(i64::MAX).saturating_mul(1_000_000);
+        let window_ns =
+            i64::try_from(self.setup.correlate.cause_window_ms).unwrap_or(i64::MAX).saturating_mul(1_000_000);
         episode.onset.unix_ns.abs_diff(change.unix_ns) <= window_ns.unsigned_abs()
     }
 }

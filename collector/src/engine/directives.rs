@@ -66,7 +66,8 @@ pub(crate) struct DirectiveState {
 impl State {
     /// Issues what is due for an open incident.
     pub(crate) fn direct(&mut self, id: GroupId) -> Vec<Directive> {
-        let due: Vec<_> = self.wanted(id).into_iter().filter(|(host, wanted)| self.due_at(id, *host, wanted) <= self.now).collect();
+        let due: Vec<_> =
+            self.wanted(id).into_iter().filter(|(host, wanted)| self.due_at(id, *host, wanted) <= self.now).collect();
         due.into_iter().filter_map(|(host, wanted)| self.issue(id, host, wanted)).collect()
     }
 
@@ -78,7 +79,8 @@ impl State {
     /// A directive that ended or is about to is renewed; one that asks too little is replaced a little later.
     fn due_at(&self, id: GroupId, host: HostId, wanted: &BTreeSet<String>) -> WallTime {
         let incident = self.groups.get(&id).and_then(|group| group.incident.as_ref());
-        let last = incident.and_then(|incident| incident.directives.iter().rev().find(|directive| directive.host == host));
+        let last =
+            incident.and_then(|incident| incident.directives.iter().rev().find(|directive| directive.host == host));
         let Some(last) = last else { return WallTime::default() };
         let covers = wanted.iter().all(|metric| last.metrics.contains(metric));
         let renewal_ms = self.life_ms() / 3 * 2;
@@ -162,7 +164,8 @@ fn sources(metrics: &BTreeSet<String>) -> BTreeSet<&'static str> {
 }
 
 fn source_of(metric: &str) -> Option<&'static str> {
-    let within = |namespace: &str| metric.strip_prefix(namespace).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    let within =
+        |namespace: &str| metric.strip_prefix(namespace).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
     SOURCES.iter().find(|(namespace, _)| within(namespace)).map(|(_, source)| *source)
 }
 

@@ -19,11 +19,14 @@ const TEMPLATE_CHARS: usize = 60;
 impl State {
     /// From the tier of the services and the scope, not from the loudest score.
     pub(crate) fn severity(&self, members: &[&Episode]) -> Severity {
-        let services: BTreeSet<&str> = members.iter().flat_map(|episode| &episode.services).map(String::as_str).collect();
+        let services: BTreeSet<&str> =
+            members.iter().flat_map(|episode| &episode.services).map(String::as_str).collect();
         let hosts: BTreeSet<_> = members.iter().map(|episode| episode.host).collect();
         let tiered = services.iter().filter_map(|service| Some((self.graph.tier(service)?, *service))).min();
         let (mut level, mut why) = match tiered {
-            Some((tier, service)) => (3 - usize::from(tier.clamp(1, 4)).min(3), vec![format!("{service} is declared tier {tier}")]),
+            Some((tier, service)) => {
+                (3 - usize::from(tier.clamp(1, 4)).min(3), vec![format!("{service} is declared tier {tier}")])
+            }
             None => (1, vec!["no tier is declared for what is affected".to_owned()]),
         };
         if hosts.len() > 1 {
@@ -50,7 +53,11 @@ impl State {
         let second = members.iter().find(|episode| episode.is_log() != leading.is_log());
         parts.extend(second.map(|episode| phrase(episode)));
         let more = members.len() - parts.len();
-        let tail = if more > 0 { format!(", and {more} more finding{}", if more == 1 { "" } else { "s" }) } else { String::new() };
+        let tail = if more > 0 {
+            format!(", and {more} more finding{}", if more == 1 { "" } else { "s" })
+        } else {
+            String::new()
+        };
         let title = format!("{place}: {}{tail}", parts.join("; "));
         title.chars().take(TITLE_CHARS_MAX).collect()
     }
@@ -106,10 +113,19 @@ pub(crate) fn quantity(value: f64, unit: &str) -> String {
             let per = unit.trim_start_matches("By");
             let scales = [(1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")];
             let scale = scales.iter().find(|(scale, _)| value.abs() >= *scale);
-            scale.map_or_else(|| format!("{value:.0} B{per}"), |(scale, name)| format!("{:.1} {name}{per}", value / scale))
+            scale.map_or_else(
+                || format!("{value:.0} B{per}"),
+                |(scale, name)| format!("{:.1} {name}{per}", value / scale),
+            )
         }
         _ => {
-            let places = if value.abs() >= 100.0 { 0 } else if value.abs() >= 1.0 { 2 } else { 4 };
+            let places = if value.abs() >= 100.0 {
+                0
+            } else if value.abs() >= 1.0 {
+                2
+            } else {
+                4
+            };
             format!("{value:.places$} {unit}").trim_end().to_owned()
         }
     }

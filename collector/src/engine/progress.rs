@@ -35,7 +35,8 @@ impl State {
         let clear_since = self.clear_since(id);
         let silent = self.members(id).any(|episode| episode.silent);
         let hold = self.setup.correlate.resolve_hold_ms;
-        let Some(life) = self.groups.get_mut(&id).and_then(|group| group.incident.as_mut()).map(|i| &mut i.lifecycle) else {
+        let Some(life) = self.groups.get_mut(&id).and_then(|group| group.incident.as_mut()).map(|i| &mut i.lifecycle)
+        else {
             return;
         };
         if !life.state.is_open() {

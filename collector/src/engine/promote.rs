@@ -57,7 +57,8 @@ impl State {
 
     /// When an episode that is extreme will have persisted long enough; `None` if it is not extreme or over.
     pub(crate) fn extreme_since(&self, episode: &Episode) -> Option<WallTime> {
-        let extreme = f64::from(episode.surprise_max) >= self.setup.correlate.surprise_alone && episode.cleared.is_none();
+        let extreme =
+            f64::from(episode.surprise_max) >= self.setup.correlate.surprise_alone && episode.cleared.is_none();
         extreme.then(|| later(episode.detected, self.setup.correlate.persist_alone_ms))
     }
 

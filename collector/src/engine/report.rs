@@ -397,10 +397,11 @@ impl State {
             name: self.host_name(episode.host),
             id: episode.host.to_string(),
         });
-        let services = members
-            .iter()
-            .flat_map(|episode| &episode.services)
-            .map(|name| Entity { kind: "service", name: name.clone(), id: name.clone() });
+        let services = members.iter().flat_map(|episode| &episode.services).map(|name| Entity {
+            kind: "service",
+            name: name.clone(),
+            id: name.clone(),
+        });
         hosts.chain(services).collect::<BTreeSet<_>>().into_iter().collect()
     }
 

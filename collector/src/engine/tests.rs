@@ -159,8 +159,8 @@ fn one_finding_alone_never_becomes_an_incident() {
 fn a_thousand_blips_make_no_incident_and_all_are_listed() {
     let mut bench = Bench::new(Vec::new());
     for n in 0..1_000 {
-        bench.push(0, Event::HostSeen { host: HostId([9, (n % 250) as u8, (n / 250) as u8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]), name: format!("h{n}") });
-        let host = HostId([9, (n % 250) as u8, (n / 250) as u8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        let host = HostId(episode(n).0);
+        bench.push(0, Event::HostSeen { host, name: format!("h{n}") });
         let finding = finding(n, EpisodeEvent::Open, metric("system.cpu.utilization"), 1_000);
         bench.push(1_000, Event::Finding { host, offset_ns: 0, finding: Box::new(finding) });
     }
@@ -170,7 +170,12 @@ fn a_thousand_blips_make_no_incident_and_all_are_listed() {
 
 #[test]
 fn a_metric_and_a_log_template_make_an_explained_incident() {
-    let mut bench = Bench::new(vec![Service { name: "shop".into(), tier: Some(1), hosts: vec!["web-1".into()], depends_on: vec![] }]);
+    let mut bench = Bench::new(vec![Service {
+        name: "shop".into(),
+        tier: Some(1),
+        hosts: vec!["web-1".into()],
+        depends_on: vec![],
+    }]);
     bench.change(5_000, 1, change(1, "/etc/shop.conf", 5_000));
     bench.open(12_000, 1, 1, metric("system.cpu.utilization"));
     bench.open(13_000, 1, 2, log("ERROR <*> refused"));
@@ -178,7 +183,10 @@ fn a_metric_and_a_log_template_make_an_explained_incident() {
     assert_eq!(incident.members.len(), 2);
     assert_eq!(incident.class, "cpu+log");
     assert_eq!(incident.severity.value, "high");
-    assert_eq!(incident.title, "shop on web-1: system.cpu.utilization at 97.0 % instead of 10.0 %; “ERROR <*> refused” in /var/log/shop.log");
+    assert_eq!(
+        incident.title,
+        "shop on web-1: system.cpu.utilization at 97.0 % instead of 10.0 %; “ERROR <*> refused” in /var/log/shop.log"
+    );
     let why = &incident.members[1].why;
     assert!(why.terms.host == 1.0 && why.terms.change == 1.0 && why.terms.onset > 0.9, "{why:?}");
     assert_eq!(incident.causes[0].change.path, "/etc/shop.conf");
@@ -218,7 +226,11 @@ fn a_relapse_during_the_hold_keeps_the_incident_open() {
     bench.open(11_000, 1, 2, metric("system.memory.utilization"));
     bench.clear(20_000, 1, 1, metric("system.cpu.utilization"));
     bench.clear(20_000, 1, 2, metric("system.memory.utilization"));
-    bench.find(25_000, 1, Finding { occurrences: 2, ..finding(1, EpisodeEvent::Update, metric("system.cpu.utilization"), 25_000) });
+    bench.find(
+        25_000,
+        1,
+        Finding { occurrences: 2, ..finding(1, EpisodeEvent::Update, metric("system.cpu.utilization"), 25_000) },
+    );
     bench.run_until(60_000);
     assert_eq!(bench.only().state, IncidentState::Detected);
 }
@@ -339,7 +351,11 @@ fn a_log_file_that_was_written_to_is_no_cause_of_its_lines() {
 #[test]
 fn an_extreme_finding_that_persists_is_an_incident() {
     let mut bench = Bench::new(Vec::new());
-    bench.find(10_000, 1, Finding { surprise: 15.0, ..finding(1, EpisodeEvent::Open, metric("system.cpu.utilization"), 10_000) });
+    bench.find(
+        10_000,
+        1,
+        Finding { surprise: 15.0, ..finding(1, EpisodeEvent::Open, metric("system.cpu.utilization"), 10_000) },
+    );
     bench.run_until(39_000);
     assert!(bench.incidents.is_empty());
     bench.run_until(60_000);
@@ -377,9 +393,16 @@ fn times_are_corrected_by_the_offset_and_a_clock_in_the_future_is_pulled_back() 
         Box::new(finding)
     };
     let hour_ms = 3_600_000;
-    let event = Event::Finding { host: host(1), offset_ns: -hour_ms * 1_000_000, finding: shifted(1, "system.cpu.utilization", hour_ms) };
+    let event = Event::Finding {
+        host: host(1),
+        offset_ns: -hour_ms * 1_000_000,
+        finding: shifted(1, "system.cpu.utilization", hour_ms),
+    };
     bench.push(10_000, event);
-    bench.push(10_000, Event::Finding { host: host(1), offset_ns: 0, finding: shifted(2, "system.memory.utilization", hour_ms) });
+    bench.push(
+        10_000,
+        Event::Finding { host: host(1), offset_ns: 0, finding: shifted(2, "system.memory.utilization", hour_ms) },
+    );
     let onsets: Vec<_> = bench.only().members.iter().map(|member| member.finding.onset_unix_ms - START_MS).collect();
     assert_eq!(onsets, [9_000, 9_000]);
 }

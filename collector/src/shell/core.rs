@@ -53,6 +53,11 @@ pub(crate) enum Reply {
     Answer(oneshot::Sender<Written>),
 }
 
+/// Fates of batches of one agent.
+type Acks = Vec<(ConnectionId, QueueEpoch, Vec<(Sequence, Outcome)>)>;
+/// Fates in one acknowledgement.
+const ACK_OUTCOMES_MAX: usize = 512;
+
 /// The way to agents.
 pub(crate) trait Outbox: Send + Sync {
     fn ack(&self, connection: ConnectionId, queue_epoch: QueueEpoch, outcomes: Vec<(Sequence, Outcome)>);
@@ -155,7 +160,8 @@ impl Core {
 
     /// Commits `group` and what is pending, again and again until nothing is pending.
     fn commit(&mut self, group: Vec<Job>) -> Result<(), StoreError> {
-        let (mut writes, replies): (Vec<_>, Vec<_>) = group.into_iter().map(|job| (job.write, (job.reply, job.room))).unzip();
+        let (mut writes, replies): (Vec<_>, Vec<_>) =
+            group.into_iter().map(|job| (job.write, (job.reply, job.room))).unzip();
         let mut replies = replies;
         while !writes.is_empty() || !self.pending.is_empty() {
             writes.append(&mut self.pending);
@@ -192,7 +198,7 @@ impl Core {
 
     /// Tells what is on disk now. Acknowledgements of one agent go out together.
     fn answer(&self, replies: Vec<(Reply, Option<OwnedSemaphorePermit>)>, written: &[Written]) {
-        let mut acks: Vec<(ConnectionId, QueueEpoch, Vec<(Sequence, Outcome)>)> = Vec::new();
+        let mut acks = Acks::new();
         for ((reply, _room), written) in replies.into_iter().zip(written) {
             if let Written::Outcome(outcome) = written {
                 count(match outcome {
@@ -203,8 +209,10 @@ impl Core {
             }
             match (reply, written) {
                 (Reply::Ack(connection, epoch, sequence), Written::Outcome(outcome)) => {
-                    let known = acks.iter_mut().find(|(c, e, outcomes)| (*c, *e) == (connection, epoch) && outcomes.len() < 512);
-                    match known {
+                    let fits = |(c, e, outcomes): &&mut (ConnectionId, QueueEpoch, Vec<_>)| {
+                        (*c, *e) == (connection, epoch) && outcomes.len() < ACK_OUTCOMES_MAX
+                    };
+                    match acks.iter_mut().find(fits) {
                         Some((_, _, outcomes)) => outcomes.push((sequence, *outcome)),
                         None => acks.push((connection, epoch, vec![(sequence, *outcome)])),
                     }

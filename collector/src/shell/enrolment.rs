@@ -41,7 +41,12 @@ impl Enrolment {
     }
 
     /// Answers a host. The request is checked by signing it before the token is spent, so a bad request costs no use.
-    pub(crate) async fn answer(&self, address: SocketAddr, request: EnrollRequest, reply: oneshot::Sender<EnrollReply>) {
+    pub(crate) async fn answer(
+        &self,
+        address: SocketAddr,
+        request: EnrollRequest,
+        reply: oneshot::Sender<EnrollReply>,
+    ) {
         let host = random_host();
         let now = self.clock.wall();
         let signed = self.authority.sign_host(&request.csr_der, TenantId::default(), host, LIFE_DAYS, now);

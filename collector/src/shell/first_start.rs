@@ -105,10 +105,14 @@ mod tests {
     fn a_second_start_finds_what_the_first_made_and_secrets_are_private() {
         let directory = tempfile::tempdir().unwrap();
         let first = open(directory.path(), now()).unwrap();
-        let (fingerprint, token, public) = (first.authority.fingerprint(), first.api_token.clone(), first.online.public());
+        let (fingerprint, token, public) =
+            (first.authority.fingerprint(), first.api_token.clone(), first.online.public());
         drop(first);
         let second = open(directory.path(), now()).unwrap();
-        assert_eq!((second.authority.fingerprint(), &second.api_token, second.online.public()), (fingerprint, &token, public));
+        assert_eq!(
+            (second.authority.fingerprint(), &second.api_token, second.online.public()),
+            (fingerprint, &token, public)
+        );
         for file in ["ca-key.pem", "online.key", "api-token"] {
             let mode = std::fs::metadata(directory.path().join(file)).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{file}");

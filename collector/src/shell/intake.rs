@@ -7,7 +7,7 @@ use super::enrolment::Enrolment;
 use super::policy::PolicyDesk;
 use crate::store::{AgentWrite, BatchWrite, QUARANTINE_RAW_BYTES_MAX, QuarantineWrite, Write};
 use std::sync::Arc;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use vedette_link::clock::Clock;
 use vedette_link::server::{ConnectionId, ServerEvent, ServerHandle};
 use vedette_protocol::ids::{HostId, TenantId};
@@ -60,9 +60,14 @@ impl Intake {
         }
     }
 
-    /// Works until the server or the writer is gone.
-    pub(crate) async fn run(mut self) {
-        while let Some(event) = self.events.recv().await {
+    /// Works until `stopped` says so or the writer is gone. What is not acknowledged then is sent again.
+    pub(crate) async fn run(mut self, mut stopped: watch::Receiver<bool>) {
+        loop {
+            let event = tokio::select! {
+                event = self.events.recv() => event,
+                _ = stopped.wait_for(|stop| *stop) => return,
+            };
+            let Some(event) = event else { return };
             if self.handle(event).await.is_err() {
                 return;
             }
@@ -79,7 +84,9 @@ impl Intake {
                 self.connections.entry(connection).or_default().offset_ns = skew_ns.saturating_neg();
                 self.agent(host, AgentWrite::Clock { skew_ns }).await
             }
-            ServerEvent::Batch { connection, host, raw, key, batch } => self.batch(connection, host, raw, key, batch).await,
+            ServerEvent::Batch { connection, host, raw, key, batch } => {
+                self.batch(connection, host, raw, key, batch).await
+            }
             ServerEvent::InEffect { connection, host, in_effect } => self.in_effect(connection, host, in_effect).await,
             ServerEvent::Heartbeat { connection, host, heartbeat } => {
                 let Some(queue_epoch) = self.connections.get(&connection).and_then(|live| live.queue_epoch) else {

@@ -52,7 +52,9 @@ impl PolicyDesk {
         if let Some(row) = stored {
             match desk.verify(&row.signed) {
                 Ok(policy) => desk.replace(&policy, row.stored, row.signed),
-                Err(error) => tracing::error!(policy.version = row.version, %error, "the stored policy is not sent to agents"),
+                Err(error) => {
+                    tracing::error!(policy.version = row.version, %error, "the stored policy is not sent to agents")
+                }
             }
         }
         desk
@@ -89,7 +91,12 @@ impl PolicyDesk {
         Ok((policy.version, pushed))
     }
 
-    async fn store(&self, signed: Signed, now: WallTime, jobs: &mpsc::Sender<Job>) -> Result<Arc<CurrentPolicy>, PolicyRefused> {
+    async fn store(
+        &self,
+        signed: Signed,
+        now: WallTime,
+        jobs: &mpsc::Sender<Job>,
+    ) -> Result<Arc<CurrentPolicy>, PolicyRefused> {
         let policy = self.verify(&signed)?;
         if let Some(expires) = policy.expires.filter(|expires| *expires <= now) {
             return Err(PolicyRefused::Expired(expires));

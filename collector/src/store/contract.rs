@@ -53,9 +53,24 @@ fn finding(n: u8) -> Finding {
 }
 
 fn bodies() -> Vec<Body> {
-    let feature = Feature { series: SeriesIndex(0), end: at(1), window_ms: 1, count: 1, min: 0.0, max: 1.0, mean: 0.5, last: 1.0 };
+    let feature = Feature {
+        series: SeriesIndex(0),
+        end: at(1),
+        window_ms: 1,
+        count: 1,
+        min: 0.0,
+        max: 1.0,
+        mean: 0.5,
+        last: 1.0,
+    };
     let template = Template { id: TemplateId(u64::MAX), text: "a <*>".into(), exemplar: "a b".into() };
-    let window = LogWindow { source: "/x".into(), end: at(1), window_ms: 1, counts: vec![(template.id, 3)], templates: vec![template] };
+    let window = LogWindow {
+        source: "/x".into(),
+        end: at(1),
+        window_ms: 1,
+        counts: vec![(template.id, 3)],
+        templates: vec![template],
+    };
     let change = Change {
         id: ChangeId([7; 16]),
         kind: ChangeKind::FileEdited,
@@ -105,12 +120,21 @@ fn a_batch_counts_once_whatever_is_sent_again() {
     each_store(|open| {
         let mut store = open();
         for (sequence, body) in (1..).zip(bodies()) {
-            assert_eq!(store_batch(&mut *store, batch(1, u64::MAX, sequence, body.clone())), Written::Outcome(Outcome::Committed));
-            assert_eq!(store_batch(&mut *store, batch(1, u64::MAX, sequence, body)), Written::Outcome(Outcome::Duplicate));
+            assert_eq!(
+                store_batch(&mut *store, batch(1, u64::MAX, sequence, body.clone())),
+                Written::Outcome(Outcome::Committed)
+            );
+            assert_eq!(
+                store_batch(&mut *store, batch(1, u64::MAX, sequence, body)),
+                Written::Outcome(Outcome::Duplicate)
+            );
         }
         drop(store);
         let mut store = open();
-        assert_eq!(store_batch(&mut *store, batch(1, u64::MAX, 1, bodies().remove(0))), Written::Outcome(Outcome::Duplicate));
+        assert_eq!(
+            store_batch(&mut *store, batch(1, u64::MAX, 1, bodies().remove(0))),
+            Written::Outcome(Outcome::Duplicate)
+        );
         let reader = store.reader().unwrap();
         let ledger = reader.ledger().unwrap();
         assert_eq!(ledger.len(), 1);
@@ -183,7 +207,8 @@ fn a_token_is_used_as_often_as_it_says_and_not_after_its_end() {
         let mut store = open();
         let token = TokenWrite { hash: [1; 32], created: at(0), expires: at(100), uses: 2 };
         store.commit(&[Write::Token(token)]).unwrap();
-        let mut spend = |hash: u8, ms| store.commit(&[Write::SpendToken { hash: [hash; 32], at: at(ms) }]).unwrap().written[0];
+        let mut spend =
+            |hash: u8, ms| store.commit(&[Write::SpendToken { hash: [hash; 32], at: at(ms) }]).unwrap().written[0];
         assert_eq!(spend(1, 100), Written::BadToken);
         assert_eq!(spend(2, 1), Written::BadToken);
         assert_eq!([spend(1, 1), spend(1, 99), spend(1, 99)], [Written::Done, Written::Done, Written::BadToken]);
@@ -224,7 +249,8 @@ fn a_directive_is_in_effect_once_and_only_on_its_host() {
         store.commit(&[Write::Directive { directive: directive.clone(), signed: signed.clone() }]).unwrap();
         store.commit(&[Write::Directive { directive, signed: signed.clone() }]).unwrap();
         let mut report = |host: u8| {
-            let write = Write::DirectiveInEffect { at: at(5), directive: DirectiveId([9; 16]), host: HostId([host; 16]) };
+            let write =
+                Write::DirectiveInEffect { at: at(5), directive: DirectiveId([9; 16]), host: HostId([host; 16]) };
             store.commit(&[write]).unwrap().logged.len()
         };
         assert_eq!([report(2), report(1), report(1)], [0, 1, 0]);
@@ -269,7 +295,10 @@ fn frames_that_cannot_be_read_are_kept_bounded_and_counted_once() {
                 wire_bytes: 1 << 20,
                 raw: vec![0; 1 << 20],
             };
-            assert_eq!(store.commit(&[Write::Quarantine(frame)]).unwrap().written, [Written::Outcome(Outcome::Quarantined)]);
+            assert_eq!(
+                store.commit(&[Write::Quarantine(frame)]).unwrap().written,
+                [Written::Outcome(Outcome::Quarantined)]
+            );
         }
         assert_eq!(store.reader().unwrap().ledger().unwrap()[0].quarantined, 1);
     });
@@ -300,7 +329,8 @@ fn retention_deletes_what_is_old_and_only_events_that_a_snapshot_covers() {
 fn incidents_are_listed_by_state_newest_first() {
     each_store(|open| {
         let mut store = open();
-        let incident = |id: &str, open, ms| Write::Incident { id: id.into(), open, opened: at(ms), json: format!("{id}/{open}") };
+        let incident =
+            |id: &str, open, ms| Write::Incident { id: id.into(), open, opened: at(ms), json: format!("{id}/{open}") };
         store.commit(&[incident("a", true, 1), incident("b", true, 2), incident("c", true, 3)]).unwrap();
         store.commit(&[incident("b", false, 2)]).unwrap();
         let reader = store.reader().unwrap();

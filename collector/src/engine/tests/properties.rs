@@ -4,7 +4,8 @@ use super::*;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
-const METRICS: [&str; 4] = ["system.cpu.utilization", "system.memory.utilization", "system.disk.io_time", "system.paging.usage"];
+const METRICS: [&str; 4] =
+    ["system.cpu.utilization", "system.memory.utilization", "system.disk.io_time", "system.paging.usage"];
 
 /// One episode of a random stream.
 #[derive(Clone, Debug)]
@@ -57,7 +58,13 @@ fn words(plan: &[Planned]) -> Vec<(u8, Finding)> {
 
 /// Sets of episodes that ended up together.
 fn partition(engine: &Engine) -> BTreeSet<BTreeSet<EpisodeId>> {
-    engine.state.groups.values().map(|group| group.members.iter().map(|member| member.episode).collect::<BTreeSet<_>>()).filter(|set| !set.is_empty()).collect()
+    engine
+        .state
+        .groups
+        .values()
+        .map(|group| group.members.iter().map(|member| member.episode).collect::<BTreeSet<_>>())
+        .filter(|set| !set.is_empty())
+        .collect()
 }
 
 proptest! {
@@ -75,12 +82,10 @@ proptest! {
             stream.push(again);
         }
         stream.sort_by_key(|(_, finding)| finding.at);
-        let mut fed = 0;
-        for (on, finding) in stream {
+        for (fed, (on, finding)) in (1..).zip(stream) {
             let at_ms = finding.at.unix_ms() - START_MS;
             bench.run_until(at_ms);
             bench.find(at_ms, on, finding);
-            fed += 1;
             let conservation = bench.engine.conservation();
             prop_assert!(conservation.holds(), "{conservation:?}");
             prop_assert_eq!(conservation.accepted, fed);

@@ -13,7 +13,9 @@ pub(super) fn apply(transaction: &Transaction<'_>, write: &BatchWrite) -> Result
     let batch = &write.batch;
     let key = params![batch.tenant.0, write.host.0, batch.queue_epoch.0.cast_signed(), batch.sequence.0.cast_signed()];
     let known = transaction
-        .prepare_cached("SELECT 1 FROM batch WHERE tenant = ?1 AND host = ?2 AND queue_epoch = ?3 AND sequence = ?4 LIMIT 1")?
+        .prepare_cached(
+            "SELECT 1 FROM batch WHERE tenant = ?1 AND host = ?2 AND queue_epoch = ?3 AND sequence = ?4 LIMIT 1",
+        )?
         .exists(key)?;
     if known {
         transaction
@@ -42,7 +44,13 @@ pub(super) fn insert(transaction: &Transaction<'_>, write: &BatchWrite) -> Resul
                          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
                     )?
                     .execute(params![
-                        host, epoch, sequence, number(ordinal), finding.episode.0, write.received.unix_ns, write.offset_ns,
+                        host,
+                        epoch,
+                        sequence,
+                        number(ordinal),
+                        finding.episode.0,
+                        write.received.unix_ns,
+                        write.offset_ns,
                         encode(finding)?
                     ])?;
             }
@@ -56,7 +64,13 @@ pub(super) fn insert(transaction: &Transaction<'_>, write: &BatchWrite) -> Resul
                          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
                     )?
                     .execute(params![
-                        host, epoch, sequence, number(ordinal), write.received.unix_ns, write.offset_ns, encode(change)?
+                        host,
+                        epoch,
+                        sequence,
+                        number(ordinal),
+                        write.received.unix_ns,
+                        write.offset_ns,
+                        encode(change)?
                     ])?;
             }
         }
@@ -69,7 +83,12 @@ pub(super) fn insert(transaction: &Transaction<'_>, write: &BatchWrite) -> Resul
                          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
                     )?
                     .execute(params![
-                        host, epoch, sequence, number(ordinal), definition.index.0, definition.meta.key().0.cast_signed(),
+                        host,
+                        epoch,
+                        sequence,
+                        number(ordinal),
+                        definition.index.0,
+                        definition.meta.key().0.cast_signed(),
                         encode(&definition.meta)?
                     ])?;
             }
@@ -106,8 +125,20 @@ fn insert_key(transaction: &Transaction<'_>, write: &BatchWrite, content: &Diges
              offset, received, content) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
         )?
         .execute(params![
-            batch.tenant.0, host, epoch, sequence, class, kind, number(items), write.wire_bytes, batch.boot.0,
-            batch.mono.ns.cast_signed(), batch.wall.unix_ns, write.offset_ns, write.received.unix_ns, &content.0[..16]
+            batch.tenant.0,
+            host,
+            epoch,
+            sequence,
+            class,
+            kind,
+            number(items),
+            write.wire_bytes,
+            batch.boot.0,
+            batch.mono.ns.cast_signed(),
+            batch.wall.unix_ns,
+            write.offset_ns,
+            write.received.unix_ns,
+            &content.0[..16]
         ])?;
     Ok(())
 }
@@ -121,7 +152,13 @@ fn insert_templates(transaction: &Transaction<'_>, write: &BatchWrite, window: &
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             )?
             .execute(params![
-                host, epoch, sequence, number(ordinal), template.id.0.cast_signed(), window.source, template.text,
+                host,
+                epoch,
+                sequence,
+                number(ordinal),
+                template.id.0.cast_signed(),
+                window.source,
+                template.text,
                 template.exemplar
             ])?;
     }

@@ -16,7 +16,8 @@ pub(super) fn prune(transaction: &Transaction<'_>, now: WallTime, retention: &Re
         ("change", retention.findings_ms),
         ("batch", retention.batches_ms),
     ] {
-        let sql = format!("DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table} WHERE received < ?1 LIMIT ?2)");
+        let sql =
+            format!("DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table} WHERE received < ?1 LIMIT ?2)");
         deleted += transaction.prepare_cached(&sql)?.execute(params![before(ms), ROWS_MAX])?;
     }
     deleted += transaction.execute(
@@ -29,6 +30,7 @@ pub(super) fn prune(transaction: &Transaction<'_>, now: WallTime, retention: &Re
         params![i64::try_from(retention.quarantine_rows).unwrap_or(i64::MAX)],
     )?;
     deleted += transaction.execute("DELETE FROM token WHERE expires < ?1", params![now.unix_ns])?;
-    deleted += transaction.execute("DELETE FROM directive WHERE expires < ?1", params![before(retention.findings_ms)])?;
+    deleted +=
+        transaction.execute("DELETE FROM directive WHERE expires < ?1", params![before(retention.findings_ms)])?;
     Ok(deleted as u64)
 }

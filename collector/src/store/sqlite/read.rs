@@ -21,9 +21,9 @@ const TABLES: [&str; 10] =
 
 impl Reader for SqliteReader {
     fn events_after(&self, position: u64, max: usize) -> Result<Vec<Logged>, StoreError> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT position, at, body FROM event WHERE position > ?1 ORDER BY position LIMIT ?2",
-        )?;
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT position, at, body FROM event WHERE position > ?1 ORDER BY position LIMIT ?2")?;
         let mut rows = statement.query(params![position.cast_signed(), limit(max)])?;
         let mut events = Vec::new();
         while let Some(row) = rows.next()? {
@@ -40,9 +40,9 @@ impl Reader for SqliteReader {
     }
 
     fn incidents(&self, open: Option<bool>, max: usize) -> Result<Vec<String>, StoreError> {
-        let mut statement = self
-            .connection
-            .prepare_cached("SELECT body FROM incident WHERE ?1 IS NULL OR open = ?1 ORDER BY opened DESC, id LIMIT ?2")?;
+        let mut statement = self.connection.prepare_cached(
+            "SELECT body FROM incident WHERE ?1 IS NULL OR open = ?1 ORDER BY opened DESC, id LIMIT ?2",
+        )?;
         let rows = statement.query_map(params![open, limit(max)], |row| row.get(0))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
@@ -53,11 +53,19 @@ impl Reader for SqliteReader {
     }
 
     fn findings(&self, max: usize) -> Result<Vec<Stored<Finding>>, StoreError> {
-        self.stored("finding", "SELECT host, received, offset, body FROM finding ORDER BY received DESC, rowid DESC LIMIT ?1", max)
+        self.stored(
+            "finding",
+            "SELECT host, received, offset, body FROM finding ORDER BY received DESC, rowid DESC LIMIT ?1",
+            max,
+        )
     }
 
     fn changes(&self, max: usize) -> Result<Vec<Stored<Change>>, StoreError> {
-        self.stored("change", "SELECT host, received, offset, body FROM change ORDER BY received DESC, rowid DESC LIMIT ?1", max)
+        self.stored(
+            "change",
+            "SELECT host, received, offset, body FROM change ORDER BY received DESC, rowid DESC LIMIT ?1",
+            max,
+        )
     }
 
     fn agents(&self, max: usize) -> Result<Vec<AgentRow>, StoreError> {
@@ -132,7 +140,12 @@ impl Reader for SqliteReader {
 }
 
 impl SqliteReader {
-    fn stored<T: DeserializeOwned>(&self, what: &'static str, sql: &str, max: usize) -> Result<Vec<Stored<T>>, StoreError> {
+    fn stored<T: DeserializeOwned>(
+        &self,
+        what: &'static str,
+        sql: &str,
+        max: usize,
+    ) -> Result<Vec<Stored<T>>, StoreError> {
         let mut statement = self.connection.prepare_cached(sql)?;
         let mut rows = statement.query([limit(max)])?;
         let mut items = Vec::new();

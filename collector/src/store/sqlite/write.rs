@@ -2,8 +2,8 @@
 
 use super::data::{self, encode};
 use crate::engine::{Event, Logged};
-use crate::store::write::{AgentWrite, QUARANTINE_RAW_BYTES_MAX, QuarantineWrite, Write, Written};
 use crate::store::StoreError;
+use crate::store::write::{AgentWrite, QUARANTINE_RAW_BYTES_MAX, QuarantineWrite, Write, Written};
 use rusqlite::{OptionalExtension as _, Transaction, params};
 use vedette_protocol::ids::{DirectiveId, HostId};
 use vedette_protocol::time::WallTime;

@@ -1,0 +1,176 @@
+//! The collector's binary from the outside: agents over QUIC, people over HTTP, SIGKILL in between.
+
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+mod harness;
+
+use harness::{Agent, Collector, bodies, finding, wait_for};
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
+use vedette_link::client::LinkEvent;
+use vedette_link::clock::SystemClock;
+use vedette_link::enroll::enroll;
+use vedette_protocol::ids::TenantId;
+use vedette_protocol::policy::Directive;
+use vedette_protocol::signature::{Domain, SigningKey};
+use vedette_protocol::v1::{Body, Class, InEffect, Outcome};
+
+const POLICY: &str = "version = 1\nexpires = \"2099-12-31T00:00:00Z\"\n[detect]\nepisodes-per-day = 0.2\n";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_in_mid_ingest_nothing_is_lost_and_nothing_counts_twice() {
+    let mut collector = Collector::start(&[]);
+    let mut agent = Agent::enroll(&collector, "web-1").await;
+    for n in 0..300_u32 {
+        let (class, body) = bodies(n);
+        agent.make(class, body);
+    }
+    for acked in [40, 120, 200] {
+        agent.run_until(|agent| agent.acked >= acked).await;
+        collector.kill();
+        collector.restart();
+    }
+    agent.run_until(|agent| agent.unacked.is_empty()).await;
+    let ledger = collector.get("/api/v1/ledger");
+    let stream = &ledger["streams"][0];
+    assert_eq!(stream["committed"], 300, "{ledger}");
+    assert_eq!((&stream["doubled"], &stream["gaps"], &stream["quarantined"]), (&json!(0), &json!([]), &json!(0)));
+    let conservation = collector.get("/api/v1/conservation");
+    assert_eq!(conservation["holds"], true, "{conservation}");
+    assert_eq!(conservation["accepted"], 100, "one batch in three holds one finding");
+    let findings = collector.get("/api/v1/findings?limit=1000");
+    assert_eq!(findings["findings"].as_array().unwrap().len(), 100);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn findings_become_an_incident_a_directive_comes_back_and_all_survive_a_kill() {
+    let mut collector = Collector::start(&[]);
+    let mut agent = Agent::enroll(&collector, "web-1").await;
+    agent.make(
+        Class::Finding,
+        Body::Findings(vec![finding(1, "system.cpu.utilization"), finding(2, "system.memory.utilization")]),
+    );
+    let directive =
+        agent.wait(|event| if let LinkEvent::Directive(signed) = event { Some(signed) } else { None }).await;
+    let bytes = directive.verify(Domain::Directive, &[agent.online_key]).unwrap();
+    let directive: Directive = postcard::from_bytes(bytes).unwrap();
+    assert_eq!(directive.host, agent.host);
+    assert_eq!(directive.raw_metrics, ["system.cpu.utilization", "system.memory.utilization"]);
+    agent.handle.set_in_effect(InEffect { policy_version: 3, directives: vec![directive.id], ..InEffect::default() });
+    let in_effect = |collector: &Collector| {
+        let incidents = collector.get("/api/v1/incidents?state=open");
+        incidents["incidents"][0]["directives"][0]["in_effect_after_ms"].as_i64()
+    };
+    wait_for("the directive's report", || in_effect(&collector).is_some());
+    let fleet = collector.get("/api/v1/fleet");
+    let row = &fleet["agents"][0];
+    assert_eq!(
+        (&row["host_name"], &row["connected"], &row["policy_version_in_effect"]),
+        (&json!("web-1"), &json!(true), &json!(3))
+    );
+    assert_eq!(row["directives_in_effect"][0]["id"], directive.id.to_string());
+
+    let before = collector.get("/api/v1/incidents");
+    collector.kill();
+    collector.restart();
+    assert_eq!(collector.get("/api/v1/incidents"), before);
+    let again = agent.wait(|event| if let LinkEvent::Directive(signed) = event { Some(signed) } else { None }).await;
+    let again: Directive = postcard::from_bytes(&again.bytes).unwrap();
+    assert_eq!(again, directive, "a host that connects anew gets what has not ended");
+
+    let id = before["incidents"][0]["id"].as_str().unwrap().to_owned();
+    let post = |command: &str| collector.post(&format!("/api/v1/incidents/{id}/{command}"), &json!({})).0;
+    assert_eq!([post("review"), post("acknowledge"), post("acknowledge"), post("explode")], [409, 200, 409, 404]);
+    assert_eq!(collector.stop(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_policy_goes_to_all_agents_only_if_signed_valid_and_newer() {
+    let key = SigningKey::from_pkcs8(&SigningKey::generate_pkcs8()).unwrap();
+    let stranger = SigningKey::from_pkcs8(&SigningKey::generate_pkcs8()).unwrap();
+    let mut collector = Collector::start(&[key.public()]);
+    let mut agent = Agent::enroll(&collector, "web-1").await;
+    agent.wait(|event| matches!(event, LinkEvent::Connected { .. }).then_some(())).await;
+    let put = |collector: &Collector, key: &SigningKey, domain, text: &str| {
+        let signed = key.sign(domain, text.as_bytes().to_vec());
+        let signature: String = signed.signature.iter().map(|byte| format!("{byte:02x}")).collect();
+        collector
+            .put("/api/v1/policy", &json!({"document": text, "key": signed.key.to_string(), "signature": signature}))
+            .0
+    };
+    assert_eq!(put(&collector, &stranger, Domain::Policy, POLICY), 422);
+    assert_eq!(put(&collector, &key, Domain::Directive, POLICY), 422);
+    assert_eq!(put(&collector, &key, Domain::Policy, "version = 1\nexpires = \"2001-01-01T00:00:00Z\"\n"), 422);
+    assert_eq!(put(&collector, &key, Domain::Policy, "version = 1\nnonsense = true\n"), 422);
+    assert_eq!(collector.put("/api/v1/policy", &json!({"document": "x"})).0, 400);
+    assert_eq!(collector.get("/api/v1/policy")["version"], 0);
+    assert_eq!(put(&collector, &key, Domain::Policy, POLICY), 200);
+    assert_eq!(put(&collector, &key, Domain::Policy, POLICY), 409);
+    let policy = agent.wait(|event| if let LinkEvent::Policy(signed) = event { Some(signed) } else { None }).await;
+    assert_eq!(policy.verify(Domain::Policy, &[key.public()]).unwrap(), POLICY.as_bytes());
+    let metrics = collector.text("/metrics");
+    for line in [
+        "vedette_policies_total{outcome=\"stored\"} 1",
+        "vedette_policies_total{outcome=\"untrusted-key\"} 1",
+        "vedette_policies_total{outcome=\"not-newer\"} 1",
+    ] {
+        assert!(metrics.contains(line), "{line} is not in:\n{metrics}");
+    }
+    collector.kill();
+    collector.restart();
+    assert_eq!(collector.get("/api/v1/policy")["version"], 1);
+    agent.wait(|event| matches!(event, LinkEvent::Policy(_)).then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_may_not_come_in_stays_out() {
+    let collector = Collector::start(&[]);
+    assert_eq!(collector.get_with("/api/v1/fleet", "Bearer wrong").0, 401);
+    assert_eq!(collector.get_with("/metrics", "").0, 401);
+    assert_eq!(collector.get_with("/livez", "").0, 200);
+    assert_eq!(collector.post("/api/v1/fleet/tokens", &json!({"ttl_ms": 90_000_000})).0, 400);
+    let token = collector.token();
+    let ca = collector.get("/api/v1/ca")["pem"].as_str().unwrap().to_owned();
+    let (address, name) = (collector.address(), vedette_link::SERVER_NAME);
+    assert!(enroll(&address, name, &ca, &token, "web-1", Arc::new(SystemClock)).await.is_ok());
+    assert!(enroll(&address, name, &ca, &token, "web-2", Arc::new(SystemClock)).await.is_err(), "the token is used up");
+
+    let mut agent = Agent::enroll(&collector, "web-3").await;
+    agent.wait(|event| matches!(event, LinkEvent::Connected { .. }).then_some(())).await;
+    assert_eq!(collector.post(&format!("/api/v1/fleet/{}/revoke", agent.host), &json!({})).0, 200);
+    agent.wait(|event| matches!(event, LinkEvent::Disconnected { .. }).then_some(())).await;
+    let row = |collector: &Collector| {
+        let fleet = collector.get("/api/v1/fleet");
+        let agents = fleet["agents"].as_array().unwrap().clone();
+        agents.into_iter().find(|row| row["host"] == agent.host.to_string()).unwrap()
+    };
+    wait_for("the agent to be gone", || row(&collector)["connected"] == false);
+    assert_eq!(row(&collector)["revoked"], true);
+    assert!(agent.stays_out(Duration::from_secs(2)).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_of_another_tenant_is_kept_aside_and_settled() {
+    let collector = Collector::start(&[]);
+    let mut agent = Agent::enroll(&collector, "web-1").await;
+    agent.tenant = TenantId(7);
+    agent.make(Class::Finding, Body::Findings(vec![finding(1, "system.cpu.utilization")]));
+    let settled = |event| if let LinkEvent::Acked { outcome, .. } = event { Some(outcome) } else { None };
+    assert_eq!(agent.wait(settled).await, Outcome::Quarantined);
+    assert_eq!(collector.get("/api/v1/ledger")["total"]["quarantined"], 1);
+    assert_eq!(collector.get("/api/v1/conservation")["accepted"], 0);
+}
+
+#[test]
+fn a_bad_configuration_ends_with_78_and_all_problems() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("collector.toml");
+    std::fs::write(&file, "[collector]\napi = \"0.0.0.0:80\"\ndatadir = \"x\"\n").unwrap();
+    for command in ["check", "run"] {
+        let output = harness::run(&[command, "--config", file.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(78));
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(text.contains("collector.toml:2:") && text.contains("collector.toml:3:"), "{text}");
+    }
+}
