@@ -20,7 +20,12 @@ pub(crate) fn run(args: &Args, client: &Client, output: Output) -> anyhow::Resul
         std::fs::write(out, text(&answer, "/pem"))?;
     }
     output.print(&answer, |ca| {
-        format!("fingerprint  {}\nonline key   {}\n\n{}", text(ca, "/fingerprint"), text(ca, "/online_key"), text(ca, "/pem"))
+        format!(
+            "fingerprint  {}\nonline key   {}\n\n{}",
+            text(ca, "/fingerprint"),
+            text(ca, "/online_key"),
+            text(ca, "/pem")
+        )
     })?;
     Ok(ExitCode::SUCCESS)
 }

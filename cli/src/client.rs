@@ -37,7 +37,8 @@ impl Client {
     ///
     /// [`Failure::Unauthorised`] without a readable token.
     pub(crate) fn new(args: &ClientArgs) -> anyhow::Result<Self> {
-        let url = args.url.clone().or_else(|| std::env::var("VEDETTE_URL").ok()).unwrap_or_else(|| DEFAULT_URL.to_owned());
+        let url =
+            args.url.clone().or_else(|| std::env::var("VEDETTE_URL").ok()).unwrap_or_else(|| DEFAULT_URL.to_owned());
         let file = args
             .token_file
             .clone()
@@ -72,7 +73,8 @@ impl Client {
     }
 
     fn answer(&self, reply: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> anyhow::Result<Value> {
-        let unreachable = |error: ureq::Error| Failure::Unreachable { url: self.url.clone(), reason: error.to_string() };
+        let unreachable =
+            |error: ureq::Error| Failure::Unreachable { url: self.url.clone(), reason: error.to_string() };
         let mut reply = reply.map_err(unreachable)?;
         let status = reply.status().as_u16();
         let text = reply.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string().map_err(unreachable)?;

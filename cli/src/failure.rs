@@ -15,7 +15,9 @@ pub(crate) enum Failure {
         reason: String,
     },
     /// The token is missing or not the collector's.
-    #[error("not authorised: {0}\n`--token-file` or VEDETTE_TOKEN_FILE names the file `api-token` in the collector's data directory.")]
+    #[error(
+        "not authorised: {0}\n`--token-file` or VEDETTE_TOKEN_FILE names the file `api-token` in the collector's data directory."
+    )]
     Unauthorised(String),
     /// A file that a person wrote has problems; all of them.
     #[error("{}", lines(.0))]

@@ -63,7 +63,11 @@ pub(crate) fn run(
             };
             let answer = client()?.put("/api/v1/policy", &document)?;
             output.print(&answer, |answer| {
-                format!("policy {} stored and sent to {} agent(s)", text(answer, "/version"), text(answer, "/pushed_to"))
+                format!(
+                    "policy {} stored and sent to {} agent(s)",
+                    text(answer, "/version"),
+                    text(answer, "/pushed_to")
+                )
             })?;
         }
         Command::Status => output.print(&client()?.get("/api/v1/policy")?, status)?,
@@ -74,7 +78,8 @@ pub(crate) fn run(
 fn keygen(out: &Path, output: Output) -> anyhow::Result<()> {
     let pkcs8 = SigningKey::generate_pkcs8();
     let public = SigningKey::from_pkcs8(&pkcs8)?.public();
-    let unusable = |error: std::io::Error| Failure::UnusableFile { path: out.display().to_string(), reason: error.to_string() };
+    let unusable =
+        |error: std::io::Error| Failure::UnusableFile { path: out.display().to_string(), reason: error.to_string() };
     let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(out).map_err(unusable)?;
     file.write_all(&pkcs8)?;
     file.sync_all()?;
