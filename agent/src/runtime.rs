@@ -5,7 +5,9 @@
 
 mod agent;
 mod detectors;
+mod pump;
 mod report;
+mod tick;
 
 use crate::config::Config;
 use crate::identity::Identity;
@@ -72,6 +74,7 @@ pub async fn run(config: Config, identity: Identity, confinement: Vec<String>) -
         () = drain(&mut agent, &mut inputs, &mut asked) => {}
         () = signals.next() => tracing::warn!("second signal: not waiting any longer"),
     }
+    agent.last_words();
     close(agent, inputs).await;
     // Its socket goes with it.
     server.abort();
@@ -131,13 +134,7 @@ async fn drain(agent: &mut Agent, inputs: &mut Inputs, asked: &mut mpsc::Receive
             Some(event) = inputs.link.recv() => agent.handle_link(event),
             Some(lines) = inputs.lines.recv() => { agent.handle_last_lines(lines); Order::None }
             Some(question) = asked.recv() => { answer(agent, question); Order::None }
-            () = sleep_until(deadline) => {
-                let pending = agent.pending();
-                if pending > 0 {
-                    tracing::warn!(pending, "the collector has not acknowledged everything in time");
-                }
-                return;
-            }
+            () = sleep_until(deadline) => return,
         };
         if order == Order::Drained {
             return;
@@ -147,6 +144,9 @@ async fn drain(agent: &mut Agent, inputs: &mut Inputs, asked: &mut mpsc::Receive
 
 /// Ends worker and threads; what hangs is left behind.
 async fn close(agent: Agent, mut inputs: Inputs) {
+    let spool = agent.status().spool;
+    let shed = spool.shed.finding + spool.shed.feature + spool.shed.log;
+    tracing::info!(made = spool.made, acked = spool.acked, shed, pending = spool.pending, "drained");
     agent.close();
     let deadline = Instant::now() + DISK_MAX;
     while let Ok(Some(_)) = timeout_at(deadline, inputs.policies.recv()).await {}

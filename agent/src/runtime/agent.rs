@@ -1,18 +1,18 @@
 //! All state of the running agent. Nothing here waits; every `handle_*` ends with what follows from it done or queued.
 
+use super::tick::{Phase, PipelineSink};
 use super::{StartError, detectors};
 use crate::clock::{Ticker, mono_now, wall_now};
 use crate::config::Config;
 use crate::control::directive::DirectiveGate;
-use crate::control::policy::stale;
 use crate::disk::{Disk, PolicyEvent, PolicyView};
 use crate::host;
 use crate::identity::Identity;
 use crate::lanes::changes::{self, ChangeLane, Seen};
 use crate::lanes::lines::{LineLane, Lines};
-use crate::lanes::{LANE_DEADLINE, Lanes, Report, TickSink};
+use crate::lanes::{Lanes, Report};
 use crate::source::Root;
-use crate::spool::Spool;
+use crate::spool::{Counts, Spool};
 use crate::status::RefusedStatus;
 use crate::uplink::{Order, Uplink};
 use crate::worker_process::{WorkerEvent, WorkerProcess};
@@ -20,22 +20,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use vedette_detector_host::supervise::{self, Exit, Running, Supervisor, SupervisorConfig, WorkerId};
-use vedette_edge::metric::MetricSpec;
-use vedette_edge::pipeline::{Action, DetectorSlot, Pipeline, PipelineConfig};
+use vedette_detector_host::supervise::{Supervisor, SupervisorConfig, WorkerId};
+use vedette_edge::pipeline::{Pipeline, PipelineConfig};
 use vedette_link::client::{LinkEvent, LinkTask};
-use vedette_protocol::envelope;
 use vedette_protocol::ids::{BootId, QueueEpoch};
 use vedette_protocol::session::agent::AgentIdentity;
 use vedette_protocol::time::{MonoTime, WallTime};
-use vedette_protocol::v1::{Batch, Body, Change, Class, Cursor, InEffect};
-use vedette_protocol::worker::{WorkerReply, WorkerRequest};
+use vedette_protocol::v1::{Change, Cursor};
 
 /// Events of workers that wait for the loop.
 const WORKER_EVENTS: usize = 256;
-
-/// Ticks between two writes of positions.
-const POSITION_TICKS: u64 = 5;
 
 /// Everything that the loop listens to.
 pub(super) struct Inputs {
@@ -45,15 +39,6 @@ pub(super) struct Inputs {
     pub(super) workers: mpsc::Receiver<WorkerEvent>,
     pub(super) link: mpsc::Receiver<LinkEvent>,
     pub(super) policies: mpsc::Receiver<PolicyEvent>,
-}
-
-/// Where the present tick stands.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// Waiting for the next one.
-    Idle,
-    /// Waiting for lanes, at most until then.
-    Collecting { due: Instant, until: Instant },
 }
 
 /// The running agent.
@@ -80,12 +65,12 @@ pub(super) struct Agent {
     pub(super) uplink: Uplink,
     pub(super) policy: PolicyView,
     pub(super) directives: DirectiveGate,
-    phase: Phase,
-    disk: Disk,
-    worker_events: mpsc::Sender<WorkerEvent>,
+    pub(super) phase: Phase,
+    pub(super) disk: Disk,
+    pub(super) worker_events: mpsc::Sender<WorkerEvent>,
     /// Goes out with the next change: the last one of a look.
-    watch_cursor: Option<Cursor>,
-    healthy_before: (u64, u64),
+    pub(super) watch_cursor: Option<Cursor>,
+    pub(super) healthy_before: (u64, u64),
 }
 
 impl Agent {
@@ -150,33 +135,6 @@ impl Agent {
         Ok((agent, Inputs { reports, lines, changes, workers, link, policies }, task))
     }
 
-    /// When [`Agent::handle_time`] has something to do.
-    pub(super) fn next_wake(&self) -> Instant {
-        let tick = match self.phase {
-            Phase::Idle => self.ticker.next(),
-            Phase::Collecting { until, .. } => until,
-        };
-        let timers = [self.supervisor.poll_timeout(), self.pipeline.poll_timeout()];
-        let now = (mono_now(), Instant::now());
-        timers.into_iter().flatten().map(|at| now.1 + at.since(now.0)).fold(tick, Instant::min)
-    }
-
-    /// Time has passed: a tick may be due, or over, or a timer.
-    pub(super) fn handle_time(&mut self, instant: Instant) {
-        let now = mono_now();
-        if self.supervisor.poll_timeout().is_some_and(|at| at <= now) {
-            self.supervisor.handle_timeout(now);
-        }
-        if self.pipeline.poll_timeout().is_some_and(|at| at <= now) {
-            self.pipeline.handle_timeout(now);
-        }
-        match self.phase {
-            Phase::Idle if self.ticker.next() <= instant => self.begin_tick(now, instant),
-            Phase::Collecting { until, due } if until <= instant => self.give_up_collecting(due),
-            _ => self.pump(now),
-        }
-    }
-
     /// Ticks that were run to their end.
     pub(super) fn ticks_done(&self) -> u64 {
         self.ticks_done
@@ -239,6 +197,7 @@ impl Agent {
         match event {
             WorkerEvent::Reply { worker, reply } => self.supervisor.handle_reply(now, worker, reply),
             WorkerEvent::Exited { worker, exit } => {
+                tracing::info!(worker.id = worker.0, reason = %exit, "worker ended");
                 self.workers.remove(&worker);
                 self.supervisor.handle_exit(now, worker, exit);
             }
@@ -268,6 +227,9 @@ impl Agent {
             Order::None | Order::Drained => {}
         }
         self.pump(now);
+        if matches!(order, Order::Directive(_)) {
+            self.report();
+        }
         order
     }
 
@@ -280,6 +242,7 @@ impl Agent {
             self.pipeline.handle_policy(now, policy);
         }
         self.pump(now);
+        self.report();
     }
 
     /// The agent was told to stop: no more ticks, everything half-done goes out.
@@ -290,6 +253,15 @@ impl Agent {
         self.pump(now);
     }
 
+    /// What became of every batch, for the log: nobody can ask any more.
+    pub(super) fn last_words(&self) {
+        let Counts { made, acked, shed, pending, .. } = self.spool.totals();
+        if pending > 0 {
+            tracing::warn!(pending, "the collector has not acknowledged everything in time");
+        }
+        tracing::info!(queue.epoch = self.spool.epoch().0, made, acked, shed, pending, "drained");
+    }
+
     /// Everything is settled: say goodbye.
     pub(super) fn close_link(&self) {
         self.uplink.drain();
@@ -298,59 +270,6 @@ impl Agent {
     /// Ends worker and threads by closing their inputs.
     pub(super) fn close(mut self) {
         self.store_positions();
-    }
-
-    fn begin_tick(&mut self, now: MonoTime, instant: Instant) {
-        let due = self.ticker.next();
-        self.ticker.handle_tick(instant);
-        let second = self.ticker.run() + self.ticker.missed() - 1;
-        self.lanes.begin_tick(second, &mut PipelineSink { pipeline: &mut self.pipeline, now });
-        self.line_lane.begin_tick();
-        self.change_lane.begin_tick();
-        self.phase = Phase::Collecting { due, until: instant + LANE_DEADLINE };
-        self.end_collecting_if_complete();
-    }
-
-    fn end_collecting_if_complete(&mut self) {
-        let Phase::Collecting { due, .. } = self.phase else { return };
-        if self.lanes.waiting() == 0 && !self.line_lane.waiting() && !self.change_lane.waiting() {
-            self.finish_tick(due);
-        }
-    }
-
-    fn give_up_collecting(&mut self, due: Instant) {
-        self.lanes.handle_deadline();
-        self.line_lane.handle_deadline();
-        self.change_lane.handle_deadline();
-        self.finish_tick(due);
-    }
-
-    fn finish_tick(&mut self, due: Instant) {
-        let (now, wall) = (mono_now(), wall_now());
-        self.phase = Phase::Idle;
-        self.pipeline.handle_tick(now, wall);
-        self.directives.handle_tick(now);
-        if self.policy.on_trial {
-            let healthy = self.healthy_since_last_tick();
-            self.disk.handle_trial_tick(healthy);
-        }
-        self.pump(now);
-        self.uplink.set_counts(&self.spool);
-        self.ticks_done += 1;
-        self.last_tick = now;
-        if self.warmed_up.is_none() && self.pipeline.warm_up_left(now).is_zero() {
-            self.warmed_up = Some(now.since(self.started));
-        }
-        if self.ticks_done.is_multiple_of(POSITION_TICKS) {
-            self.store_positions();
-        }
-        let took = Instant::now().saturating_duration_since(due);
-        self.tick_ns_max = self.tick_ns_max.max(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
-    }
-
-    fn healthy_since_last_tick(&mut self) -> bool {
-        let record = (self.ticker.missed(), self.supervisor.worker().restarts);
-        std::mem::replace(&mut self.healthy_before, record) == record
     }
 
     fn take_lines(&mut self, lines: &Lines) {
@@ -365,119 +284,6 @@ impl Agent {
         self.pump(now);
     }
 
-    fn store_positions(&mut self) {
-        let moved = self.spool.take_settled_cursors();
-        if !moved.is_empty() {
-            self.disk.handle_positions(moved);
-        }
-    }
-
-    /// Carries actions between pipeline, supervisor and spool until all have said everything, then sends.
-    fn pump(&mut self, now: MonoTime) {
-        loop {
-            if let Some(action) = self.pipeline.poll_action() {
-                self.act(now, action);
-            } else if let Some(action) = self.supervisor.poll_action() {
-                self.supervise(now, action);
-            } else {
-                break;
-            }
-        }
-        self.uplink.pump(&mut self.spool);
-        self.uplink.report(self.in_effect());
-    }
-
-    fn act(&mut self, now: MonoTime, action: Action) {
-        match action {
-            Action::Ask(request) => self.supervisor.handle_request(now, request),
-            Action::Enqueue { class, body, cursors } => self.enqueue(now, class, body, cursors),
-            Action::SetInterval { source, interval_ms } => self.lanes.set_interval(&source, interval_ms),
-        }
-    }
-
-    fn enqueue(&mut self, now: MonoTime, class: Class, body: Body, mut cursors: Vec<Cursor>) {
-        if matches!(body, Body::Changes(_)) {
-            cursors.extend(self.watch_cursor.take());
-        }
-        let (tenant, boot, queue_epoch, wall) = (self.identity.tenant, self.boot, self.spool.epoch(), wall_now());
-        let kept = cursors.clone();
-        self.spool.push(class, &kept, |sequence| {
-            let batch = Batch { tenant, boot, queue_epoch, sequence, class, mono: now, wall, cursors, body };
-            let payload = postcard::to_allocvec(&batch).ok()?;
-            envelope::seal(envelope::Kind::Batch, &payload).ok()
-        });
-    }
-
-    fn supervise(&mut self, now: MonoTime, action: supervise::Action) {
-        match action {
-            supervise::Action::Spawn { worker } => self.spawn_worker(now, worker),
-            supervise::Action::Send { worker, request } => {
-                if let Some(process) = self.workers.get_mut(&worker) {
-                    process.send(&request);
-                }
-                if let WorkerRequest::Observe { columns, .. } = request {
-                    self.pipeline.recycle(columns);
-                }
-            }
-            supervise::Action::Retire { worker } => {
-                if let Some(process) = self.workers.get(&worker) {
-                    process.retire();
-                }
-            }
-            supervise::Action::Kill { worker } => {
-                if let Some(process) = self.workers.get_mut(&worker) {
-                    process.kill();
-                }
-            }
-            supervise::Action::Detectors(running) => {
-                self.pipeline.set_detectors(now, running.into_iter().map(slot).collect());
-            }
-            supervise::Action::Failed { detector, fault, reason } => {
-                tracing::warn!(detector.id = detector, ?fault, reason, "detector failed");
-                self.pipeline.handle_detector_failed(now, detector);
-            }
-            supervise::Action::Reply(reply) => self.reply(now, reply),
-        }
-    }
-
-    fn spawn_worker(&mut self, now: MonoTime, worker: WorkerId) {
-        match WorkerProcess::spawn(worker, self.worker_events.clone()) {
-            Ok(process) => {
-                tracing::info!(worker.id = worker.0, worker.pid = process.pid, "worker started");
-                self.workers.insert(worker, process);
-            }
-            Err(error) => {
-                tracing::warn!(%error, "worker cannot be started");
-                self.supervisor.handle_exit(now, worker, Exit::default());
-            }
-        }
-    }
-
-    fn reply(&mut self, now: MonoTime, reply: WorkerReply) {
-        match reply {
-            WorkerReply::Scores { detector, tick, scores, .. } => {
-                self.pipeline.handle_scores(now, detector, tick, &scores);
-            }
-            WorkerReply::Explanations { detector, explanations } => {
-                self.pipeline.handle_explanations(now, detector, explanations);
-            }
-            WorkerReply::Snapshots { detector, states } => self.pipeline.handle_snapshots(now, detector, states),
-            _ => {}
-        }
-    }
-
-    fn in_effect(&self) -> InEffect {
-        let detectors = self.supervisor.detectors();
-        let collector_now = self.uplink.collector_time(wall_now()).unwrap_or_else(wall_now);
-        InEffect {
-            policy_version: self.policy.in_effect.version,
-            policy_stale: stale(&self.policy.in_effect, collector_now),
-            policy_refused: self.policy.last_refused.clone(),
-            directives: self.directives.in_effect().collect(),
-            directive_refused: self.directives.last_refused().cloned(),
-            detectors: detectors.into_iter().map(|one| (one.name, one.digest, one.state.name().to_owned())).collect(),
-        }
-    }
 }
 
 fn pipeline_config(config: &Config, identity: &Identity, policy: &PolicyView) -> PipelineConfig {
@@ -495,10 +301,6 @@ fn pipeline_config(config: &Config, identity: &Identity, policy: &PolicyView) ->
     }
 }
 
-fn slot(running: Running) -> DetectorSlot {
-    DetectorSlot { detector: running.detector, reference: running.reference, description: running.description }
-}
-
 /// A new life of the spool: milliseconds since the epoch, then 12 random bits, so that an epoch never comes back even
 /// if the clock does. Below 2⁵³: exact in every JSON reader.
 fn new_epoch(wall: WallTime) -> QueueEpoch {
@@ -507,25 +309,6 @@ fn new_epoch(wall: WallTime) -> QueueEpoch {
         .expect("the operating system has randomness");
     let ms = wall.unix_ms().unsigned_abs() & ((1 << 41) - 1);
     QueueEpoch((ms << 12) | u64::from(u16::from_le_bytes(random) & 0xfff))
-}
-
-/// Hands readings to the pipeline.
-struct PipelineSink<'a> {
-    pipeline: &'a mut Pipeline,
-    now: MonoTime,
-}
-
-impl TickSink for PipelineSink<'_> {
-    fn reading(
-        &mut self,
-        source: &'static str,
-        interval_ms: u32,
-        metric: &'static MetricSpec,
-        attributes: &[(&str, &str)],
-        value: f64,
-    ) {
-        self.pipeline.handle_reading(self.now, source, interval_ms, metric, attributes, value);
-    }
 }
 
 #[cfg(test)]

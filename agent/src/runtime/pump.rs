@@ -1,0 +1,130 @@
+//! Carries actions out: the pipeline's to worker, spool and sources, the supervisor's to processes and pipeline.
+
+use super::agent::Agent;
+use crate::clock::wall_now;
+use crate::control::policy::stale;
+use crate::worker_process::WorkerProcess;
+use vedette_detector_host::supervise::{self, Exit, Running, WorkerId};
+use vedette_edge::pipeline::{Action, DetectorSlot};
+use vedette_protocol::envelope;
+use vedette_protocol::time::MonoTime;
+use vedette_protocol::v1::{Batch, Body, Class, Cursor, InEffect};
+use vedette_protocol::worker::{WorkerReply, WorkerRequest};
+
+impl Agent {
+    /// Carries actions between pipeline, supervisor and spool until all have said everything, then sends.
+    pub(super) fn pump(&mut self, now: MonoTime) {
+        loop {
+            if let Some(action) = self.pipeline.poll_action() {
+                self.act(now, action);
+            } else if let Some(action) = self.supervisor.poll_action() {
+                self.supervise(now, action);
+            } else {
+                break;
+            }
+        }
+        self.uplink.pump(&mut self.spool);
+    }
+
+    /// Tells the collector what is in effect, if that has changed.
+    pub(super) fn report(&mut self) {
+        let in_effect = self.in_effect();
+        self.uplink.report(in_effect);
+    }
+
+    fn act(&mut self, now: MonoTime, action: Action) {
+        match action {
+            Action::Ask(request) => self.supervisor.handle_request(now, request),
+            Action::Enqueue { class, body, cursors } => self.enqueue(now, class, body, cursors),
+            Action::SetInterval { source, interval_ms } => self.lanes.set_interval(&source, interval_ms),
+        }
+    }
+
+    fn enqueue(&mut self, now: MonoTime, class: Class, body: Body, mut cursors: Vec<Cursor>) {
+        if matches!(body, Body::Changes(_)) {
+            cursors.extend(self.watch_cursor.take());
+        }
+        let (tenant, boot, queue_epoch, wall) = (self.identity.tenant, self.boot, self.spool.epoch(), wall_now());
+        let kept = cursors.clone();
+        self.spool.push(class, &kept, |sequence| {
+            let batch = Batch { tenant, boot, queue_epoch, sequence, class, mono: now, wall, cursors, body };
+            let payload = postcard::to_allocvec(&batch).ok()?;
+            envelope::seal(envelope::Kind::Batch, &payload).ok()
+        });
+    }
+
+    fn supervise(&mut self, now: MonoTime, action: supervise::Action) {
+        match action {
+            supervise::Action::Spawn { worker } => self.spawn_worker(now, worker),
+            supervise::Action::Send { worker, request } => {
+                if let Some(process) = self.workers.get_mut(&worker) {
+                    process.send(&request);
+                }
+                if let WorkerRequest::Observe { columns, .. } = request {
+                    self.pipeline.recycle(columns);
+                }
+            }
+            supervise::Action::Retire { worker } => {
+                if let Some(process) = self.workers.get(&worker) {
+                    process.retire();
+                }
+            }
+            supervise::Action::Kill { worker } => {
+                if let Some(process) = self.workers.get_mut(&worker) {
+                    process.kill();
+                }
+            }
+            supervise::Action::Detectors(running) => {
+                self.pipeline.set_detectors(now, running.into_iter().map(slot).collect());
+            }
+            supervise::Action::Failed { detector, fault, reason } => {
+                tracing::warn!(detector.id = detector, ?fault, reason, "detector failed");
+                self.pipeline.handle_detector_failed(now, detector);
+            }
+            supervise::Action::Reply(reply) => self.reply(now, reply),
+        }
+    }
+
+    fn spawn_worker(&mut self, now: MonoTime, worker: WorkerId) {
+        match WorkerProcess::spawn(worker, self.worker_events.clone()) {
+            Ok(process) => {
+                tracing::info!(worker.id = worker.0, worker.pid = process.pid, "worker started");
+                self.workers.insert(worker, process);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "worker cannot be started");
+                self.supervisor.handle_exit(now, worker, Exit::default());
+            }
+        }
+    }
+
+    fn reply(&mut self, now: MonoTime, reply: WorkerReply) {
+        match reply {
+            WorkerReply::Scores { detector, tick, scores, .. } => {
+                self.pipeline.handle_scores(now, detector, tick, &scores);
+            }
+            WorkerReply::Explanations { detector, explanations } => {
+                self.pipeline.handle_explanations(now, detector, explanations);
+            }
+            WorkerReply::Snapshots { detector, states } => self.pipeline.handle_snapshots(now, detector, states),
+            _ => {}
+        }
+    }
+
+    fn in_effect(&self) -> InEffect {
+        let detectors = self.supervisor.detectors();
+        let collector_now = self.uplink.collector_time(wall_now()).unwrap_or_else(wall_now);
+        InEffect {
+            policy_version: self.policy.in_effect.version,
+            policy_stale: stale(&self.policy.in_effect, collector_now),
+            policy_refused: self.policy.last_refused.clone(),
+            directives: self.directives.in_effect().collect(),
+            directive_refused: self.directives.last_refused().cloned(),
+            detectors: detectors.into_iter().map(|one| (one.name, one.digest, one.state.name().to_owned())).collect(),
+        }
+    }
+}
+
+fn slot(running: Running) -> DetectorSlot {
+    DetectorSlot { detector: running.detector, reference: running.reference, description: running.description }
+}
