@@ -1,7 +1,7 @@
 //! The trend over one span of time, against the history of trends over such spans.
 
 use vedette_sdk::Sample;
-use vedette_sdk::math::sqrt;
+use vedette_sdk::math::{Limit as _, sqrt};
 use vedette_sdk::robust::{Envelope, median3, prior_share};
 use vedette_sdk::state::{Damaged, Reader, Writer};
 
@@ -70,7 +70,7 @@ impl Horizon {
     /// The trend in the last two windows.
     #[inline]
     pub(crate) fn trend(&self) -> Option<Trend> {
-        let score = self.latest.min(self.before);
+        let score = self.latest.at_most(self.before);
         (score > 0.0).then_some(Trend { score, slope_per_s: self.slope_per_s, step_ms: self.step_ms })
     }
 
@@ -104,16 +104,16 @@ impl Horizon {
     fn judge(&mut self, share: f64, resolution: f64, outlook: f64, hold: bool) {
         let moved = self.moved();
         let prior = PRIOR_MOVE * sqrt(f64::from(self.least_step_ms) * 0.001) * prior_share(self.learnt, PRIOR_WEIGHT);
-        let floor = prior.max(resolution).max(f64::MIN_POSITIVE);
+        let floor = prior.at_least(resolution).at_least(f64::MIN_POSITIVE);
         self.before = self.latest;
         self.latest = 0.0;
         if moved > 0.0 && self.is_warm() {
             let span_s = MOVE_STEPS * f64::from(self.step_ms) * 0.001;
             self.slope_per_s = moved / span_s;
-            let exhausted_in_s = (1.0 - share).max(0.0) / self.slope_per_s;
+            let exhausted_in_s = (1.0 - share).at_least(0.0) / self.slope_per_s;
             let believed_s = outlook * span_s;
             let nearness = believed_s / (believed_s + exhausted_in_s);
-            self.latest = moved / floor.max(self.moves.height() / REACH) * nearness;
+            self.latest = moved / floor.at_least(self.moves.height() / REACH) * nearness;
         }
         if !hold {
             self.learn(moved.abs(), floor);
@@ -138,8 +138,8 @@ impl Horizon {
         let group = |first: usize| median3(at(first), at(first + 1), at(first + 2));
         let (first, second) = (group(3) - group(0), group(6) - group(3));
         match () {
-            () if first > 0.0 && second > 0.0 => 2.0 * first.min(second),
-            () if first < 0.0 && second < 0.0 => 2.0 * first.max(second),
+            () if first > 0.0 && second > 0.0 => 2.0 * first.at_most(second),
+            () if first < 0.0 && second < 0.0 => 2.0 * first.at_least(second),
             () => 0.0,
         }
     }

@@ -16,6 +16,7 @@ mod stock;
 
 use horizon::{Horizon, Trend};
 use stock::Stock;
+use vedette_sdk::math::Limit as _;
 use vedette_sdk::robust::compress;
 use vedette_sdk::state::{Damaged, Reader, Writer};
 use vedette_sdk::{ConfigError, Description, Detector, Explanation, Input, ParameterSpec, Parameters, Sample, Series};
@@ -119,7 +120,7 @@ impl Detector for Exhaustion {
         Explanation {
             code: if stock.falls() { code::TOWARDS_LOWER } else { code::TOWARDS_UPPER },
             observed: state.observed,
-            expected: stock.value(before.max(0.0)),
+            expected: stock.value(before.at_least(0.0)),
             lower: stock.lower(),
             upper: stock.upper(),
             onset_ms_ago,

@@ -1,5 +1,6 @@
 //! Which series can run out, and in which direction.
 
+use vedette_sdk::math::Limit as _;
 use vedette_sdk::{Kind, Series};
 
 /// Utilisations of something that is not stored up: full use of it is not exhaustion.
@@ -25,7 +26,7 @@ impl Stock {
         let flow = FLOWS.iter().any(|prefix| series.metric.starts_with(prefix));
         let mut states = series.attributes.iter().filter(|(name, _)| name == "state" || name.ends_with(".state"));
         let taken = states.all(|(_, state)| state == "used");
-        let resolution = if series.resolution.is_finite() { series.resolution.max(0.0) } else { 0.0 };
+        let resolution = if series.resolution.is_finite() { series.resolution.at_least(0.0) } else { 0.0 };
         let falls = REMAINDERS.iter().any(|word| series.metric.contains(word));
         (bounded && !flow && taken && series.kind == Kind::Gauge).then_some(Self {
             lower: series.lower,

@@ -3,7 +3,7 @@
 use crate::floor::Floor;
 use alloc::vec::Vec;
 use vedette_sdk::Sample;
-use vedette_sdk::math::sqrt;
+use vedette_sdk::math::{Limit as _, sqrt};
 use vedette_sdk::robust::{Envelope, median_and_scale, median3, sort_few};
 use vedette_sdk::state::{Damaged, Reader, Writer};
 
@@ -64,8 +64,8 @@ impl Baseline {
         debug_assert!(value.is_finite());
         Some(Side {
             location: known.location,
-            above: known.spread.max(known.above.height() / BURST),
-            below: known.spread.max(known.below.height() / BURST),
+            above: known.spread.at_least(known.above.height() / BURST),
+            below: known.spread.at_least(known.below.height() / BURST),
         })
     }
 
@@ -123,8 +123,8 @@ impl Known {
         let mut calm: Vec<_> = first.windows(3).map(|three| median3(three[0], three[1], three[2]) - location).collect();
         sort_few(&mut calm);
         // The second on each side: one transient of the start-up itself shall not set the reach of bursts.
-        let above = Envelope::of(calm[calm.len() - 2].max(0.0));
-        let below = Envelope::of((-calm[1]).max(0.0));
+        let above = Envelope::of(calm[calm.len() - 2].at_least(0.0));
+        let below = Envelope::of((-calm[1]).at_least(0.0));
         Self { location, spread, above, below, learnt: u32::try_from(first.len()).unwrap_or(u32::MAX), aside_s: 0.0 }
     }
 
@@ -132,8 +132,8 @@ impl Known {
     fn learn(&mut self, sample: Sample, floor: &Floor, memory_s: f64) {
         let dt_s = f64::from(sample.dt_ms) * 0.001;
         let deviation = sample.value - self.location;
-        let core = self.spread.max(floor.at(self.location, self.location, self.learnt));
-        let share = (1.0 / (f64::from(self.learnt) + 1.0)).max(dt_s / (memory_s + dt_s));
+        let core = self.spread.at_least(floor.at(self.location, self.location, self.learnt));
+        let share = (1.0 / (f64::from(self.learnt) + 1.0)).at_least(dt_s / (memory_s + dt_s));
         let burst = BURST * core;
         self.above.learn(deviation, burst, dt_s, self.learnt);
         self.below.learn(-deviation, burst, dt_s, self.learnt);
@@ -153,8 +153,8 @@ impl Known {
     fn learn_location(&mut self, deviation: f64, core: f64, share: f64, dt_s: f64, memory_s: f64, gap: bool) {
         let limit = WINSOR * core;
         self.aside_s = match () {
-            () if deviation > limit => self.aside_s.max(0.0) + dt_s,
-            () if deviation < -limit => self.aside_s.min(0.0) - dt_s,
+            () if deviation > limit => self.aside_s.at_least(0.0) + dt_s,
+            () if deviation < -limit => self.aside_s.at_most(0.0) - dt_s,
             () => 0.0,
         };
         if gap {

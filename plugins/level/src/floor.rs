@@ -1,5 +1,6 @@
 //! The least scale that a series is judged with.
 
+use vedette_sdk::math::Limit as _;
 use vedette_sdk::robust::prior_share;
 use vedette_sdk::{Kind, Series};
 
@@ -19,22 +20,21 @@ pub(crate) struct Floor {
 
 impl Floor {
     pub(crate) fn of(series: &Series) -> Self {
-        let resolution = if series.resolution.is_finite() { series.resolution.max(0.0) } else { 0.0 };
+        let resolution = if series.resolution.is_finite() { series.resolution.at_least(0.0) } else { 0.0 };
         Self { resolution, prior: prior(series), lower: series.lower, upper: series.upper }
     }
 
     /// The floor where `location` is usual, `value` is seen and `learnt` values are known.
     #[inline]
     pub(crate) fn at(&self, location: f64, value: f64, learnt: u32) -> f64 {
-        let relative = RELATIVE * location.abs().max(value.abs());
+        let relative = RELATIVE * location.abs().at_least(value.abs());
         let prior = self.prior * prior_share(learnt, PRIOR_WEIGHT);
-        self.resolution.max(relative).max(prior).max(f64::MIN_POSITIVE)
+        self.resolution.at_least(relative).at_least(prior).at_least(f64::MIN_POSITIVE)
     }
 
     /// `bound` within the natural bounds of the series.
     pub(crate) fn clamp(&self, bound: f64) -> f64 {
-        // The bound first: max and min keep it where the natural one is NaN.
-        bound.max(self.lower).min(self.upper)
+        bound.at_least(self.lower).at_most(self.upper)
     }
 }
 

@@ -17,6 +17,7 @@ mod floor;
 
 use baseline::{Baseline, Side};
 use floor::Floor;
+use vedette_sdk::math::Limit as _;
 use vedette_sdk::robust::{compress, median3};
 use vedette_sdk::state::{Damaged, Reader, Writer};
 use vedette_sdk::{ConfigError, Description, Detector, Explanation, Input, ParameterSpec, Parameters, Sample, Series};
@@ -158,7 +159,7 @@ impl Detector for Level {
 impl State {
     fn judge(&mut self, side: Side, sample: Sample) -> f64 {
         let floor = self.floor.at(side.location, sample.value, self.baseline.learnt());
-        let (above, below) = (side.above.max(floor), side.below.max(floor));
+        let (above, below) = (side.above.at_least(floor), side.below.at_least(floor));
         let deviation = sample.value - side.location;
         let distance = if deviation >= 0.0 { deviation / above } else { -deviation / below };
         let judged = match sample.dt_ms {

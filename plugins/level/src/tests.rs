@@ -63,7 +63,7 @@ fn idle_cpu(noise: &mut Noise, ticks: usize) -> Vec<f64> {
     (0..ticks)
         .map(|tick| {
             let jump = if tick % 17 < 2 { 0.03 * noise.uniform() } else { 0.0 };
-            (0.005 + 0.003 * noise.normal()).max(0.0) + jump
+            (0.005 + 0.003 * noise.normal()).at_least(0.0) + jump
         })
         .collect()
 }

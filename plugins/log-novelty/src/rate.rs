@@ -2,6 +2,7 @@
 
 use crate::tail::Prediction;
 use vedette_sdk::Sample;
+use vedette_sdk::math::Limit as _;
 use vedette_sdk::state::{Damaged, Reader, Writer};
 
 /// Seconds that are judged together, so that lines of one occasion count once.
@@ -59,7 +60,7 @@ impl Rate {
         let mixed = |prior: f64, learnt: f64| prior * share + learnt * (1.0 - share);
         let between = share * (1.0 - share) * (prior_mean - mean) * (prior_mean - mean);
         let mean = mixed(prior_mean, mean);
-        Prediction { mean, variance: (mixed(prior_variance, variance) + between).max(mean) }
+        Prediction { mean, variance: (mixed(prior_variance, variance) + between).at_least(mean) }
     }
 
     /// Mean, variance and learnt time with the silence counted in.
@@ -85,11 +86,11 @@ impl Rate {
             return;
         }
         let predicted = self.predict(birth_s);
-        let bounded = window.min(predicted.mean + WINSOR * predicted.deviation() + 1.0);
+        let bounded = window.at_most(predicted.mean + WINSOR * predicted.deviation() + 1.0);
         (self.mean, self.variance, self.learnt_s) = self.settled();
         self.silent_s = 0.0;
-        self.learnt_s = self.learnt_s.min(memory_s);
-        let share = dt_s / (self.learnt_s + dt_s).max(f64::MIN_POSITIVE);
+        self.learnt_s = self.learnt_s.at_most(memory_s);
+        let share = dt_s / (self.learnt_s + dt_s).at_least(f64::MIN_POSITIVE);
         let deviation = bounded - self.mean;
         self.mean += share * deviation;
         self.variance = (1.0 - share) * (self.variance + share * deviation * deviation);

@@ -1,6 +1,6 @@
 //! Upper tail of the negative binomial distribution.
 
-use vedette_sdk::math::{lgamma, ln, sqrt};
+use vedette_sdk::math::{Limit as _, lgamma, ln, sqrt};
 
 const LN_10: f64 = core::f64::consts::LN_10;
 /// Dispersion from which the distribution is a Poisson for our purposes.
@@ -27,15 +27,15 @@ impl Prediction {
         if count <= self.mean {
             return 0.0;
         }
-        let shape =
-            (self.mean * self.mean / (self.variance - self.mean).max(f64::MIN_POSITIVE)).clamp(SHAPE_MIN, SHAPE_MAX);
+        let shape = (self.mean * self.mean / (self.variance - self.mean).at_least(f64::MIN_POSITIVE))
+            .clamp(SHAPE_MIN, SHAPE_MAX);
         let odds = self.mean / (shape + self.mean);
         let ln_first =
             lgamma(shape + count) - lgamma(shape) - lgamma(count + 1.0) - shape * ln((shape + self.mean) / shape)
                 + count * ln(odds);
-        let ratio = (odds * (shape + count) / (count + 1.0)).max(odds).min(1.0 - 1e-9);
+        let ratio = (odds * (shape + count) / (count + 1.0)).at_least(odds).at_most(1.0 - 1e-9);
         let ln_tail = ln_first - ln(1.0 - ratio);
-        (-ln_tail / LN_10).max(0.0)
+        (-ln_tail / LN_10).at_least(0.0)
     }
 
     /// The probability of exactly `count` lines, for tests of the tail.

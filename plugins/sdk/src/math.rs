@@ -4,10 +4,54 @@
 
 pub use libm::{exp, expm1, floor, lgamma, log as ln, log1p as ln_1p, log10, pow, sqrt};
 
+/// Limits of numbers with every bit defined: of zeros of different sign the standard library's `max` and `min` may
+/// return either, and builds differ in which.
+pub trait Limit {
+    /// `self`, or `bound` where that is greater; `self` beside a NaN.
+    #[must_use]
+    fn at_least(self, bound: Self) -> Self;
+    /// `self`, or `bound` where that is smaller; `self` beside a NaN.
+    #[must_use]
+    fn at_most(self, bound: Self) -> Self;
+}
+
+impl Limit for f64 {
+    #[inline]
+    fn at_least(self, bound: Self) -> Self {
+        if bound > self { bound } else { self }
+    }
+
+    #[inline]
+    fn at_most(self, bound: Self) -> Self {
+        if bound < self { bound } else { self }
+    }
+}
+
 /// A score as it leaves the detector: narrowed, never below 0, and every NaN made the one canonical NaN, since payload
 /// and sign of a NaN are not defined across builds.
 #[inline]
 #[expect(clippy::cast_possible_truncation, reason = "a score needs no more precision; beyond the range it is infinite")]
 pub fn canonical(score: f64) -> f32 {
-    if score.is_nan() { f32::from_bits(0x7fc0_0000) } else { score.max(0.0) as f32 }
+    if score.is_nan() { f32::from_bits(0x7fc0_0000) } else { score.at_least(0.0) as f32 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_keep_the_sign_of_a_zero_and_ignore_a_nan() {
+        for (number, bound) in [(-0.0, 0.0), (0.0, -0.0), (1.0, f64::NAN)] {
+            assert_eq!(f64::to_bits(number), number.at_least(bound).to_bits());
+            assert_eq!(f64::to_bits(number), number.at_most(bound).to_bits());
+        }
+        assert_eq!((1.0.at_least(2.0), 1.0.at_most(0.5)), (2.0, 0.5));
+    }
+
+    #[test]
+    fn scores_leave_canonical() {
+        let negative_nan = f64::from_bits(0xfff8_0000_0000_0001);
+        assert_eq!([negative_nan, f64::NAN].map(|score| canonical(score).to_bits()), [0x7fc0_0000; 2]);
+        assert_eq!((canonical(-1.0), canonical(2.5)), (0.0, 2.5));
+    }
 }

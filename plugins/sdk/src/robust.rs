@@ -1,11 +1,11 @@
 //! Small robust statistics in bounded state, shared by detectors.
 
-use crate::math::{ln_1p, sqrt};
+use crate::math::{Limit as _, ln_1p, sqrt};
 
 /// The middle of three numbers; none may be NaN.
 #[inline]
 pub fn median3(a: f64, b: f64, c: f64) -> f64 {
-    a.min(b).max(a.max(b).min(c))
+    a.at_most(b).at_least(a.at_least(b).at_most(c))
 }
 
 /// Median and scale (median absolute deviation × 1.4826, the standard deviation of a normal sample) of `values`, which
@@ -80,12 +80,13 @@ impl Envelope {
     /// Learns from one deviation after `dt_s` seconds and `learnt` values. Below `base` nothing counts as a burst.
     #[inline]
     pub fn learn(&mut self, deviation: f64, base: f64, dt_s: f64, learnt: u32) {
-        let dt_s = dt_s.min(10.0);
+        let dt_s = dt_s.at_most(10.0);
         let early = 1.0 / (f64::from(learnt) + 1.0);
-        if deviation > self.height.max(base) {
-            self.height = deviation.min(self.height.max(base) * (1.0 + (Self::GROWTH_PER_S + 3.0 * early) * dt_s));
+        if deviation > self.height.at_least(base) {
+            self.height =
+                deviation.at_most(self.height.at_least(base) * (1.0 + (Self::GROWTH_PER_S + 3.0 * early) * dt_s));
         } else {
-            self.height *= 1.0 - (Self::SHRINKAGE_PER_S + (0.3 * early).min(0.01)) * dt_s;
+            self.height *= 1.0 - (Self::SHRINKAGE_PER_S + (0.3 * early).at_most(0.01)) * dt_s;
         }
     }
 }
