@@ -4,12 +4,13 @@ set -euo pipefail
 
 usage() {
     cat <<'USAGE'
-usage: build-deb.sh --binary PATH --detectors DIR --out DIR [--version VERSION]
+usage: build-deb.sh --binary PATH --detectors DIR --out DIR [--version VERSION] [--compression KIND]
 
-  --binary PATH     the vedette-agent to ship
-  --detectors DIR   signed pairs to ship (NAME.wasm, .cwasm, .json, .sig); their authors become trusted keys
-  --out DIR         where vedette-agent_VERSION_ARCH.deb goes; created if missing
-  --version VERSION instead of the workspace's
+  --binary PATH       the vedette-agent to ship
+  --detectors DIR     signed pairs to ship (NAME.wasm, .cwasm, .json, .sig); their authors become trusted keys
+  --out DIR           where vedette-agent_VERSION_ARCH.deb goes; created if missing
+  --version VERSION   instead of the workspace's
+  --compression KIND  xz (default; every dpkg since Debian 11 reads it), gzip or none
 
 SOURCE_DATE_EPOCH is respected; without it the time of the last commit counts. Prints the package's path.
 USAGE
@@ -21,13 +22,14 @@ fail() {
 }
 
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
-binary='' detectors='' out='' version=''
+binary='' detectors='' out='' version='' compression=xz
 while [ $# -gt 0 ]; do
     case "$1" in
     --binary) binary="${2:-}" ;;
     --detectors) detectors="${2:-}" ;;
     --out) out="${2:-}" ;;
     --version) version="${2:-}" ;;
+    --compression) compression="${2:-}" ;;
     --help) usage && exit 0 ;;
     *) usage >&2 && exit 2 ;;
     esac
@@ -93,5 +95,5 @@ find "$tree" -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
 
 mkdir -p "$out"
 package="$out/vedette-agent_${version}_${architecture}.deb"
-dpkg-deb --root-owner-group -Zxz --build "$tree" "$package" >/dev/null
+dpkg-deb --root-owner-group "-Z$compression" --build "$tree" "$package" >/dev/null
 echo "$package"

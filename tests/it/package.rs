@@ -20,9 +20,9 @@ struct Inputs {
 }
 
 impl Inputs {
-    /// The built agent where `VEDETTE_BIN_DIR` names a folder of binaries, else a placeholder that says so. The detectors
-    /// are files of the right names: what they hold is not the package's business.
-    fn new() -> Self {
+    /// A placeholder that says so instead of an agent. The detectors are files of the right names: what they hold is not
+    /// the package's business.
+    fn placeholder() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let detectors = folder.path().join("detectors");
         fs::create_dir(&detectors).expect("a folder");
@@ -31,23 +31,33 @@ impl Inputs {
         {
             fs::write(detectors.join(format!("level.{ending}")), content).expect("a file");
         }
+        let binary = folder.path().join("placeholder-agent");
+        fs::write(&binary, "#!/bin/sh\necho 'placeholder of a package test'\n").expect("a file");
+        fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).expect("its mode");
+        Self { folder, binary, real: false }
+    }
+
+    /// The built agent where `VEDETTE_BIN_DIR` names a folder of binaries, else the placeholder.
+    fn built() -> Self {
         let built = std::env::var_os("VEDETTE_BIN_DIR").map(|folder| Path::new(&folder).join("vedette-agent"));
         match built.filter(|binary| binary.exists()) {
-            Some(binary) => Self { folder, binary, real: true },
-            None => {
-                let binary = folder.path().join("placeholder-agent");
-                fs::write(&binary, "#!/bin/sh\necho 'placeholder of a package test'\n").expect("a file");
-                fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).expect("its mode");
-                Self { folder, binary, real: false }
-            }
+            Some(binary) => Self { binary, real: true, ..Self::placeholder() },
+            None => Self::placeholder(),
         }
     }
 
     /// Builds the package into a folder of its own and gives its path.
     fn build(&self, version: &str, out: &str) -> PathBuf {
+        self.build_with(version, out, "none")
+    }
+
+    fn build_with(&self, version: &str, out: &str, compression: &str) -> PathBuf {
         let mut script = Command::new(root().join("packaging/build-deb.sh"));
         script.arg("--binary").arg(&self.binary).arg("--detectors").arg(self.folder.path().join("detectors"));
-        script.args(["--version", version]).arg("--out").arg(self.folder.path().join(out));
+        script
+            .args(["--version", version, "--compression", compression])
+            .arg("--out")
+            .arg(self.folder.path().join(out));
         let output = script.env("SOURCE_DATE_EPOCH", "1767571200").output().expect("the script starts");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         PathBuf::from(String::from_utf8(output.stdout).expect("a path").trim())
@@ -58,15 +68,15 @@ const SIGNATURE: &str = "ed25519:00112233445566778899aabbccddeeff001122334455667
 
 #[test]
 fn the_same_inputs_give_the_same_package() {
-    let inputs = Inputs::new();
-    let (first, second) = (inputs.build("1.0.0", "first"), inputs.build("1.0.0", "second"));
+    let inputs = Inputs::placeholder();
+    let (first, second) = (inputs.build_with("1.0.0", "first", "xz"), inputs.build_with("1.0.0", "second", "xz"));
     assert_eq!(first.file_name(), second.file_name());
     assert!(fs::read(first).expect("built") == fs::read(second).expect("built"), "the two builds differ");
 }
 
 #[test]
 fn a_first_installation_has_its_files_and_starts_nothing() {
-    let inputs = Inputs::new();
+    let inputs = Inputs::built();
     let scratch = ScratchRoot::new();
     let said = scratch.dpkg(&["--install"], Some(&inputs.build("1.0.0", "out")));
     assert!(said.contains("not started, this host is not enrolled"), "{said}");
@@ -97,7 +107,7 @@ fn a_first_installation_has_its_files_and_starts_nothing() {
 
 #[test]
 fn an_upgrade_keeps_what_a_person_edited_and_what_the_agent_learnt() {
-    let inputs = Inputs::new();
+    let inputs = Inputs::placeholder();
     let scratch = ScratchRoot::new();
     scratch.dpkg(&["--install"], Some(&inputs.build("1.0.0", "old")));
     scratch.write("etc/vedette/agent.toml", "# edited\n");
@@ -111,7 +121,7 @@ fn an_upgrade_keeps_what_a_person_edited_and_what_the_agent_learnt() {
 
 #[test]
 fn removal_keeps_state_and_configuration_and_purge_takes_both() {
-    let inputs = Inputs::new();
+    let inputs = Inputs::placeholder();
     let scratch = ScratchRoot::new();
     scratch.dpkg(&["--install"], Some(&inputs.build("1.0.0", "out")));
     scratch.write(IDENTITY, "{}");
@@ -127,7 +137,7 @@ fn removal_keeps_state_and_configuration_and_purge_takes_both() {
 
 #[test]
 fn the_unit_is_valid_and_confined() {
-    let inputs = Inputs::new();
+    let inputs = Inputs::placeholder();
     let scratch = ScratchRoot::new();
     scratch.dpkg(&["--install"], Some(&inputs.build("1.0.0", "out")));
     let unit = scratch.read("usr/lib/systemd/system/vedette-agent.service");
