@@ -50,7 +50,7 @@ impl Default for Limits {
         Self {
             memory_bytes: 16 << 20,
             table_elements: 10_000,
-            call: Allowance { cpu: Duration::from_millis(200), wall: Duration::from_millis(800) },
+            call: Allowance { cpu: Duration::from_millis(100), wall: Duration::from_millis(600) },
             lifted_bytes: 1 << 20,
             state_bytes: 64 << 10,
             log_lines: 8,
@@ -386,7 +386,9 @@ fn classify(error: &wasmtime::Error, host: &Host, limits: &Limits) -> Failure {
     }
     match error.downcast_ref::<Trap>() {
         Some(Trap::Interrupt) => {
-            Failure::new(Fault::Timeout, format!("a call used up its {} ms", limits.call.cpu.as_millis()))
+            let Allowance { cpu, wall } = limits.call;
+            let reason = format!("a call took more than {} ms of CPU or {} ms", cpu.as_millis(), wall.as_millis());
+            Failure::new(Fault::Timeout, reason)
         }
         Some(trap) => Failure::new(Fault::Trap, trap.to_string()),
         // Only lifting fails otherwise: lists out of bounds, text that is not UTF-8, more than the host accepts.

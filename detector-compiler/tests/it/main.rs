@@ -7,6 +7,7 @@ mod hostile;
 mod instance;
 mod measure;
 mod rig;
+mod worker;
 
 use std::process::Command;
 

@@ -25,7 +25,14 @@ pub(crate) fn artifacts() -> &'static [Artifact] {
     ARTIFACTS.get_or_init(|| {
         let dir = tempfile::tempdir().unwrap();
         let (pairs, key) = (dir.path().join("pairs"), dir.path().join("author.key"));
-        let status = Command::new(HOSTILE).arg("set").arg("--out").arg(&pairs).arg("--key").arg(&key).output().unwrap();
+        let status = Command::new(HOSTILE)
+            .args(["set", "--nuisances"])
+            .arg("--out")
+            .arg(&pairs)
+            .arg("--key")
+            .arg(&key)
+            .output()
+            .unwrap();
         assert!(status.status.success(), "{}", String::from_utf8_lossy(&status.stderr));
         let author = SigningKey::from_pkcs8(&std::fs::read(&key).unwrap()).unwrap().public();
         load_dir(&pairs, &[author]).unwrap().into_iter().map(|pair| pair.unwrap()).collect()

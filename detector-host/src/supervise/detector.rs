@@ -70,7 +70,7 @@ pub struct DetectorStatus {
     pub state: DetectorState,
     /// Last failure: class and text.
     pub failure: Option<(Fault, String)>,
-    /// Time from the request at which it failed last to its demotion.
+    /// Time from the begin of the call at which it failed last to its demotion.
     pub demoted_after: Option<Duration>,
     /// Failures that were not forgiven.
     pub strikes: u32,
@@ -102,7 +102,7 @@ impl Failure {
         Self { fault, reason: reason.to_owned(), hopeless, demoted_after: Duration::ZERO }
     }
 
-    /// The failing request was sent then.
+    /// The failing request's turn came then.
     pub(super) fn asked_at(mut self, now: MonoTime, asked: MonoTime) -> Self {
         self.demoted_after = now.since(asked);
         self

@@ -57,6 +57,7 @@ pub(super) enum Kind {
 #[derive(Clone, Copy)]
 pub(super) struct Asked {
     pub(super) kind: Kind,
+    /// When it was sent; once answered, when its turn came.
     pub(super) at: MonoTime,
     /// The supervisor's own: the pipeline does not expect an answer.
     pub(super) own: bool,
@@ -124,9 +125,9 @@ impl Worker {
         if !fits {
             return None;
         }
-        self.turn_since = now;
+        let turn_since = std::mem::replace(&mut self.turn_since, now);
         self.answers += 1;
-        self.asked.pop_front()
+        self.asked.pop_front().map(|asked| Asked { at: asked.at.max(turn_since), ..asked })
     }
 
     pub(super) fn serves(&self, detector: u32) -> bool {
@@ -155,10 +156,10 @@ impl Worker {
         self.asked.is_empty()
     }
 
-    /// Whose turn it is, and when it was asked.
+    /// Whose turn it is, and since when.
     pub(super) fn guilty(&self) -> Option<(u32, MonoTime)> {
         let asked = self.asked.front()?;
-        Some((asked.detector?, asked.at))
+        Some((asked.detector?, self.turn_since))
     }
 
     /// Whether it ended because it could not be started or could not be confined, before any detector had its turn.

@@ -56,12 +56,33 @@ impl Guest {
 /// An honest detector: attacks on others must not touch it.
 pub(crate) const HONEST: Guest = Guest::new("honest", "scores as it should", &[]);
 
-/// Where a crafted native artifact is made from: honest, but for a mark in `observe`.
-pub(crate) const MARKED: Guest = Guest::new(
-    "forbidden-syscall",
-    "makes a system call from crafted native code",
-    &[("OBSERVE", "(i64.store (i32.const 1072) (i64.const 0x5645444554544521))")],
+/// Logs far too much, with characters that would mess up a terminal; otherwise honest, and nobody is harmed.
+pub(crate) const CHATTY: Guest = Guest::new(
+    "chatty",
+    "logs 100 lines at every tick and scores as it should",
+    &[
+        (
+            "IMPORTS",
+            "(import \"$root\" \"log\" (func $log (param i32 i32 i32)))\n(data (i32.const 200) \"alpha\\1b[31m beta\")",
+        ),
+        (
+            "OBSERVE",
+            "(loop $again
+               (call $log (i32.const 1) (i32.const 200) (i32.const 15))
+               (local.set $i (i32.add (local.get $i) (i32.const 1)))
+               (br_if $again (i32.lt_u (local.get $i) (i32.const 100))))
+             (local.set $i (i32.const 0))",
+        ),
+    ],
 );
+
+const MARK_IN_OBSERVE: &[(&str, &str)] = &[("OBSERVE", "(i64.store (i32.const 1072) (i64.const 0x5645444554544521))")];
+
+/// Where crafted native artifacts are made from: honest, but for a mark in `observe`.
+pub(crate) const FORBIDDEN_CALL: Guest =
+    Guest::new("forbidden-syscall", "opens a socket from crafted native code", MARK_IN_OBSERVE);
+pub(crate) const QUIET_EXIT: Guest =
+    Guest::new("quiet-exit", "ends the worker from crafted native code", MARK_IN_OBSERVE);
 
 /// Attacks that need no crafted native code.
 pub(crate) const HOSTILE: &[Guest] = &[

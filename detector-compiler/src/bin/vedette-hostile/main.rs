@@ -32,6 +32,9 @@ enum Command {
         /// Directory for the pairs.
         #[arg(long)]
         out: PathBuf,
+        /// Adds guests that are a nuisance but no attack.
+        #[arg(long)]
+        nuisances: bool,
         /// Author's key in PKCS #8 (DER); made if there is none.
         #[arg(long)]
         key: PathBuf,
@@ -49,7 +52,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
-        Command::Set { out, key } => write_set(&out, &key),
+        Command::Set { out, nuisances, key } => write_set(&out, nuisances, &key),
         Command::Worker => worker::main(),
         Command::Attempts => {
             let kinds =
@@ -70,12 +73,14 @@ fn main() -> ExitCode {
     }
 }
 
-fn write_set(out: &Path, key: &Path) -> Result<()> {
+fn write_set(out: &Path, nuisances: bool, key: &Path) -> Result<()> {
     let key = author(key)?;
-    for guest in guests::HOSTILE.iter().chain([&guests::HONEST]) {
+    let nuisances = nuisances.then_some(&guests::CHATTY);
+    for guest in guests::HOSTILE.iter().chain([&guests::HONEST]).chain(nuisances) {
         publish(out, guest, &key, Ok).with_context(|| guest.name)?;
     }
-    publish(out, &guests::MARKED, &key, native::patch)?;
+    publish(out, &guests::FORBIDDEN_CALL, &key, native::open_socket)?;
+    publish(out, &guests::QUIET_EXIT, &key, native::exit_quietly)?;
     println!("author {}", key.public());
     Ok(())
 }
