@@ -20,6 +20,7 @@ const TAIL_COUNT: f64 = 150.0;
 const THRESHOLD_MIN: f64 = 1.0;
 /// Prior of the tail: its weight in excesses, its shape, and its scale as a share of the threshold plus one.
 const PRIOR_WEIGHT: f64 = 40.0;
+const PRIOR_WEIGHT_WIDER: f64 = 4.0;
 const PRIOR_SHAPE: f64 = 0.08;
 const PRIOR_SCALE: f64 = 0.25;
 const SHAPE_MAX: f64 = 0.2;
@@ -134,8 +135,9 @@ impl Pool {
             let fitted_scale = mean * (1.0 - fitted_shape);
             let weight = seen / (seen + PRIOR_WEIGHT);
             shape += weight * (fitted_shape - shape);
-            // A wider tail than the prior is believed at once, a narrower one slowly.
-            scale = if fitted_scale > scale { fitted_scale } else { scale + weight * (fitted_scale - scale) };
+            // A wider tail than the prior is believed soon, a narrower one slowly.
+            let weight = if fitted_scale > scale { seen / (seen + PRIOR_WEIGHT_WIDER) } else { weight };
+            scale += weight * (fitted_scale - scale);
         }
         self.fit.shape = shape.clamp(SHAPE_MIN, SHAPE_MAX);
         self.fit.scale = scale.max(1e-3);

@@ -22,6 +22,9 @@ const SCORE_MIN: f32 = 4.0;
 const COMPANY: [f32; 3] = [0.5, 0.25, 0.125];
 /// Odd moments without company that are taken as seen before the first one.
 const LONELY_PRIOR: u32 = 10;
+/// Brief oddities taken as seen before the first one, and the most that duration adds.
+const BRIEF_PRIOR: u32 = 0;
+const LASTING_MAX: f32 = 3.0;
 /// An excursion of the host is over after this long without an odd series; so many of its moments are learnt.
 const EXCURSION_OVER_MS: u64 = 5_000;
 const EXCURSION_MAX: usize = 16;
@@ -30,7 +33,7 @@ pub(crate) const ALARMS_BELIEVED: f32 = 2.5;
 /// A series' own surprise makes at least this share of what is needed.
 const OWN_SHARE_MIN: f32 = 0.55;
 /// Decades asked for on top at once, fewer as the departure lasts.
-const HASTE: f32 = 3.0;
+const HASTE: f32 = 4.0;
 const HASTE_MS: f32 = 4_000.0;
 /// Calm for this long (and three intervals) ends an episode; doubled by every flap.
 const CLEAR_MS: u32 = 15_000;
@@ -60,6 +63,7 @@ struct Witness {
 pub struct Board {
     witnesses: Vec<Witness>,
     usual: Pool,
+    usual_lasting: Pool,
     excursion: Vec<f32>,
     alarmed: bool,
     odd_at: MonoTime,
@@ -68,12 +72,10 @@ pub struct Board {
 
 impl Default for Board {
     fn default() -> Self {
-        let mut usual = Pool::default();
-        (0..LONELY_PRIOR).for_each(|_| usual.record(0.0));
-        usual.refresh(0);
         Self {
             witnesses: Vec::new(),
-            usual,
+            usual: prior_pool(LONELY_PRIOR),
+            usual_lasting: prior_pool(BRIEF_PRIOR),
             excursion: Vec::new(),
             alarmed: false,
             odd_at: MonoTime::default(),
@@ -118,6 +120,16 @@ impl Board {
         if company > 0.0 { self.usual.surprise(company) } else { 0.0 }
     }
 
+    /// What it adds that a series has been odd for so many ticks: P(lasting | odd), learnt likewise.
+    pub fn lasting(&self, ticks: u16) -> f32 {
+        self.usual_lasting.surprise(lasting_statistic(ticks)).min(LASTING_MAX)
+    }
+
+    /// A series was odd for so many ticks, and it came to nothing.
+    pub fn note_lasted(&mut self, ticks: u16) {
+        self.usual_lasting.record(lasting_statistic(ticks));
+    }
+
     /// The most company that an odd series had in this tick, and whether an episode opened. Learnt when it is over.
     pub fn note(&mut self, now: MonoTime, company: f32, opened: bool) {
         self.odd_at = now;
@@ -138,8 +150,21 @@ impl Board {
             self.excursion.iter().for_each(|company| self.usual.record(*company));
             self.usual.refresh(now.ns / 1_000_000);
         }
+        self.usual_lasting.refresh(now.ns / 1_000_000);
         self.excursion.clear();
     }
+}
+
+fn prior_pool(zeros: u32) -> Pool {
+    let mut pool = Pool::default();
+    (0..zeros).for_each(|_| pool.record(0.0));
+    pool.refresh(0);
+    pool
+}
+
+/// Durations have heavy tails, their logarithms do not: doublings beyond four ticks.
+fn lasting_statistic(ticks: u16) -> f32 {
+    (f32::from(ticks.saturating_sub(1)) / 4.0).ln_1p() * std::f32::consts::LOG2_E
 }
 
 /// A verdict in its circumstances.
@@ -151,6 +176,8 @@ pub struct Case {
     pub own: f32,
     /// What others add.
     pub others: f32,
+    /// What its duration adds.
+    pub lasting: f32,
     /// For how long the series has been under suspicion.
     pub lasted_ms: u32,
 }
@@ -159,7 +186,7 @@ impl Case {
     /// Own surprise with what others add.
     pub fn total(&self) -> f32 {
         // Nobody's word counts for more than the series' own.
-        self.own + self.others.min(self.own)
+        self.own + self.others.min(self.own) + self.lasting
     }
 
     /// Whether it is enough to open an episode, where a lone verdict needs a surprise of `needed`.
@@ -311,7 +338,7 @@ mod tests {
 
     #[test]
     fn lone_series_needs_time_and_company_saves_it() {
-        let lone = Case { score: 50.0, own: 9.0, others: 0.0, lasted_ms: 0 };
+        let lone = Case { score: 50.0, own: 9.0, others: 0.0, lasting: 0.0, lasted_ms: 0 };
         assert!(!lone.confirmed(8.4));
         assert!(Case { lasted_ms: 4_000, ..lone }.confirmed(8.4));
         assert!(Case { others: 4.5, ..lone }.confirmed(8.4));

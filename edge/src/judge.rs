@@ -3,7 +3,7 @@
 mod track;
 
 use crate::calibration::Pool;
-use crate::episodes::{ALARMS_BELIEVED, Board, Case, SUSPICION, Turn};
+use crate::episodes::{ALARMS_BELIEVED, Board, Case, Turn};
 use crate::metric::family;
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use vedette_protocol::v1::DetectorRef;
 use vedette_protocol::worker::{Columns, DetectorDescription, DetectorInput, flags};
 
 /// Scores are learnt for this long before the first episode may open.
-pub const WARM_UP_MS: u64 = 120_000;
+pub(crate) const WARM_UP_MS: u64 = 120_000;
 /// Ticks that a detector may lag behind before it is asked no more.
 const IN_FLIGHT_MAX: usize = 4;
 /// How often the pools' tails are fitted anew.
@@ -251,14 +251,13 @@ impl Judge {
                 continue;
             }
             let ward = &mut self.wards[track.ward as usize];
-            let was_odd = track.odd_since.is_some();
             track.weigh(now, *score, &mut ward.pool, warm);
             let odd = track.odd_since.is_some();
             if odd {
                 let until = now + Duration::from_millis(u64::from(track.interval_ms) * 2);
                 board.report(now, self.slot.detector, ward.family, track.surprise, until);
             }
-            if odd || was_odd || track.episode.is_some() {
+            if track.needs_decision() {
                 self.odd.push(*slot);
             }
         }
@@ -280,6 +279,7 @@ impl Judge {
                 score: track.persistent,
                 own: track.surprise,
                 others: board.corroboration(company),
+                lasting: board.lasting(track.odd_ticks),
                 lasted_ms: track.odd_since.map_or(0, |since| crate::normalise::elapsed_ms(now, since)),
             };
             let confirmed = track.odd_since.is_some() && case.confirmed(needed);
@@ -288,8 +288,9 @@ impl Judge {
                 ward.alarm(now);
                 opened = true;
             }
-            if track.odd_since.is_none() {
-                track.settle(&mut ward.pool, ward.alarms >= ALARMS_BELIEVED);
+            if !track.is_cautious() {
+                let alarms_teach = ward.alarms >= ALARMS_BELIEVED;
+                track.settle(&mut ward.pool, alarms_teach).into_iter().for_each(|ticks| board.note_lasted(ticks));
             }
             if let Some(kind) = kind {
                 let (score, surprise) = (track.persistent, case.total());
@@ -321,10 +322,6 @@ impl Judge {
     /// Ends what a series had open and forgets it.
     pub(crate) fn remove_track(&mut self, slot: u32) -> Option<Track> {
         self.tracks.get_mut(slot as usize)?.take()
-    }
-
-    pub(crate) fn is_odd(surprise: f32) -> bool {
-        surprise >= SUSPICION
     }
 }
 

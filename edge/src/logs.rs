@@ -13,6 +13,8 @@ use vedette_protocol::v1::{Cursor, LogWindow, Template};
 
 /// Metric name under which detectors see a template.
 pub const TEMPLATE_METRIC: &str = "vedette.log.template";
+/// Detectors' row of all lines of the host. Never judged: its templates are.
+pub const TOTAL_ROW: u32 = 0;
 /// Bytes of a line that are looked at; what is longer is cut and counted.
 pub const LINE_BYTES_MAX: usize = 8_192;
 /// Log sources that are told apart.
@@ -49,11 +51,15 @@ struct Source {
 }
 
 /// All log sources of a host.
+///
+/// Detectors know a template by its slot plus one. Their row 0 counts all lines of the host and is there from the
+/// start: it shows a detector of new templates that time passes while every log is silent.
 #[derive(Debug)]
 pub struct LogBook {
     sources: Vec<Source>,
     miner: Miner,
     counts: Vec<Counts>,
+    tick_lines: u32,
     generation: u64,
     text: String,
     masked: String,
@@ -66,6 +72,7 @@ impl LogBook {
             sources: Vec::new(),
             miner: Miner::new(templates_max),
             counts: Vec::new(),
+            tick_lines: 0,
             generation: 0,
             text: String::new(),
             masked: String::new(),
@@ -101,13 +108,14 @@ impl LogBook {
         }
         let counts = &mut self.counts[slot];
         counts.tick = counts.tick.saturating_add(1);
+        self.tick_lines = self.tick_lines.saturating_add(1);
         counts.open += 1;
         if outcome.novelty != Novelty::Known {
             counts.announced = false;
         }
         if outcome.novelty == Novelty::New {
             self.generation += 1;
-            self.counts[slot].key = self.meta(outcome.slot).map(|meta| meta.key());
+            self.counts[slot].key = self.meta(outcome.slot + 1).map(|meta| meta.key());
         }
     }
 
@@ -199,18 +207,21 @@ impl LogBook {
         self.generation
     }
 
-    /// Lines of each template since the last call, in slot order, zeros included.
+    /// Lines since the last call, in row order: of the host, then of each template, zeros included.
     pub fn take_tick(&mut self) -> impl Iterator<Item = u32> {
-        self.counts.iter_mut().map(|counts| std::mem::take(&mut counts.tick))
+        let total = std::mem::take(&mut self.tick_lines);
+        std::iter::once(total).chain(self.counts.iter_mut().map(|counts| std::mem::take(&mut counts.tick)))
     }
 
-    /// Slots and the stable keys of their templates as series.
+    /// Rows and their stable keys as series.
     pub fn keys(&self) -> impl Iterator<Item = (u32, SeriesKey)> {
-        (0u32..).zip(&self.counts).filter_map(|(slot, counts)| Some((slot, counts.key?)))
+        let templates = (1u32..).zip(&self.counts).filter_map(|(row, counts)| Some((row, counts.key?)));
+        std::iter::once((TOTAL_ROW, line_series(Vec::new()).key())).chain(templates)
     }
 
-    /// A template as a series, for detectors.
-    pub fn meta(&self, slot: u32) -> Option<SeriesMeta> {
+    /// A row as a series, for detectors.
+    pub fn meta(&self, row: u32) -> Option<SeriesMeta> {
+        let Some(slot) = row.checked_sub(1) else { return Some(line_series(Vec::new())) };
         let mined = self.miner.get(slot)?;
         let source = &self.sources[mined.source as usize];
         let attributes = [
@@ -218,20 +229,12 @@ impl LogBook {
             ("service.name", mask::masked(&source.service)),
             ("vedette.template.id", format!("{:016x}", mined.id.0)),
         ];
-        Some(SeriesMeta {
-            metric: TEMPLATE_METRIC.to_owned(),
-            unit: "{line}".to_owned(),
-            kind: SeriesKind::Count,
-            attributes: attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
-            resolution: 1.0,
-            lower: 0.0,
-            upper: f64::NAN,
-        })
+        Some(line_series(attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()))
     }
 
-    /// A template with its source's path and service.
-    pub fn template(&self, slot: u32) -> Option<(&str, &str, Template)> {
-        let mined = self.miner.get(slot)?;
+    /// A row's template with its source's path and service.
+    pub fn template(&self, row: u32) -> Option<(&str, &str, Template)> {
+        let mined = self.miner.get(row.checked_sub(1)?)?;
         let source = self.sources.get(mined.source as usize)?;
         Some((&source.masked_path, &source.service, template(mined)))
     }
@@ -258,6 +261,18 @@ impl Counts {
             self.seal();
         }
         std::mem::take(&mut self.sealed)
+    }
+}
+
+fn line_series(attributes: Vec<(String, String)>) -> SeriesMeta {
+    SeriesMeta {
+        metric: TEMPLATE_METRIC.to_owned(),
+        unit: "{line}".to_owned(),
+        kind: SeriesKind::Count,
+        attributes,
+        resolution: 1.0,
+        lower: 0.0,
+        upper: f64::NAN,
     }
 }
 
@@ -326,7 +341,7 @@ mod tests {
     fn secrets_reach_neither_template_nor_exemplar() {
         let (mut book, mut ledger) = (LogBook::new(10), Ledger::default());
         book.accept("/log", "", b"login failed password=hunter2", &mut ledger);
-        let (_, _, template) = book.template(0).unwrap();
+        let (_, _, template) = book.template(1).unwrap();
         assert_eq!((template.text.as_str(), ledger.masked), ("login failed password=<secret>", 1));
         assert_eq!(template.exemplar, template.text);
     }

@@ -67,7 +67,6 @@ impl Masker<'_> {
             return;
         }
         match judge_word(word) {
-            Verdict::Innocent => {}
             Verdict::Local if self.byte(end) == Some(b'@') && self.userinfo(end) => {}
             Verdict::Local => self.email(start, end),
             Verdict::Digits => self.card(start),

@@ -1,8 +1,8 @@
 //! What one detector's scores of one series have been lately.
 
-use super::{DecisionKind, HOLD_MS_MAX, Judge};
+use super::{DecisionKind, HOLD_MS_MAX};
 use crate::calibration::Pool;
-use crate::episodes::{Episode, Turn};
+use crate::episodes::{Episode, SUSPICION, Turn};
 use crate::normalise::elapsed_ms;
 use vedette_protocol::ids::SeriesKey;
 use vedette_protocol::time::MonoTime;
@@ -11,6 +11,11 @@ use vedette_protocol::time::MonoTime;
 const RUN_MAX: usize = 4;
 /// A series' own calibration needs so many scores before an episode may open on it.
 const SCORES_MIN: u32 = 30;
+/// A score this high puts its series under suspicion for some ticks, so that evidence begins before the episode.
+const HIGH: f32 = 4.0;
+const WATCHED_TICKS: u8 = 6;
+/// From this surprise on a score waits until it is known what it belongs to.
+const CAUTION: f32 = 2.0;
 /// Scores of an excursion that are kept until it is known what it was.
 const EXCURSION_MAX: usize = 12;
 /// Step of the tracked quantile of the persistent score, and that quantile.
@@ -35,6 +40,9 @@ pub(crate) struct Track {
     pub(crate) episode: Option<Box<Episode>>,
     pub(crate) opened_at: MonoTime,
     pub(crate) state: Vec<u8>,
+    /// Ticks until a series whose scores are high no more leaves suspicion.
+    watched: u8,
+    snapshot_asked: bool,
     run: [f32; RUN_MAX],
     run_len: u8,
     run_at: u8,
@@ -43,6 +51,8 @@ pub(crate) struct Track {
     excursion: [f32; EXCURSION_MAX],
     excursion_len: u8,
     alarmed: bool,
+    /// Odd verdicts of this excursion.
+    pub(crate) odd_ticks: u16,
     observed_at: Option<MonoTime>,
 }
 
@@ -60,6 +70,8 @@ impl Track {
             episode: None,
             opened_at: MonoTime::default(),
             state: Vec::new(),
+            watched: 0,
+            snapshot_asked: false,
             run: [0.0; RUN_MAX],
             run_len: if logs { 2 } else { run_len(interval_ms) },
             run_at: 0,
@@ -69,6 +81,7 @@ impl Track {
             excursion: [0.0; EXCURSION_MAX],
             excursion_len: 0,
             alarmed: false,
+            odd_ticks: 0,
             observed_at: None,
         }
     }
@@ -109,20 +122,36 @@ impl Track {
         self.run[usize::from(self.run_at)] = score.max(0.0);
         self.run_at = (self.run_at + 1) % self.run_len;
         self.persistent = self.run[..usize::from(self.run_len)].iter().copied().fold(f32::INFINITY, f32::min);
+        self.watched = if score >= HIGH * self.scale { WATCHED_TICKS } else { self.watched.saturating_sub(1) };
         let relative = self.persistent / self.scale;
         self.surprise = pool.surprise(relative);
-        if warm && self.scores >= self.scores_min && Judge::is_odd(self.surprise) {
+        let odd = warm && self.scores >= self.scores_min && self.surprise >= SUSPICION;
+        if odd {
             self.odd_since.get_or_insert(now);
-            if usize::from(self.excursion_len) < EXCURSION_MAX {
+            self.odd_ticks = self.odd_ticks.saturating_add(1);
+        } else {
+            self.odd_since = None;
+        }
+        // What may become an excursion is not learnt before it is over: it would make itself usual.
+        let room = usize::from(self.excursion_len) < EXCURSION_MAX;
+        if warm && self.surprise >= CAUTION && (room || odd) {
+            if room {
                 self.excursion[usize::from(self.excursion_len)] = self.persistent;
                 self.excursion_len += 1;
             }
-            return;
-        }
-        self.odd_since = None;
-        if !self.is_open() {
+        } else if !self.is_open() {
             self.learn(self.persistent, pool);
         }
+    }
+
+    /// In the midst of something that may become an excursion.
+    pub(crate) fn is_cautious(&self) -> bool {
+        self.surprise >= CAUTION
+    }
+
+    /// Needs more than its score weighed: suspicious, or about to be so no more.
+    pub(crate) fn needs_decision(&self) -> bool {
+        self.watched > 0 || self.snapshot_asked || self.is_cautious() || self.excursion_len > 0 || self.episode.is_some()
     }
 
     fn learn(&mut self, persistent: f32, pool: &mut Pool) {
@@ -148,22 +177,28 @@ impl Track {
             self.opened_at = now;
             return Some(DecisionKind::Open);
         }
-        match self.odd_since {
-            Some(since) if since == now => Some(DecisionKind::Suspect),
-            Some(_) => None,
-            None => Some(DecisionKind::Acquit),
+        let watched = self.watched > 0 || self.odd_since.is_some();
+        let before = std::mem::replace(&mut self.snapshot_asked, watched);
+        match (before, watched) {
+            (false, true) => Some(DecisionKind::Suspect),
+            (true, false) => Some(DecisionKind::Acquit),
+            _ => None,
         }
     }
 
-    /// The excursion is over: usual noise teaches, an alarm only if alarms like it are usual.
-    pub(crate) fn settle(&mut self, pool: &mut Pool, alarms_teach: bool) {
+    /// The excursion is over: usual noise teaches, an alarm only if alarms like it are usual. Its odd ticks, if it had
+    /// any and taught.
+    pub(crate) fn settle(&mut self, pool: &mut Pool, alarms_teach: bool) -> Option<u16> {
         if self.excursion_len == 0 || self.is_open() {
-            return;
+            return None;
         }
         let (excursion, len) = (self.excursion, usize::from(std::mem::take(&mut self.excursion_len)));
-        if !std::mem::take(&mut self.alarmed) || alarms_teach {
-            excursion[..len].iter().for_each(|persistent| self.learn(*persistent, pool));
+        let ticks = std::mem::take(&mut self.odd_ticks);
+        if std::mem::take(&mut self.alarmed) && !alarms_teach {
+            return None;
         }
+        excursion[..len].iter().for_each(|persistent| self.learn(*persistent, pool));
+        (ticks > 0).then_some(ticks)
     }
 }
 

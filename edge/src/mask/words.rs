@@ -1,11 +1,9 @@
 //! What a single word gives away: keys of secrets, tokens with a known start, keys by their look.
 
 /// What a word is by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Verdict {
-    /// Nothing.
-    Innocent,
-    /// May be the part before `@` of an address.
+    /// Nothing by itself; may be the part before `@` of an address.
     Local,
     /// Begins with a digit: may begin a card's number.
     Digits,

@@ -4,6 +4,7 @@ use super::{CHECKPOINT_TICKS, DEPARTED_MAX, Departed, Pipeline};
 use crate::budget::{Budget, verdicts_per_day};
 use crate::episodes::{Episode, Turn};
 use crate::judge::{Datum, Decision, DecisionKind, DetectorSlot, Judge, Track};
+use crate::logs::TOTAL_ROW;
 use crate::mask;
 use crate::pipeline::Action;
 use std::time::Duration;
@@ -211,7 +212,7 @@ impl Pipeline {
                         at: now,
                         flags: 0,
                         value: f64::from(*lines),
-                        off_pace: false,
+                        off_pace: slot == TOTAL_ROW,
                     }),
                     &mut columns,
                     &mut self.ledger.ticks_unscored,

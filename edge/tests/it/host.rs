@@ -20,6 +20,8 @@ pub(crate) struct Host {
     pub(crate) intervals: Vec<(u64, String, u32)>,
     /// The worker answers nothing any more.
     pub(crate) dead: bool,
+    /// It explains nothing any more.
+    pub(crate) mute: bool,
 }
 
 pub(crate) fn detector(input: DetectorInput) -> DetectorSlot {
@@ -55,6 +57,7 @@ impl Host {
             shipped: Vec::new(),
             intervals: Vec::new(),
             dead: false,
+            mute: false,
         }
     }
 
@@ -111,7 +114,7 @@ impl Host {
                 self.pipeline.handle_scores(now, detector, tick, scores);
                 self.pipeline.recycle(columns);
             }
-            WorkerRequest::Explain { detector, ids } => {
+            WorkerRequest::Explain { detector, ids } if !self.mute => {
                 self.pipeline.handle_explanations(now, detector, self.scorer.explain(&ids));
             }
             WorkerRequest::Snapshot { detector, ids } => {

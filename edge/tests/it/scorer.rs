@@ -23,6 +23,9 @@ struct Level {
 #[derive(Debug, Default)]
 pub(crate) struct Scorer {
     series: HashMap<u32, (SeriesKey, Level)>,
+    ticks: u32,
+    /// Once the first minute is over a new series is judged against silence at once, as log templates are.
+    pub(crate) new_is_news: bool,
     pub(crate) scores: Vec<f32>,
 }
 
@@ -32,7 +35,9 @@ impl Scorer {
         match request {
             WorkerRequest::SeriesAdded { series, .. } => {
                 for added in series {
-                    let before = self.series.insert(added.id, (added.key, Level::default()));
+                    let news = self.new_is_news && self.ticks > 60;
+                    let level = if news { Level { spread: 0.5, learnt: WARM_UP, ..Level::default() } } else { Level::default() };
+                    let before = self.series.insert(added.id, (added.key, level));
                     assert!(before.is_none(), "{} was added twice", added.id);
                 }
             }
@@ -55,6 +60,7 @@ impl Scorer {
     /// Scores of one tick.
     pub(crate) fn observe(&mut self, columns: &Columns) -> &[f32] {
         self.scores.clear();
+        self.ticks += 1;
         for (row, id) in columns.ids.iter().enumerate() {
             let (_, level) = self.series.get_mut(id).expect("observed series was added");
             self.scores.push(level.score(columns.values[row], columns.dt_ms[row], columns.flags[row]));

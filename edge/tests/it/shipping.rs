@@ -1,1 +1,257 @@
-//! What leaves the host, in which order.
+//! What leaves the host, in which order, and what happens when the worker or a series comes and goes.
+
+use super::host::{EPOCH_MS, Host};
+use std::collections::HashSet;
+use std::time::Duration;
+use vedette_edge::metric::{MetricKind, MetricSpec};
+use vedette_edge::pipeline::DirectiveRefused;
+use vedette_protocol::ids::{ChangeId, DirectiveId, HostId, SeriesIndex};
+use vedette_protocol::policy::{Directive, Policy};
+use vedette_protocol::time::{MonoTime, WallTime};
+use vedette_protocol::v1::{Body, Change, ChangeKind, Class, Cursor, EpisodeEvent, Subject};
+use vedette_protocol::worker::DetectorInput;
+
+static LOAD: MetricSpec = MetricSpec {
+    name: "system.cpu.load_average.1m",
+    unit: "1",
+    kind: MetricKind::Gauge,
+    resolution: 0.01,
+    lower: 0.0,
+    upper: f64::NAN,
+    doc: "",
+};
+
+fn run(host: &mut Host, seconds: u64, value: impl Fn(u64) -> f64) {
+    for _ in 0..seconds {
+        let second = host.second;
+        host.read(&LOAD, "a", value(second));
+        host.tick();
+    }
+}
+
+/// Small differences, as a healthy series has.
+fn wobble(second: u64) -> f64 {
+    1.0 + [0.0, 0.03, -0.02, 0.05, -0.04, 0.01, 0.02][(second * 5 % 7) as usize]
+}
+
+#[test]
+fn series_are_defined_before_any_feature_names_them() {
+    let mut host = Host::new(1);
+    for second in 0..200 {
+        (0..=second / 20).for_each(|n| host.read(&LOAD, &n.to_string(), second as f64));
+        host.tick();
+    }
+    let mut defined = HashSet::new();
+    let mut named = 0;
+    for (class, body, _) in &host.shipped {
+        match body {
+            Body::Series(definitions) => {
+                assert_eq!(*class, Class::Finding);
+                definitions.iter().for_each(|definition| assert!(defined.insert(definition.index)));
+            }
+            Body::Features(features) => {
+                assert_eq!(*class, Class::Feature);
+                named += features.len();
+                features.iter().for_each(|feature| assert!(defined.contains(&feature.series)));
+            }
+            _ => {}
+        }
+    }
+    assert_eq!((defined.len(), defined.contains(&SeriesIndex(9))), (10, true));
+    assert_eq!(named as u64, host.pipeline.ledger().features_sent);
+    assert!(named >= 20, "three windows were closed");
+}
+
+#[test]
+fn log_counts_travel_with_the_cursor_that_covers_them_and_changes_at_once() {
+    let mut host = Host::new(1);
+    for _ in 0..25 {
+        let now = host.now();
+        for n in 0..3 {
+            let line = format!("request {n} took {} ms", host.second);
+            host.pipeline.handle_log_line(now, "/var/log/app.log", "app", line.as_bytes());
+        }
+        let position = host.second.to_le_bytes().to_vec();
+        host.pipeline.handle_cursor(Cursor { source: "/var/log/app.log".into(), position });
+        if host.second == 7 {
+            let id = ChangeId([1; 16]);
+            let at = WallTime::from_unix_ms(EPOCH_MS);
+            let target = "/etc/app?token=abc".to_owned();
+            let change = Change { id, kind: ChangeKind::FileEdited, target, service: "app".into(), at, before: None, after: None };
+            host.pipeline.handle_change(now, change);
+        }
+        host.tick();
+    }
+    let now = host.now();
+    host.pipeline.handle_drain(now);
+    host.tick();
+    let (mut lines, mut last, mut changes) = (0, None, 0);
+    for (class, body, cursors) in &host.shipped {
+        match body {
+            Body::Logs(window) => {
+                assert_eq!((*class, cursors.len()), (Class::Log, 1));
+                lines += window.counts.iter().map(|(_, count)| count).sum::<u64>();
+                let position = u64::from_le_bytes(cursors[0].position.clone().try_into().unwrap());
+                assert_eq!(lines, (position + 1) * 3, "counts and cursor agree");
+                assert_eq!(window.templates.len(), usize::from(last.is_none()));
+                last = Some(position);
+            }
+            Body::Changes(told) => {
+                assert_eq!((*class, told[0].target.as_str(), last), (Class::Finding, "/etc/app?token=<secret>", None));
+                changes += 1;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!((lines, last, changes), (75, Some(24), 1));
+}
+
+#[test]
+fn episode_opens_with_evidence_and_clears_once_it_is_over() {
+    let mut host = Host::new(1);
+    run(&mut host, 1, wobble);
+    host.load(DetectorInput::Metrics);
+    run(&mut host, 300, wobble);
+    assert!(host.findings.is_empty());
+    run(&mut host, 40, |second| wobble(second) + 80.0);
+    assert_eq!(host.opened(), 1);
+    let (_, open) = host.events(EpisodeEvent::Open).next().unwrap().clone();
+    let Subject::Series(meta) = &open.subject else { panic!("{open:?}") };
+    assert_eq!((meta.metric.as_str(), open.occurrences, open.code), (LOAD.name, 1, 101));
+    assert!((open.onset.unix_ms() - EPOCH_MS - 301_000).abs() <= 2_000, "onset {}", open.onset.unix_ms() - EPOCH_MS);
+    assert!(open.observed > 80.0 && open.expected < 1.1 && open.surprise > 6.0);
+    let evidence = open.evidence.unwrap();
+    assert!(!evidence.state.is_empty() && !evidence.samples.is_empty() && !evidence.calibration.is_empty());
+    assert!(evidence.samples.iter().all(|(dt_ms, _, value)| *dt_ms == 1_000 && *value > 80.0));
+    run(&mut host, 60, wobble);
+    let clears: Vec<_> = host.events(EpisodeEvent::Clear).collect();
+    assert_eq!((clears.len(), clears[0].1.episode), (1, open.episode));
+    let ledger = *host.pipeline.ledger();
+    assert_eq!((ledger.detected, ledger.emitted, ledger.cleared, ledger.evidence_missing), (1, 1, 1, 0));
+}
+
+#[test]
+fn burst_of_a_template_never_seen_opens_an_episode() {
+    let mut host = Host::new(1);
+    let second = |host: &mut Host, errors: u64| {
+        let now = host.now();
+        for n in 0..3 {
+            host.pipeline.handle_log_line(now, "/log", "app", format!("INFO request {n} served").as_bytes());
+        }
+        for n in 0..errors {
+            let line = format!("ERROR worker {n} lost its connection to the database");
+            host.pipeline.handle_log_line(now, "/log", "app", line.as_bytes());
+        }
+        host.tick();
+    };
+    second(&mut host, 0);
+    host.scorer.new_is_news = true;
+    host.load(DetectorInput::LogTemplates);
+    (0..150).for_each(|_| second(&mut host, 0));
+    assert!(host.findings.is_empty());
+    let began = host.second;
+    (0..15).for_each(|_| second(&mut host, 20));
+    let (opened, finding) = host.events(EpisodeEvent::Open).next().unwrap();
+    assert!(opened - began <= 10, "after {} s", opened - began);
+    let Subject::LogTemplate { source, service, text, .. } = &finding.subject else { panic!("{finding:?}") };
+    assert_eq!((source.as_str(), service.as_str()), ("/log", "app"));
+    assert_eq!(text, "ERROR worker <*> lost its connection to the database");
+    assert!(host.shipped.iter().all(|(class, _, _)| *class != Class::Feature));
+}
+
+#[test]
+fn worker_that_dies_loses_nothing_but_time() {
+    let mut host = Host::new(1);
+    run(&mut host, 1, wobble);
+    host.load(DetectorInput::Metrics);
+    run(&mut host, 200, wobble);
+    host.dead = true;
+    host.pipeline.handle_detector_failed(host.now(), 0);
+    run(&mut host, 10, wobble);
+    assert_eq!(host.scorer.len(), 1);
+    host.dead = false;
+    host.load(DetectorInput::Metrics);
+    assert_eq!(host.scorer.len(), 1, "known series were told again");
+    assert!(host.pipeline.warm_up_left(host.now()).is_zero(), "the warm-up holds");
+    run(&mut host, 20, wobble);
+    run(&mut host, 20, |second| wobble(second) + 80.0);
+    assert_eq!(host.opened(), 1, "restored from the checkpoint, it need not learn anew");
+}
+
+#[test]
+fn finding_goes_out_unexplained_if_the_worker_dies_meanwhile() {
+    let mut host = Host::new(1);
+    run(&mut host, 1, wobble);
+    host.load(DetectorInput::Metrics);
+    run(&mut host, 300, wobble);
+    host.mute = true;
+    let mut seconds = 0;
+    while host.pipeline.poll_timeout().is_none() {
+        run(&mut host, 1, |second| wobble(second) + 80.0);
+        seconds += 1;
+        assert!(seconds < 30, "no finding waits");
+    }
+    assert_eq!(host.opened(), 0);
+    host.pipeline.handle_detector_failed(host.now(), 0);
+    host.tick();
+    assert_eq!((host.opened(), host.pipeline.ledger().explanations_missing), (1, 1));
+}
+
+#[test]
+fn directive_ships_raw_samples_and_raises_an_interval_until_it_ends() {
+    let mut host = Host::new(1);
+    run(&mut host, 5, wobble);
+    let directive = Directive {
+        id: DirectiveId([3; 16]),
+        host: HostId([1; 16]),
+        issued: WallTime::default(),
+        expires: WallTime::default(),
+        incident: "I-1".into(),
+        sources: vec![("slow".into(), 1_000)],
+        raw_metrics: vec![LOAD.name.into()],
+    };
+    let ends = host.now() + Duration::from_secs(20);
+    let other = Directive { host: HostId([2; 16]), ..directive.clone() };
+    let now = host.now();
+    assert_eq!(host.pipeline.handle_directive(now, other, ends), Err(DirectiveRefused::OtherHost(HostId([2; 16]))));
+    host.pipeline.handle_directive(now, directive, ends).unwrap();
+    assert_eq!(host.pipeline.directives(), [DirectiveId([3; 16])]);
+    assert_eq!(host.pipeline.poll_timeout(), Some(ends));
+    run(&mut host, 40, wobble);
+    let told: Vec<_> = host.intervals.iter().map(|(second, _, ms)| (*second, *ms)).collect();
+    assert_eq!(told, [(5, 1_000), (25, 10_000)]);
+    let raw = host.shipped.iter().filter_map(|(_, body, _)| match body {
+        Body::Samples(samples) => Some(samples),
+        _ => None,
+    });
+    let raw: Vec<_> = raw.flatten().collect();
+    let values: Vec<f64> = raw.iter().flat_map(|raw| &raw.samples).map(|(_, value)| *value).collect();
+    assert_eq!(values, (5..=25).map(|second| (wobble(second) * 100.0).round() / 100.0).collect::<Vec<_>>());
+    assert_eq!(raw[0].start, WallTime::from_unix_ms(EPOCH_MS + 5_000));
+    assert!(host.pipeline.directives().is_empty());
+}
+
+#[test]
+fn policy_moves_interval_window_and_threshold() {
+    let mut host = Host::new(1);
+    let policy = Policy {
+        version: 2,
+        source_interval_ms: vec![("slow".into(), 5_000)],
+        feature_window_ms: 10_000,
+        ..Policy::default()
+    };
+    host.pipeline.handle_policy(host.now(), policy);
+    run(&mut host, 35, |second| second as f64);
+    assert_eq!(host.intervals, [(0, "slow".to_owned(), 5_000)]);
+    let windows = host.shipped.iter().filter(|(_, body, _)| matches!(body, Body::Features(_))).count();
+    assert_eq!((windows, host.pipeline.policy().version), (3, 2));
+}
+
+#[test]
+fn clock_step_is_counted_and_time_goes_on() {
+    let mut host = Host::new(1);
+    run(&mut host, 3, wobble);
+    let wall = WallTime::from_unix_ms(EPOCH_MS + 3_600_000);
+    host.pipeline.handle_tick(MonoTime::from_ms(3_000), wall);
+    assert_eq!(host.pipeline.ledger().clock_steps, 1);
+}
