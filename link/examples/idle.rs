@@ -4,8 +4,9 @@
 
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::mpsc;
 use vedette_link::authority::Authority;
-use vedette_link::client::{ClientConfig, LinkEvent, connect};
+use vedette_link::client::{ClientConfig, LinkEvent, LinkHandle, connect};
 use vedette_link::clock::{Clock, SystemClock};
 use vedette_link::identity::{Identity, PeerIdentity};
 use vedette_link::server::{Denied, Gate, ServerConfig, ServerLimits, listen};
@@ -23,11 +24,19 @@ impl Gate for Open {
 
 type Failure = Box<dyn std::error::Error>;
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Failure> {
+/// The collector runs here, the agents in a child process, so that each end's memory is seen alone.
+fn main() -> Result<(), Failure> {
     let mut arguments = std::env::args().skip(1).map(|argument| argument.parse::<u32>());
-    let agents = arguments.next().unwrap_or(Ok(1))?;
+    let agents = arguments.next().unwrap_or(Ok(20))?;
     let seconds = arguments.next().unwrap_or(Ok(60))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    match std::env::var("VEDETTE_IDLE_COLLECTOR") {
+        Ok(address) => runtime.block_on(run_agents(agents, seconds, address)),
+        Err(_) => runtime.block_on(run_collector(agents, seconds)),
+    }
+}
+
+async fn run_collector(agents: u32, seconds: u32) -> Result<(), Failure> {
     let authority = Arc::new(Authority::create(SystemClock.wall())?);
     let config = ServerConfig {
         listen: ([127, 0, 0, 1], 0).into(),
@@ -37,42 +46,56 @@ async fn main() -> Result<(), Failure> {
         clock: Arc::new(SystemClock),
         limits: ServerLimits::default(),
     };
-    let (server, mut server_events, task) = listen(config)?;
+    let (server, mut events, task) = listen(config)?;
     tokio::spawn(task.run());
-    tokio::spawn(async move { while server_events.recv().await.is_some() {} });
-
-    let mut links = Vec::new();
+    tokio::spawn(async move { while events.recv().await.is_some() {} });
     let before = resident_kib()?;
+    let mut child = tokio::process::Command::new(std::env::current_exe()?)
+        .args([agents.to_string(), seconds.to_string()])
+        .env("VEDETTE_IDLE_COLLECTOR", server.local_address().to_string())
+        .env("VEDETTE_IDLE_CA", authority.certificate_pem())
+        .env("VEDETTE_IDLE_KEY", authority.key_pem())
+        .spawn()?;
+    while server.connections().len() < agents as usize {
+        tokio::time::sleep(SETTLING / 10).await;
+    }
+    tokio::time::sleep(SETTLING / 2).await;
+    println!("collector: {:.1} KiB resident per agent", f64::from(resident_kib()? - before) / f64::from(agents));
+    child.wait().await?;
+    Ok(())
+}
+
+async fn run_agents(agents: u32, seconds: u32, address: String) -> Result<(), Failure> {
+    let authority = Authority::load(&std::env::var("VEDETTE_IDLE_CA")?, &std::env::var("VEDETTE_IDLE_KEY")?)?;
+    let before = resident_kib()?;
+    let mut links = Vec::new();
     for number in 0..agents {
-        let (handle, mut events, task) = connect(agent(&authority, number, server.local_address().to_string())?)?;
+        let (handle, mut events, task) = connect(agent(&authority, number, address.clone())?)?;
         tokio::spawn(task.run());
         while !matches!(events.recv().await, Some(LinkEvent::Connected { .. }) | None) {}
         links.push((handle, events));
     }
-    let after = resident_kib()?;
-    println!("{agents} agents: {:.1} KiB resident each, both ends", f64::from(after - before) / f64::from(agents));
-
+    println!("agent: {:.1} KiB resident per link", f64::from(resident_kib()? - before) / f64::from(agents));
     // The first seconds hold the end of the handshake and the search for the path's MTU.
-    tokio::time::sleep(Duration::from_secs(10)).await;
-    let total = |links: &[(vedette_link::client::LinkHandle, _)]| {
-        links.iter().fold((0, 0, 0), |(sent, received, datagrams), (handle, _)| {
-            let stats = handle.stats();
-            (sent + stats.udp_bytes_sent, received + stats.udp_bytes_received, datagrams + stats.datagrams_sent)
-        })
-    };
+    tokio::time::sleep(SETTLING).await;
     let start = total(&links);
-    println!("connect: {} bytes up, {} down each", start.0 / u64::from(agents), start.1 / u64::from(agents));
+    println!("connect: {} bytes up, {} down", start.0 / u64::from(agents), start.1 / u64::from(agents));
     tokio::time::sleep(Duration::from_secs(seconds.into())).await;
     let end = total(&links);
     let minutes = f64::from(seconds) / 60.0 * f64::from(agents);
     let per_minute = |from: u64, to: u64| f64::from(u32::try_from(to - from).unwrap_or(u32::MAX)) / minutes;
-    println!(
-        "idle: {:.0} bytes up and {:.0} down, {:.1} datagrams up, per agent and minute",
-        per_minute(start.0, end.0),
-        per_minute(start.1, end.1),
-        per_minute(start.2, end.2)
-    );
+    let (up, down) = (per_minute(start.0, end.0), per_minute(start.1, end.1));
+    println!("idle: {up:.0} bytes up, {down:.0} down, {:.1} datagrams up, per minute", per_minute(start.2, end.2));
     Ok(())
+}
+
+const SETTLING: Duration = Duration::from_secs(10);
+
+fn total(links: &[(LinkHandle, mpsc::Receiver<LinkEvent>)]) -> (u64, u64, u64) {
+    links.iter().fold((0, 0, 0), |(sent, received, datagrams), (handle, _)| {
+        let stats = handle.stats();
+        (sent + stats.udp_bytes_sent, received + stats.udp_bytes_received, datagrams + stats.datagrams_sent)
+    })
 }
 
 fn agent(authority: &Authority, number: u32, address: String) -> Result<ClientConfig, Failure> {

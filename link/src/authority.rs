@@ -17,8 +17,8 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// Life of the authority's own certificate.
 const AUTHORITY_LIFE: Duration = Duration::from_secs(10 * 365 * 86_400);
 
-/// Life of the collector's certificate; a new one is made on every start.
-const SERVER_LIFE: Duration = Duration::from_secs(90 * 86_400);
+/// Life of the collector's certificate; a new one is made on every start and at two thirds of its life.
+pub(crate) const SERVER_LIFE: Duration = Duration::from_secs(90 * 86_400);
 
 /// Certificates are valid from a little earlier, for hosts whose clock is behind.
 const BACKDATED: Duration = Duration::from_secs(300);
@@ -169,13 +169,6 @@ impl Authority {
     /// A secret derived from the authority's key for one purpose; the same after every start.
     pub(crate) fn derived_secret(&self, purpose: &str) -> [u8; 32] {
         Digest::of(&[purpose.as_bytes(), b"\0", self.issuer.key().serialized_der()].concat()).0
-    }
-}
-
-impl ServerCertificate {
-    /// End of its life: start anew before.
-    pub fn not_after(now: WallTime) -> WallTime {
-        now.offset_by(i64::try_from(SERVER_LIFE.as_nanos()).expect("90 days fit"))
     }
 }
 

@@ -83,7 +83,8 @@ impl Drive {
                 () = sleep(time_left) => self.handle_timeout(),
             }
         }
-        self.readers.abort_all();
+        // No batch may follow the goodbye.
+        self.readers.shutdown().await;
         self.say_goodbye().await;
     }
 
@@ -98,11 +99,14 @@ impl Drive {
         while let Some(transmit) = self.session.poll_transmit() {
             match transmit {
                 CollectorTransmit::Control(bytes) => {
-                    let written = timeout(WRITE_TIMEOUT, self.control.write_all(&bytes)).await;
-                    if !matches!(written, Ok(Ok(()))) {
-                        count(&self.shared.counters.slow_peers);
-                        transport::close(&self.connection, CloseCode::Slow);
-                        return false;
+                    match timeout(WRITE_TIMEOUT, self.control.write_all(&bytes)).await {
+                        Ok(Ok(())) => {}
+                        Ok(Err(_)) => return false,
+                        Err(_) => {
+                            count(&self.shared.counters.slow_peers);
+                            transport::close(&self.connection, CloseCode::Slow);
+                            return false;
+                        }
                     }
                 }
                 CollectorTransmit::Close(code) => {

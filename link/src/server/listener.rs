@@ -3,16 +3,18 @@
 use super::peers::{Seat, ServerHandle, Shared};
 use super::verify::{CountingVerifier, count_refusal, identify};
 use super::{Counters, ServerConfig, ServerError, ServerEvent, connection, count, enrolment};
+use crate::authority::SERVER_LIFE;
 use crate::meter::Meter;
 use crate::{ALPN, ALPN_ENROLL, SERVER_NAME, meter, tls, transport};
 use quinn::crypto::rustls::HandshakeData;
 use quinn::{Connection, Endpoint, EndpointConfig, Incoming};
 use quinn_proto::HashedConnectionIdGenerator;
+use rustls::server::danger::ClientCertVerifier;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, interval_at, timeout};
 use vedette_protocol::session::CloseCode;
 
 /// Events that wait for the collector; then connections wait too, and QUIC's windows hold the agents back.
@@ -20,6 +22,9 @@ const EVENT_QUEUE: usize = 256;
 
 /// Time for a handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Time between two certificates of the endpoint: two thirds of their life.
+const RENEWAL: Duration = Duration::from_secs(SERVER_LIFE.as_secs() * 2 / 3);
 
 /// Time for all connections to be told of a shutdown.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
@@ -38,21 +43,30 @@ pub struct ServerTask {
 /// [`ServerError`] if a name is unusable or the address cannot be listened on.
 pub fn listen(config: ServerConfig) -> Result<(ServerHandle, mpsc::Receiver<ServerEvent>, ServerTask), ServerError> {
     let counters = Arc::new(Counters::default());
-    let mut names = vec![SERVER_NAME.to_owned()];
-    names.extend(config.names.iter().filter(|name| *name != SERVER_NAME).cloned());
-    let certificate = config.authority.issue_server(&names, config.clock.wall())?;
-    let inner = tls::agent_verifier(&config.authority).map_err(ServerError::Tls)?;
-    let counting = CountingVerifier { inner: Arc::clone(&inner), counters: Arc::clone(&counters) };
-    let quic = tls::server(certificate, Arc::new(counting), Arc::clone(&config.clock))
-        .map_err(|error| ServerError::Tls(error.to_string()))?;
+    let verifier = tls::agent_verifier(&config.authority).map_err(ServerError::Tls)?;
+    let quic = quic_config(&config, &verifier, &counters)?;
     let meter = Arc::new(Meter::default());
     let address = config.listen;
     let endpoint = meter::endpoint(address, endpoint_config(&config), Some(quic), Arc::clone(&meter))
         .map_err(|source| ServerError::Listen { address, source })?;
     let local = endpoint.local_addr().map_err(|source| ServerError::Listen { address, source })?;
     let (events, event_queue) = mpsc::channel(EVENT_QUEUE);
-    let shared = Arc::new(Shared::new(config, inner, counters, events, meter, local));
+    let shared = Arc::new(Shared::new(config, verifier, counters, events, meter, local));
     Ok((ServerHandle { shared: Arc::clone(&shared) }, event_queue, ServerTask { shared, endpoint }))
+}
+
+/// With a fresh certificate for the endpoint.
+fn quic_config(
+    config: &ServerConfig,
+    verifier: &Arc<dyn ClientCertVerifier>,
+    counters: &Arc<Counters>,
+) -> Result<quinn::ServerConfig, ServerError> {
+    let mut names = vec![SERVER_NAME.to_owned()];
+    names.extend(config.names.iter().filter(|name| *name != SERVER_NAME).cloned());
+    let certificate = config.authority.issue_server(&names, config.clock.wall())?;
+    let counting = CountingVerifier { inner: Arc::clone(verifier), counters: Arc::clone(counters) };
+    tls::server(certificate, Arc::new(counting), Arc::clone(&config.clock))
+        .map_err(|error| ServerError::Tls(error.to_string()))
 }
 
 /// Connection ids and reset tokens come from the authority's key, so a collector that was killed can tell agents at
@@ -71,10 +85,12 @@ impl ServerTask {
     pub async fn run(self) {
         let Self { shared, endpoint } = self;
         let mut shutdown = shared.shutdown.subscribe();
+        let mut renewal = interval_at(Instant::now() + RENEWAL, RENEWAL);
         loop {
             tokio::select! {
                 _ = shutdown.wait_for(|down| *down) => break,
                 () = shared.events.closed() => break,
+                _ = renewal.tick() => shared.renew(&endpoint),
                 incoming = endpoint.accept() => match incoming {
                     Some(incoming) => shared.consider(incoming),
                     None => break,
@@ -87,6 +103,13 @@ impl ServerTask {
 }
 
 impl Shared {
+    fn renew(&self, endpoint: &Endpoint) {
+        match quic_config(&self.config, &self.verifier, &self.counters) {
+            Ok(quic) => endpoint.set_server_config(Some(quic)),
+            Err(error) => tracing::error!(%error, "the endpoint's certificate was not renewed"),
+        }
+    }
+
     fn consider(self: &Arc<Self>, incoming: Incoming) {
         let limits = &self.config.limits;
         let handshakes = self.handshakes.load(Ordering::Relaxed);

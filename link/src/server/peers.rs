@@ -6,6 +6,7 @@ use crate::transport;
 use quinn::Connection;
 use rustls::server::danger::ClientCertVerifier;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -43,7 +44,14 @@ pub(super) struct Shared {
     pub(super) local: SocketAddr,
     next_connection: AtomicU64,
     peers: Mutex<Peers>,
-    seats: Mutex<HashMap<IpAddr, usize>>,
+    seats: Mutex<Seats>,
+}
+
+/// Connections in all and by address.
+#[derive(Debug, Default)]
+struct Seats {
+    taken: usize,
+    by_address: HashMap<IpAddr, usize>,
 }
 
 #[derive(Debug, Default)]
@@ -90,12 +98,12 @@ impl Shared {
         let address = limited_address(address);
         let limits = &self.config.limits;
         let mut seats = lock(&self.seats);
-        let total: usize = seats.values().sum();
-        let here = seats.entry(address).or_default();
-        if total >= limits.connections_max || *here >= limits.connections_per_address_max {
+        let here = seats.by_address.get(&address).copied().unwrap_or(0);
+        if seats.taken >= limits.connections_max || here >= limits.connections_per_address_max {
             return None;
         }
-        *here += 1;
+        seats.taken += 1;
+        seats.by_address.insert(address, here + 1);
         Some(Seat { shared: Arc::clone(self), address })
     }
 
@@ -141,10 +149,11 @@ pub(super) struct Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut seats = lock(&self.shared.seats);
-        if let Some(here) = seats.get_mut(&self.address) {
-            *here -= 1;
-            if *here == 0 {
-                seats.remove(&self.address);
+        seats.taken -= 1;
+        if let Entry::Occupied(mut here) = seats.by_address.entry(self.address) {
+            *here.get_mut() -= 1;
+            if *here.get() == 0 {
+                here.remove();
             }
         }
     }

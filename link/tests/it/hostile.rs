@@ -10,6 +10,7 @@ use vedette_link::identity::Identity;
 use vedette_link::server::{CloseCode, ServerEvent};
 use vedette_protocol::envelope::{Kind, seal};
 use vedette_protocol::ids::{Sequence, TenantId};
+use vedette_protocol::signature::{Domain, SigningKey};
 use vedette_protocol::v1::*;
 
 /// A connection without any session on top.
@@ -165,6 +166,23 @@ async fn a_slow_collector_holds_agents_back() {
     assert!(queued <= 256, "{queued}");
     let (received, _) = collector.handle.udp_bytes();
     assert!(received < 256 << 20, "{received}");
+}
+
+#[tokio::test]
+async fn an_agent_that_takes_nothing_is_closed_and_not_waited_for() {
+    let mut collector = Collector::start();
+    let (connection, _send, _unread) = greeted(&mut collector).await;
+    let key = SigningKey::from_pkcs8(&SigningKey::generate_pkcs8()).unwrap();
+    let policy = key.sign(Domain::Policy, vec![b'#'; 100_000]);
+    let peer = collector.handle.connection_of(HOST).unwrap();
+    let mut sent = 0;
+    while collector.handle.send_policy(peer, policy.clone()) {
+        sent += 1;
+        assert!(sent < 1_000, "no bound");
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(code(&within(connection.closed()).await), Some(CloseCode::Slow));
+    assert_eq!(collector.stats().slow_peers, 1);
 }
 
 #[tokio::test]

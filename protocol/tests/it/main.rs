@@ -4,5 +4,6 @@
 
 mod golden;
 mod hostile;
+mod pages;
 mod samples;
 mod session;

@@ -2,6 +2,7 @@
 //! dies between commit and acknowledgement. Everything follows from the seed, which every failure prints.
 
 use super::samples;
+use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 use vedette_protocol::envelope::{Kind, seal};
@@ -524,4 +525,26 @@ fn acks_that_come_together_leave_together_and_in_bounds() {
         })
         .collect();
     assert_eq!(sizes, [(1, 1_024), (1, 1_024), (1, 452), (2, 1)]);
+}
+
+proptest! {
+    #[test]
+    fn any_control_bytes_in_any_state_never_panic(
+        bytes in proptest::collection::vec(any::<u8>(), 0..300),
+        piece in 1_usize..64,
+        which in 0_usize..6,
+    ) {
+        // A sound message first, so that what follows meets a session in its midst.
+        let told = encode(&samples::from_collector()[which].1).unwrap();
+        let said = encode(&samples::from_agent()[which % 3].1).unwrap();
+        let (mut agent, mut collector) = (greeted(), CollectorSession::new(MonoTime::from_ms(1)));
+        for chunk in [told.as_slice(), &bytes].concat().chunks(piece) {
+            agent.handle_control(MonoTime::from_ms(5), START, chunk);
+        }
+        for chunk in [said.as_slice(), &bytes].concat().chunks(piece) {
+            collector.handle_control(MonoTime::from_ms(5), START, chunk);
+        }
+        agent.handle_timeout(MonoTime { ns: u64::MAX }, WallTime { unix_ns: i64::MAX });
+        collector.handle_timeout(MonoTime { ns: u64::MAX }, WallTime { unix_ns: i64::MIN });
+    }
 }
