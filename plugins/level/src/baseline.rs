@@ -163,7 +163,7 @@ impl Known {
         self.location += if self.aside_s.abs() > memory_s {
             deviation * (dt_s / (ADOPT_S + dt_s))
         } else {
-            share * deviation.clamp(-limit, limit)
+            share * deviation.at_least(-limit).at_most(limit)
         };
     }
 }

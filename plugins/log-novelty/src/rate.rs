@@ -52,7 +52,7 @@ impl Rate {
 
     /// What the next window is expected to hold, for a template that was born after `birth_s` of watching.
     pub(crate) fn predict(&self, birth_s: f64) -> Prediction {
-        let prior_s = birth_s.clamp(PRIOR_S_MIN, PRIOR_S_MAX);
+        let prior_s = birth_s.at_least(PRIOR_S_MIN).at_most(PRIOR_S_MAX);
         let prior_mean = WINDOW_S as f64 / prior_s;
         let prior_variance = prior_mean + prior_mean * prior_mean;
         let (mean, variance, learnt_s) = self.settled();

@@ -28,7 +28,8 @@ impl Prediction {
             return 0.0;
         }
         let shape = (self.mean * self.mean / (self.variance - self.mean).at_least(f64::MIN_POSITIVE))
-            .clamp(SHAPE_MIN, SHAPE_MAX);
+            .at_least(SHAPE_MIN)
+            .at_most(SHAPE_MAX);
         let odds = self.mean / (shape + self.mean);
         let ln_first =
             lgamma(shape + count) - lgamma(shape) - lgamma(count + 1.0) - shape * ln((shape + self.mean) / shape)

@@ -2,7 +2,28 @@
 //!
 //! The standard library takes these from the platform: glibc and libm differ in 5 % of `ln` and 10 % of `exp`.
 
-pub use libm::{exp, expm1, floor, lgamma, log as ln, log1p as ln_1p, log10, pow, sqrt};
+pub use libm::{exp, expm1, floor, lgamma, log as ln, log1p as ln_1p, log10, pow};
+
+/// Square root; correctly rounded, so the same everywhere.
+#[cfg(not(target_arch = "wasm32"))]
+#[inline]
+pub fn sqrt(number: f64) -> f64 {
+    number.sqrt()
+}
+
+/// Square root; correctly rounded, so the same everywhere. One instruction: `core` gives access to that of SIMD only, and
+/// libm's takes some 100.
+#[cfg(target_arch = "wasm32")]
+#[inline]
+pub fn sqrt(number: f64) -> f64 {
+    use core::arch::wasm32::{f64x2_extract_lane, f64x2_splat, f64x2_sqrt};
+
+    #[target_feature(enable = "simd128")]
+    fn instruction(number: f64) -> f64 {
+        f64x2_extract_lane::<0>(f64x2_sqrt(f64x2_splat(number)))
+    }
+    instruction(number)
+}
 
 /// Limits of numbers with every bit defined: of zeros of different sign the standard library's `max` and `min` may
 /// return either, and builds differ in which.
