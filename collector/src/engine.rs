@@ -193,6 +193,8 @@ impl Engine {
             if at > self.state.now {
                 return;
             }
+            self.state.deadlines.remove(&(at, id));
+            self.state.schedule(id, None);
             self.touch(id);
         }
     }

@@ -43,6 +43,7 @@ pub async fn run(config: Config, topology: Topology) -> anyhow::Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let secrets = first_start::open(&config.data_dir, clock.wall())?;
     let database = config.data_dir.join("collector.db");
+    first_start::private(&database).with_context(|| database.display().to_string())?;
     let store = SqliteStore::open(&database).with_context(|| database.display().to_string())?;
     let reader = store.reader()?;
     let counters = Arc::new(Counters::default());

@@ -70,7 +70,12 @@ impl Page {
             let finding = &member["finding"];
             let open = if finding["open"].as_bool() == Some(true) { "goes on" } else { "cleared" };
             self.line(format!("  {n}. {} — {open}", text(finding, "/text")));
-            self.line(format!("     on {}, since {} ± {} ms", text(finding, "/host_name"), text(finding, "/onset"), text(finding, "/onset_uncertainty_ms")));
+            self.line(format!(
+                "     on {}, since {} ± {} ms",
+                text(finding, "/host_name"),
+                text(finding, "/onset"),
+                text(finding, "/onset_uncertainty_ms")
+            ));
             self.line(format!(
                 "     observed {}, expected {}{}; surprise {} (−log10 p), score {}, detector {} {}",
                 number(finding, "/observed"),
@@ -116,7 +121,8 @@ impl Page {
         }
         self.section("CAME NEAR, BUT IS NOT PART OF IT");
         for miss in items(incident, "/why_not") {
-            let what = miss["text"].as_str().map_or_else(|| format!("episode {}", text(miss, "/episode")), str::to_owned);
+            let what =
+                miss["text"].as_str().map_or_else(|| format!("episode {}", text(miss, "/episode")), str::to_owned);
             self.line(format!("  {what} — {}", text(miss, "/reason")));
             self.line(format!("     {}", why(&miss["why"])));
         }
@@ -133,7 +139,11 @@ impl Page {
                 None => "not reported in effect".to_owned(),
             };
             let sources = strings(directive, "/sources").join(", ");
-            self.line(format!("  {} sources {sources} until {}; {effect}", text(directive, "/issued"), text(directive, "/expires")));
+            self.line(format!(
+                "  {} sources {sources} until {}; {effect}",
+                text(directive, "/issued"),
+                text(directive, "/expires")
+            ));
         }
     }
 
@@ -150,9 +160,18 @@ fn why(why: &Value) -> String {
     if why["with"].is_null() {
         return "the first finding of this incident".to_owned();
     }
-    let names = [("host", "same host"), ("topology", "near by topology"), ("onset", "onsets close"), ("text", "words in common"), ("change", "shared change")];
-    let mut terms: Vec<(f64, &str)> =
-        names.iter().map(|(key, name)| (why["terms"][*key].as_f64().unwrap_or(0.0), *name)).filter(|(value, _)| *value > 0.0).collect();
+    let names = [
+        ("host", "same host"),
+        ("topology", "near by topology"),
+        ("onset", "onsets close"),
+        ("text", "words in common"),
+        ("change", "shared change"),
+    ];
+    let mut terms: Vec<(f64, &str)> = names
+        .iter()
+        .map(|(key, name)| (why["terms"][*key].as_f64().unwrap_or(0.0), *name))
+        .filter(|(value, _)| *value > 0.0)
+        .collect();
     terms.sort_by(|a, b| b.0.total_cmp(&a.0));
     let terms: Vec<_> = terms.iter().map(|(value, name)| format!("{name} {value:.2}")).collect();
     let late = if why["late"].as_bool() == Some(true) { ", joined late" } else { "" };
@@ -163,9 +182,13 @@ fn promotion(promotion: &Value) -> String {
     let field = |rule: &str, key: &str| text(&promotion[rule], key);
     match promotion.as_str().or_else(|| promotion.as_object()?.keys().next().map(String::as_str)) {
         Some("two-findings") => "different findings belong together".to_owned(),
-        Some(rule @ "finding-and-change") => format!("a finding came right after {} was changed", field(rule, "/target")),
+        Some(rule @ "finding-and-change") => {
+            format!("a finding came right after {} was changed", field(rule, "/target"))
+        }
         Some(rule @ "reopened") => format!("the same subject as in {} departed again", field(rule, "/incident")),
-        Some(rule @ "extreme-and-persistent") => format!("one finding with surprise {} persists", field(rule, "/surprise")),
+        Some(rule @ "extreme-and-persistent") => {
+            format!("one finding with surprise {} persists", field(rule, "/surprise"))
+        }
         _ => "-".to_owned(),
     }
 }

@@ -49,7 +49,7 @@ impl State {
             self.suppress(Suppression::Closed);
             return BTreeSet::new();
         }
-        if self.episodes.len() >= limits::EPISODES {
+        if !self.has_room(word.host) {
             self.suppress(Suppression::Limit);
             return BTreeSet::new();
         }
@@ -60,6 +60,7 @@ impl State {
         self.index(own, episode.host, &episode.services);
         self.groups.insert(own, group);
         let id = episode.id;
+        *self.episodes_of_host.entry(episode.host).or_default() += 1;
         self.episodes.insert(id, episode);
         self.rejoin(id)
     }

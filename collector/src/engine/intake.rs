@@ -11,6 +11,8 @@ use vedette_protocol::v1::{Finding, Subject};
 const FUTURE_MS_MAX: i64 = 60_000;
 /// Longest text kept of a subject, in characters.
 const TEXT_CHARS_MAX: usize = 512;
+/// Attributes kept of a series.
+const ATTRIBUTES_MAX: usize = 16;
 /// Words compared per subject.
 const WORDS_MAX: usize = 64;
 
@@ -65,11 +67,7 @@ impl Received {
         let finding = &mut self.finding;
         finding.evidence = None;
         finding.surprise = if finding.surprise.is_finite() { finding.surprise.clamp(0.0, 300.0) } else { 0.0 };
-        if let Subject::LogTemplate { text, exemplar, source, service, .. } = &mut finding.subject {
-            for text in [text, exemplar, source, service] {
-                truncate_chars(text, TEXT_CHARS_MAX);
-            }
-        }
+        bound_texts(&mut finding.subject);
         Normalised { host: self.host, received: self.at, decided, onset, finding: self.finding }
     }
 }
@@ -91,6 +89,20 @@ impl Normalised {
             words: words(&self.finding.subject),
             subject_key: subject_key(self.host, &self.finding),
             finding: self.finding,
+        }
+    }
+}
+
+fn bound_texts(subject: &mut Subject) {
+    match subject {
+        Subject::LogTemplate { text, exemplar, source, service, .. } => {
+            for text in [text, exemplar, source, service] {
+                truncate_chars(text, TEXT_CHARS_MAX);
+            }
+        }
+        Subject::Series(meta) => {
+            meta.attributes.truncate(ATTRIBUTES_MAX);
+            meta.attributes.iter_mut().for_each(|(_, value)| truncate_chars(value, TEXT_CHARS_MAX));
         }
     }
 }

@@ -311,7 +311,10 @@ impl State {
         let life = &incident.lifecycle;
         Some(IncidentReport {
             id: incident.id.clone(),
-            title: self.title(&members),
+            title: incident
+                .merged_into
+                .as_ref()
+                .map_or_else(|| self.title(&members), |heir| format!("merged into {heir}")),
             class: class(&members),
             severity: SeverityReport { value: severity.value, why: severity.why },
             state: life.state,

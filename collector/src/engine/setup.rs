@@ -82,6 +82,8 @@ pub(crate) mod weights {
 pub(crate) mod limits {
     /// Episodes that are not closed.
     pub(crate) const EPISODES: usize = 1_000_000;
+    /// The same for one host, so that one cannot take the room of all.
+    pub(crate) const EPISODES_PER_HOST: usize = 2_000;
     /// Members of one group.
     pub(crate) const MEMBERS: usize = 1_000;
     /// Changes kept per host.

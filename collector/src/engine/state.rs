@@ -22,6 +22,7 @@ pub(crate) struct State {
     pub(crate) position: u64,
     pub(crate) hosts: BTreeMap<HostId, String>,
     pub(crate) episodes: HashMap<EpisodeId, Episode>,
+    pub(crate) episodes_of_host: HashMap<HostId, usize>,
     pub(crate) groups: BTreeMap<GroupId, Group>,
     /// Live groups by the hosts and services of their members; resolved ones are not here, so nothing joins them.
     pub(crate) by_host: BTreeMap<HostId, BTreeSet<GroupId>>,
@@ -119,7 +120,10 @@ impl State {
         let Some(group) = self.groups.remove(&id) else { return 0 };
         let mut findings = 0;
         for member in group.members {
-            findings += self.episodes.remove(&member.episode).map_or(0, |episode| episode.findings);
+            if let Some(episode) = self.episodes.remove(&member.episode) {
+                findings += episode.findings;
+                self.leave(episode.host);
+            }
             self.bury(member.episode);
         }
         if let Some(incident) = group.incident {
@@ -127,6 +131,21 @@ impl State {
             self.resolved_subjects.retain(|_, (_, known)| *known != incident.id);
         }
         findings
+    }
+
+    fn leave(&mut self, host: HostId) {
+        if let Some(count) = self.episodes_of_host.get_mut(&host) {
+            *count -= 1;
+            if *count == 0 {
+                self.episodes_of_host.remove(&host);
+            }
+        }
+    }
+
+    /// Whether there is room for one more episode of a host.
+    pub(crate) fn has_room(&self, host: HostId) -> bool {
+        let of_host = self.episodes_of_host.get(&host).copied().unwrap_or(0);
+        self.episodes.len() < limits::EPISODES && of_host < limits::EPISODES_PER_HOST
     }
 
     fn bury(&mut self, episode: EpisodeId) {

@@ -456,3 +456,20 @@ fn a_host_cannot_speak_of_another_hosts_episode() {
     assert!(bench.engine.candidates(1)[0].members[0].finding.open);
     assert_eq!(bench.engine.suppressed()[2], (Suppression::Foreign, 1));
 }
+
+#[test]
+fn one_host_cannot_take_the_room_of_all() {
+    let mut bench = Bench::new(Vec::new());
+    let most = u32::try_from(setup::limits::EPISODES_PER_HOST).unwrap();
+    for n in 0..most + 5 {
+        let finding = Box::new(finding(n, EpisodeEvent::Open, metric("system.cpu.utilization"), 10_000));
+        let event = Event::Finding { host: host(1), offset_ns: 0, finding };
+        bench.engine.handle_event(Logged { position: 100 + u64::from(n), at: at(10_000), event });
+    }
+    let elsewhere = Box::new(finding(most + 10, EpisodeEvent::Open, metric("system.cpu.utilization"), 10_000));
+    let event = Event::Finding { host: host(2), offset_ns: 0, finding: elsewhere };
+    bench.engine.handle_event(Logged { position: 100_000, at: at(10_000), event });
+    let conservation = bench.engine.conservation();
+    assert!(conservation.holds());
+    assert_eq!(bench.engine.suppressed()[3], (Suppression::Limit, 5));
+}

@@ -46,6 +46,11 @@ pub(crate) fn open(data_dir: &Path, now: WallTime) -> anyhow::Result<Secrets> {
     Ok(Secrets { authority, online, api_token, _lock: lock })
 }
 
+/// Makes the database's file readable by the collector only, before the database exists.
+pub(crate) fn private(path: &Path) -> std::io::Result<()> {
+    OpenOptions::new().append(true).create(true).mode(0o600).open(path).map(drop)
+}
+
 /// 256 random bits as hexadecimal digits.
 pub(crate) fn random_token() -> String {
     let mut bytes = [0; 32];

@@ -1,0 +1,177 @@
+//! `cargo bench -p vedette-collector`: findings per CPU second through the engine, and how long a commit takes.
+//!
+//! CPU time, not wall time, for the engine: the machine is shared. A commit waits for the disk, so wall time there.
+
+#![allow(clippy::unwrap_used, reason = "a benchmark stops at the first surprise")]
+
+use rustix::time::{ClockId, clock_gettime};
+use std::time::Instant;
+use vedette_collector::engine::{Engine, Event, Logged, Setup};
+use vedette_collector::store::{BatchWrite, SqliteStore, Store, Write};
+use vedette_collector::topology::{Service, Topology};
+use vedette_protocol::ids::{BootId, Digest, EpisodeId, HostId, QueueEpoch, Sequence, TenantId};
+use vedette_protocol::series::{SeriesKind, SeriesMeta};
+use vedette_protocol::time::{MonoTime, WallTime};
+use vedette_protocol::v1::{Batch, Body, Class, DetectorRef, EpisodeEvent, Finding, Subject};
+
+const HOSTS: u32 = 10_000;
+const HOSTS_PER_SERVICE: u32 = 10;
+const METRICS: [&str; 8] = [
+    "system.cpu.utilization",
+    "system.memory.utilization",
+    "system.disk.io_time",
+    "system.network.io",
+    "system.paging.usage",
+    "system.filesystem.utilization",
+    "system.linux.pressure.stalled",
+    "process.cpu.utilization",
+];
+
+fn main() {
+    println!("engine, opening and clearing, {HOSTS} hosts in services of {HOSTS_PER_SERVICE}:");
+    engine("calm: one episode a host and hour", 100_000, 360);
+    engine("busy: a storm over the whole fleet", 100_000, 1);
+    for group in [1, 16, 256] {
+        commits(group, 200);
+    }
+}
+
+fn at(ms: u64) -> WallTime {
+    WallTime::from_unix_ms(1_795_132_800_000 + i64::try_from(ms).unwrap())
+}
+
+fn id(n: u32) -> [u8; 16] {
+    let mut id = [0; 16];
+    id[..4].copy_from_slice(&n.to_le_bytes());
+    id
+}
+
+fn finding(n: u32, event: EpisodeEvent, now: WallTime) -> Finding {
+    Finding {
+        episode: EpisodeId(id(n)),
+        event,
+        subject: Subject::Series(SeriesMeta {
+            metric: METRICS[n as usize % METRICS.len()].to_owned(),
+            unit: "1".to_owned(),
+            kind: SeriesKind::Gauge,
+            attributes: Vec::new(),
+            resolution: 0.001,
+            lower: 0.0,
+            upper: 1.0,
+        }),
+        detector: DetectorRef { name: "level".to_owned(), version: "1".to_owned(), digest: Digest([0; 32]) },
+        at: now,
+        onset: now,
+        onset_uncertainty_ms: 500,
+        code: 1,
+        score: 9.0,
+        surprise: 9.0,
+        observed: 0.97,
+        expected: 0.1,
+        lower: 0.0,
+        upper: 0.2,
+        occurrences: 1,
+        evidence: None,
+    }
+}
+
+fn topology() -> Topology {
+    let service = |n: u32| Service {
+        name: format!("s{n}"),
+        tier: Some(2),
+        hosts: (0..HOSTS_PER_SERVICE).map(|k| format!("h{}", n * HOSTS_PER_SERVICE + k)).collect(),
+        depends_on: if n.is_multiple_of(3) { Vec::new() } else { vec![format!("s{}", n - 1)] },
+    };
+    Topology { services: (0..HOSTS / HOSTS_PER_SERVICE).map(service).collect() }
+}
+
+/// Every episode opens on a pseudo-random host, `apart_ms` after the one before, and clears a minute later.
+fn engine(name: &str, episodes: u32, apart_ms: u64) {
+    let setup = Setup { topology: topology(), ..Setup::default() };
+    let mut events = vec![(0, Event::Configured(Box::new(setup)))];
+    events.extend((0..HOSTS).map(|n| (0, Event::HostSeen { host: HostId(id(n)), name: format!("h{n}") })));
+    let prelude = events.len();
+    for n in 0..episodes {
+        let host = HostId(id(n.wrapping_mul(2_654_435_761) % HOSTS));
+        for (event, after_ms) in [(EpisodeEvent::Open, 0), (EpisodeEvent::Clear, 60_000)] {
+            let ms = u64::from(n) * apart_ms + after_ms;
+            events.push((ms, Event::Finding { host, offset_ns: 0, finding: Box::new(finding(n, event, at(ms))) }));
+        }
+    }
+    events[prelude..].sort_by_key(|(ms, _)| *ms);
+    let mut engine = Engine::new();
+    let (mut reports, mut position, mut begin) = (0_u64, 0, 0.0);
+    for (n, (ms, event)) in events.into_iter().enumerate() {
+        if n == prelude {
+            begin = cpu_s();
+        }
+        while let Some(due) = engine.poll_timeout().filter(|due| *due <= at(ms)) {
+            position += 1;
+            engine.handle_event(Logged { position, at: due, event: Event::Tick });
+        }
+        position += 1;
+        engine.handle_event(Logged { position, at: at(ms), event });
+        // As in one commit: actions are asked for after a group of events.
+        if n % 64 == 0 {
+            while engine.poll_action().is_some() {
+                reports += 1;
+            }
+        }
+    }
+    let seconds = cpu_s() - begin;
+    let findings = f64::from(episodes) * 2.0;
+    assert!(engine.conservation().holds());
+    println!(
+        "  {name}: {:.0} findings/s of CPU, {:.1} µs each, {reports} reports",
+        findings / seconds,
+        seconds / findings * 1e6
+    );
+}
+
+fn commits(group: u64, count: u64) {
+    let directory = tempfile::tempdir_in(".").unwrap();
+    let mut store = SqliteStore::open(&directory.path().join("store.db")).unwrap();
+    let mut took: Vec<_> = (0..count)
+        .map(|commit| {
+            let writes: Vec<_> = (0..group).map(|n| batch(commit * group + n + 1)).collect();
+            let began = Instant::now();
+            store.commit(&writes).unwrap();
+            began.elapsed()
+        })
+        .collect();
+    took.sort();
+    let (half, high) = (took[took.len() / 2], took[took.len() * 99 / 100]);
+    println!(
+        "commit of {group} batch(es): p50 {half:.1?}, p99 {high:.1?}; per batch {:.1?}",
+        half / u32::try_from(group).unwrap()
+    );
+}
+
+fn batch(sequence: u64) -> Write {
+    let n = u32::try_from(sequence).unwrap();
+    let batch = Batch {
+        tenant: TenantId(0),
+        boot: BootId([1; 16]),
+        queue_epoch: QueueEpoch(1),
+        sequence: Sequence(sequence),
+        class: Class::Finding,
+        mono: MonoTime::from_ms(sequence),
+        wall: at(sequence),
+        cursors: Vec::new(),
+        body: Body::Findings(vec![finding(n, EpisodeEvent::Open, at(sequence))]),
+    };
+    Write::Batch(Box::new(BatchWrite {
+        host: HostId([1; 16]),
+        offset_ns: 0,
+        received: at(sequence),
+        wire_bytes: 200,
+        batch,
+    }))
+}
+
+fn cpu_s() -> f64 {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    #[expect(clippy::cast_precision_loss, reason = "seconds of one run")]
+    let seconds = time.tv_sec as f64 + time.tv_nsec as f64 / 1e9;
+    seconds
+}
