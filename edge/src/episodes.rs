@@ -183,7 +183,7 @@ pub struct Case {
 }
 
 impl Case {
-    /// Own surprise with what others add.
+    /// Own surprise with what others and duration add: what is told.
     pub fn total(&self) -> f32 {
         // Nobody's word counts for more than the series' own.
         self.own + self.others.min(self.own) + self.lasting
@@ -194,7 +194,10 @@ impl Case {
     pub fn confirmed(&self, needed: f32) -> bool {
         let lasted = self.lasted_ms.min(60_000) as f32;
         let haste = HASTE * (1.0 - lasted / HASTE_MS).max(0.0);
-        self.score >= SCORE_MIN && self.own >= OWN_SHARE_MIN * needed && self.total() >= needed + haste
+        // However rare a value is by extrapolation, alone it is worth no more than what is needed in the end.
+        let own = self.own.min(needed);
+        let weight = own + self.others.min(own) + self.lasting;
+        self.score >= SCORE_MIN && own >= OWN_SHARE_MIN * needed && weight >= needed + haste
     }
 }
 

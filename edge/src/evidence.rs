@@ -8,6 +8,9 @@ const SUSPECTS_MAX: usize = 256;
 /// Samples kept of each since its snapshot; an episode opens well within them.
 pub const SAMPLES_MAX: usize = 120;
 
+/// Milliseconds since the previous value, flags, value: as a detector was given it.
+pub type Observed = (u32, u8, f64);
+
 /// One series under suspicion by one detector.
 #[derive(Debug)]
 pub struct Suspect {
@@ -16,7 +19,7 @@ pub struct Suspect {
     /// The tick after which the snapshot was asked for.
     tick: u64,
     state: Option<Vec<u8>>,
-    samples: VecDeque<(u32, u8, f64)>,
+    samples: VecDeque<Observed>,
     overrun: bool,
 }
 
@@ -77,7 +80,7 @@ impl Suspects {
     }
 
     /// State and samples since, if both are whole.
-    pub fn evidence(&self, detector: u32, slot: u32) -> Option<(Vec<u8>, Vec<(u32, u8, f64)>)> {
+    pub fn evidence(&self, detector: u32, slot: u32) -> Option<(Vec<u8>, Vec<Observed>)> {
         let suspect = &self.suspects[self.find(detector, slot)?];
         let state = suspect.state.clone().filter(|_| !suspect.overrun)?;
         Some((state, suspect.samples.iter().copied().collect()))

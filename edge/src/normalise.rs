@@ -134,7 +134,7 @@ fn ns(later: MonoTime, earlier: MonoTime) -> f64 {
 /// A grid finer than 1 divides by its inverse, so that 0.3 comes out as the double nearest to 0.3.
 pub fn quantise(value: f64, resolution: f64) -> f64 {
     let steps = value / resolution;
-    if !(resolution > 0.0) || steps.abs() > 2f64.powi(52) {
+    if resolution.is_nan() || resolution <= 0.0 || steps.abs() > 2f64.powi(52) {
         return value;
     }
     let inverse = (1.0 / resolution).round();

@@ -47,10 +47,10 @@ fn contains(text: &[u8], wanted: &[u8]) -> bool {
 /// Judges a word by its look.
 pub(super) fn judge_word(word: &str) -> Verdict {
     let bytes = word.as_bytes();
-    if bytes.len() >= 16 {
-        if let Some(mask) = long_secret(word) {
-            return Verdict::Replace(mask);
-        }
+    if bytes.len() >= 16
+        && let Some(mask) = long_secret(word)
+    {
+        return Verdict::Replace(mask);
     }
     if bytes[0].is_ascii_digit() && bytes.iter().all(|byte| byte.is_ascii_digit() || *byte == b'-') {
         return Verdict::Digits;

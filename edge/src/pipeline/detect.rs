@@ -175,7 +175,7 @@ impl Pipeline {
 
     /// Takes series that ended out of the registry; the detectors hear of it with the next sync.
     pub(super) fn retire_vanished(&mut self, now: MonoTime) {
-        if self.tick % 10 != 0 {
+        if !self.tick.is_multiple_of(10) {
             return;
         }
         while let Some((slot, _)) = self.registry.pop_vanished(now) {
@@ -230,7 +230,7 @@ impl Pipeline {
                 }
             }
             self.actions.push_back(Action::Ask(WorkerRequest::Observe { detector, tick: self.tick, columns }));
-            if self.tick % CHECKPOINT_TICKS == 0 {
+            if self.tick.is_multiple_of(CHECKPOINT_TICKS) {
                 self.checkpoint(at);
             }
         }

@@ -156,6 +156,7 @@ impl Level {
         numbers.flat_map(|number| number.to_le_bytes()).collect()
     }
 
+    #[expect(clippy::cast_possible_truncation, reason = "it was a u32")]
     fn restore(&mut self, state: &[u8]) {
         let mut numbers = state.chunks_exact(8).map(|bytes| f64::from_le_bytes(bytes.try_into().expect("eight bytes")));
         let mut next = || numbers.next().expect("six numbers");

@@ -137,6 +137,7 @@ impl Jobs {
         Self { random: Random(seed), left: 0, height: 0.0 }
     }
 
+    #[expect(clippy::cast_possible_truncation, reason = "a few seconds")]
     pub(crate) fn next(&mut self) -> f64 {
         if self.left > 0 {
             self.left -= 1;
