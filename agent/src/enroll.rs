@@ -102,3 +102,31 @@ fn refused(address: &str, error: &EnrollError) -> Failure {
 fn ends(identity: &Identity) -> String {
     identity.certificate_ends().map(|ends| format!(", certificate until {ends}")).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn token_file_holds_one_token_and_nothing_else() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let file = folder.path().join("token");
+        let check = |content: &str| {
+            std::fs::write(&file, content).expect("file");
+            read_token(&file).ok()
+        };
+        assert_eq!(check("vdt-1234\n").as_deref(), Some("vdt-1234"));
+        assert_eq!(check("\n"), None);
+        assert_eq!(check("one two"), None);
+        assert_eq!(check(&"x".repeat(2_000)), None);
+    }
+
+    #[test]
+    fn key_in_the_place_of_the_authority_costs_no_token() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let file = folder.path().join("ca.pem");
+        std::fs::write(&file, "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n").expect("file");
+        assert!(read_authority(&file).is_err());
+        assert!(read_authority(&folder.path().join("absent.pem")).is_err());
+    }
+}

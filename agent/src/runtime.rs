@@ -126,7 +126,7 @@ async fn drain(agent: &mut Agent, inputs: &mut Inputs, asked: &mut mpsc::Receive
     agent.handle_shutdown();
     let mut closing = false;
     loop {
-        if agent.pending() == 0 && !closing {
+        if !closing && agent.all_settled() {
             closing = true;
             agent.close_link();
         }

@@ -125,6 +125,8 @@ pub struct DetectorStatus {
     pub state: String,
     /// Last failure; empty for none.
     pub reason: String,
+    /// From the call that failed last to its end.
+    pub demoted_after_ms: Option<u64>,
     /// Failures that were not forgiven.
     pub strikes: u32,
     /// Ticks answered.

@@ -166,3 +166,82 @@ impl Uplink {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vedette_protocol::ids::{BootId, HostId, QueueEpoch, Sequence, TenantId};
+    use vedette_protocol::signature::PublicKey;
+    use vedette_protocol::v1::{Class, Outcome};
+
+    const NOW: MonoTime = MonoTime::from_ms(1_000);
+    const CONNECTED: LinkEvent = LinkEvent::Connected { offset_ns: 2_000_000, rtt_ns: 500_000 };
+
+    /// A link whose task never runs, and a spool with two waiting batches.
+    fn offline() -> (Uplink, Spool) {
+        let key = rcgen::KeyPair::generate().expect("key");
+        let certificate = rcgen::CertificateParams::new(vec!["host".to_owned()])
+            .and_then(|parameters| parameters.self_signed(&key))
+            .expect("certificate");
+        let identity = Identity {
+            tenant: TenantId(0),
+            host: HostId([1; 16]),
+            online_key: PublicKey([0; 32]),
+            chain_der: vec![certificate.der().to_vec()],
+            key_der: key.serialize_der(),
+            authorities_der: vec![certificate.der().to_vec()],
+        };
+        let agent = AgentIdentity {
+            software: "test".to_owned(),
+            host_name: "host".to_owned(),
+            boot: BootId([2; 16]),
+            queue_epoch: QueueEpoch(3),
+            resource: Vec::new(),
+        };
+        let collector = CollectorConfig { address: "127.0.0.1:9".to_owned(), server_name: "collector".to_owned() };
+        let (uplink, _events, _task) = Uplink::open(&collector, &identity, agent, NOW).expect("usable identity");
+        let mut spool = Spool::new(QueueEpoch(3), 1 << 20);
+        for class in [Class::Feature, Class::Finding] {
+            spool.push(class, &[], |_| Some(vec![0; 64]));
+        }
+        (uplink, spool)
+    }
+
+    #[test]
+    fn without_a_connection_batches_stay_where_they_can_be_shed() {
+        let (uplink, mut spool) = offline();
+        uplink.pump(&mut spool);
+        assert!(spool.poll_send(Class::Finding).is_some(), "nothing was handed over");
+    }
+
+    #[test]
+    fn every_connection_gets_everything_unacknowledged() {
+        let (mut uplink, mut spool) = offline();
+        uplink.handle_event(NOW, CONNECTED, &mut spool);
+        assert_eq!((spool.poll_send(Class::Finding).is_some(), spool.poll_send(Class::Finding)), (true, None));
+        uplink.handle_event(NOW, LinkEvent::Disconnected { reason: "gone".to_owned() }, &mut spool);
+        uplink.handle_event(NOW, CONNECTED, &mut spool);
+        assert!(spool.poll_send(Class::Finding).is_some());
+        let acked = LinkEvent::Acked { sequence: Sequence(2), outcome: Outcome::Duplicate };
+        uplink.handle_event(NOW, acked, &mut spool);
+        uplink.handle_event(NOW, CONNECTED, &mut spool);
+        assert_eq!(spool.poll_send(Class::Finding), None);
+        assert_eq!(spool.totals().pending, 1);
+    }
+
+    #[test]
+    fn loneliness_counts_from_the_last_connection_and_the_clock_outlives_it() {
+        let (mut uplink, mut spool) = offline();
+        assert_eq!(uplink.lonely_since(), Some(NOW));
+        assert_eq!(uplink.collector_time(WallTime { unix_ns: 0 }), None);
+        uplink.handle_event(NOW, CONNECTED, &mut spool);
+        assert_eq!(uplink.lonely_since(), None);
+        let later = MonoTime::from_ms(9_000);
+        for at in [later, MonoTime::from_ms(20_000)] {
+            uplink.handle_event(at, LinkEvent::Disconnected { reason: "gone".to_owned() }, &mut spool);
+        }
+        assert_eq!(uplink.lonely_since(), Some(later));
+        assert_eq!(uplink.collector_time(WallTime { unix_ns: 0 }), Some(WallTime { unix_ns: 2_000_000 }));
+        assert_eq!(uplink.status().last_error.as_deref(), Some("gone"));
+    }
+}

@@ -107,6 +107,11 @@ impl LineLane {
         self.state == LaneState::Asked
     }
 
+    /// Whether no portion is on its way.
+    pub fn idle(&self) -> bool {
+        self.state == LaneState::Idle
+    }
+
     /// The tick waits no longer.
     pub fn handle_deadline(&mut self) {
         if self.state == LaneState::Asked {

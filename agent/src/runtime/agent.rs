@@ -140,9 +140,9 @@ impl Agent {
         self.ticks_done
     }
 
-    /// Batches that wait for the collector's word.
-    pub(super) fn pending(&self) -> u64 {
-        self.spool.totals().pending
+    /// Nothing waits for the collector's word, and no lines are on their way from the last question to the log files.
+    pub(super) fn all_settled(&self) -> bool {
+        self.spool.totals().pending == 0 && self.line_lane.idle()
     }
 
     /// A lane has read its source.

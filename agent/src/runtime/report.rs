@@ -17,6 +17,9 @@ use vedette_protocol::v1::Class;
 /// Without a tick for this long the agent is not healthy.
 const TICK_AGE_MAX: Duration = Duration::from_secs(3);
 
+/// So long before its end the certificate wants attention: three days.
+const CERTIFICATE_LEFT_NS: i64 = 3 * 86_400 * 1_000_000_000;
+
 /// After this long without a collector the agent is not healthy.
 const LONELY_MAX: Duration = Duration::from_secs(60);
 
@@ -78,6 +81,9 @@ impl Agent {
         }
         for one in &self.detectors_refused {
             problems.push(format!("detector `{}` is refused: {}", one.name, one.reason));
+        }
+        if let Some(ends) = self.identity.certificate_ends().filter(|ends| *ends <= wall_now().offset_by(CERTIFICATE_LEFT_NS)) {
+            problems.push(format!("the certificate ends at {ends}: enrol again before"));
         }
         if !self.pipeline.ledger().balances() {
             problems.push("the ledger does not balance".to_owned());
@@ -163,6 +169,7 @@ fn detector(one: &supervise::DetectorStatus) -> DetectorStatus {
         digest: one.digest.to_string(),
         state: one.state.name().to_owned(),
         reason: one.failure.as_ref().map(|(fault, text)| format!("{fault:?}: {text}")).unwrap_or_default(),
+        demoted_after_ms: one.demoted_after.map(millis),
         strikes: one.strikes,
         calls: one.calls,
         values: one.values,

@@ -69,14 +69,15 @@ fn detectors(out: &mut String, status: &Status) -> fmt::Result {
         return writeln!(out, "detectors   none: features only");
     }
     writeln!(out, "detectors")?;
+    let width = status.detectors.iter().map(|one| one.name.len() + one.version.len() + 1).max().unwrap_or(0).max(16);
     for one in &status.detectors {
         let reason = if one.reason.is_empty() { String::new() } else { format!(" — {}", one.reason) };
         let per_value = one.guest_ns.checked_div(one.values).unwrap_or(0);
         let name = format!("{} {}", one.name, one.version);
-        writeln!(out, "  {name:<24} {:<12} {:>5} series, {per_value} ns a value{reason}", one.state, one.series)?;
+        writeln!(out, "  {name:<width$} {:<12} {:>5} series, {per_value} ns a value{reason}", one.state, one.series)?;
     }
     for one in &status.detectors_refused {
-        writeln!(out, "  {:<24} {:<12} {}", one.name, "REFUSED", one.reason)?;
+        writeln!(out, "  {:<width$} {:<12} {}", one.name, "REFUSED", one.reason)?;
     }
     Ok(())
 }
