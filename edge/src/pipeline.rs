@@ -7,10 +7,8 @@
 //! columns of each `Observe` back through [`Pipeline::recycle`].
 
 mod detect;
+mod findings;
 mod ship;
-
-#[cfg(test)]
-mod tests;
 
 use crate::episodes::Board;
 use crate::evidence::{RawBuffer, Suspects};
@@ -121,7 +119,7 @@ pub struct Pipeline {
     suspects: Suspects,
     checkpoints: Vec<VecDeque<u64>>,
     departed: VecDeque<Departed>,
-    pending: Vec<detect::PendingFinding>,
+    pending: Vec<findings::PendingFinding>,
     surprise_needed: f32,
     feature_window: MonoTime,
     log_window: MonoTime,

@@ -3,6 +3,7 @@
 
 mod it {
     pub(crate) mod allocation;
+    pub(crate) mod books;
     pub(crate) mod detection;
     pub(crate) mod host;
     pub(crate) mod scorer;

@@ -2,35 +2,18 @@
 
 use super::{CHECKPOINT_TICKS, DEPARTED_MAX, Departed, Pipeline};
 use crate::budget::{Budget, verdicts_per_day};
-use crate::episodes::{Episode, Turn};
-use crate::judge::{Datum, Decision, DecisionKind, DetectorSlot, Judge, Track};
+use crate::episodes::Turn;
+use crate::judge::{Datum, Decision, DecisionKind, DetectorSlot, Judge};
 use crate::logs::TOTAL_ROW;
-use crate::mask;
 use crate::pipeline::Action;
-use std::time::Duration;
 use vedette_protocol::ids::SeriesKey;
 use vedette_protocol::series::SeriesMeta;
 use vedette_protocol::time::MonoTime;
-use vedette_protocol::v1::{Body, Class, EpisodeEvent, Evidence, Finding, Subject};
-use vedette_protocol::worker::{DetectorInput, Explanation, SeriesDescriptor, SeriesState, WorkerRequest};
+use vedette_protocol::v1::EpisodeEvent;
+use vedette_protocol::worker::{DetectorInput, SeriesDescriptor, SeriesState, WorkerRequest};
 
-/// A finding waits so long for the detector's explanation.
-const EXPLANATION_MS: u64 = 1_500;
-/// Episodes that may be open at one time; what opens beyond them is shed.
-const OPEN_MAX: usize = 64;
 const LOG_INTERVAL_MS: u32 = 1_000;
 const DESCRIPTORS_MAX: usize = 512;
-
-/// A finding that waits for its explanation.
-#[derive(Debug)]
-pub(super) struct PendingFinding {
-    detector: u32,
-    slot: u32,
-    event: EpisodeEvent,
-    decision: Decision,
-    evidence: Option<Evidence>,
-    pub(super) deadline: MonoTime,
-}
 
 impl Pipeline {
     /// The worker runs these detectors now, after a start or a restart. What was learnt of a module's scores holds if
@@ -323,55 +306,8 @@ impl Pipeline {
             DecisionKind::Turn(Turn::Clear) => return self.clear(at, &decision),
             DecisionKind::Turn(Turn::None | Turn::Forget) => return self.suspects.acquit(detector, slot),
         };
-        let silent = self.judges[at].track(slot).and_then(|track| track.episode.as_ref()).is_none_or(|e| e.silent);
-        let waiting = self.pending.iter().any(|pending| (pending.detector, pending.slot) == (detector, slot));
-        if silent || waiting {
-            return;
-        }
-        let evidence = (event == EpisodeEvent::Open).then(|| self.evidence(at, slot)).flatten();
-        let deadline = now + Duration::from_millis(EXPLANATION_MS);
-        self.pending.push(PendingFinding { detector, slot, event, decision, evidence, deadline });
-        explain.push(slot);
-    }
-
-    /// Whether there was room for another one.
-    fn open_episode(&mut self, now: MonoTime, at: usize, slot: u32) -> bool {
-        let silent = self.open_episodes() >= OPEN_MAX;
-        let Some(subject) = self.subject(self.judges[at].input(), slot) else { return false };
-        let Some(track) = self.judges[at].track_mut(slot) else { return false };
-        track.episode = Some(Box::new(Episode::open(now, subject, silent)));
-        if silent {
-            self.ledger.detected += 1;
-            self.ledger.shed += 1;
-        } else {
-            self.planner.episode_opened(now);
-        }
-        !silent
-    }
-
-    fn evidence(&mut self, at: usize, slot: u32) -> Option<Evidence> {
-        let judge = &self.judges[at];
-        let evidence = self.suspects.evidence(judge.id(), slot);
-        self.ledger.evidence_missing += u64::from(evidence.is_none());
-        let (state, samples) = evidence?;
-        let parameters = judge.slot.description.parameters.clone();
-        Some(Evidence { parameters, state, calibration: judge.calibration(slot), samples })
-    }
-
-    fn open_episodes(&self) -> usize {
-        let tracks = self.judges.iter().flat_map(|judge| judge.tracks.iter().flatten());
-        tracks.filter(|track| track.is_open()).count()
-    }
-
-    /// The detector's reasons for its last scores.
-    pub fn handle_explanations(&mut self, now: MonoTime, detector: u32, explanations: Vec<Explanation>) {
-        let _ = now;
-        for explanation in explanations {
-            let wanted = |pending: &PendingFinding| (pending.detector, pending.slot) == (detector, explanation.id);
-            if let Some(at) = self.pending.iter().position(wanted) {
-                let pending = self.pending.swap_remove(at);
-                self.emit(pending, Some(explanation));
-            }
+        if self.await_explanation(now, at, event, decision) {
+            explain.push(slot);
         }
     }
 
@@ -392,148 +328,6 @@ impl Pipeline {
         }
     }
 
-    /// Findings that have waited long enough go out unexplained.
-    pub(super) fn give_up_waiting(&mut self, now: MonoTime) {
-        while let Some(at) = self.pending.iter().position(|pending| pending.deadline <= now) {
-            let pending = self.pending.swap_remove(at);
-            self.emit(pending, None);
-        }
-    }
-
-    fn settle_pending(&mut self, detector: u32) {
-        while let Some(at) = self.pending.iter().position(|pending| pending.detector == detector) {
-            let pending = self.pending.swap_remove(at);
-            self.emit(pending, None);
-        }
-    }
-
-    fn settle_pending_of(&mut self, detector: u32, slot: u32) {
-        let wanted = |pending: &PendingFinding| (pending.detector, pending.slot) == (detector, slot);
-        while let Some(at) = self.pending.iter().position(wanted) {
-            let pending = self.pending.swap_remove(at);
-            self.emit(pending, None);
-        }
-    }
-
-    fn emit(&mut self, pending: PendingFinding, explanation: Option<Explanation>) {
-        let PendingFinding { detector, slot, event, decision, evidence, .. } = pending;
-        if event == EpisodeEvent::Open {
-            self.ledger.detected += 1;
-        }
-        let mut judges = std::mem::take(&mut self.judges);
-        let judge = judges.iter_mut().find(|judge| judge.id() == detector);
-        let told = judge.is_some_and(|judge| self.emit_for(judge, slot, event, &decision, evidence, explanation));
-        self.judges = judges;
-        if event == EpisodeEvent::Open {
-            *(if told { &mut self.ledger.emitted } else { &mut self.ledger.shed }) += 1;
-        }
-    }
-
-    fn emit_for(
-        &mut self,
-        judge: &mut Judge,
-        slot: u32,
-        event: EpisodeEvent,
-        decision: &Decision,
-        evidence: Option<Evidence>,
-        explanation: Option<Explanation>,
-    ) -> bool {
-        self.ledger.explanations_missing += u64::from(explanation.is_none());
-        let Some(mut track) = judge.remove_track(slot) else { return false };
-        let told = track.episode.as_mut().map(|episode| {
-            let (ago_ms, uncertainty_ms) = onset(explanation.as_ref(), track.interval_ms);
-            let began = self.clocks.wall_at(decision.at).offset_by(-i64::from(ago_ms) * 1_000_000);
-            episode.found(self.host, track.key, &judge.slot.reference.name, began, uncertainty_ms);
-            episode.explanation = explanation.or(episode.explanation);
-            self.tell(judge, decision, event, episode, evidence);
-        });
-        judge.tracks[slot as usize] = Some(track);
-        told.is_some()
-    }
-
-    fn tell(
-        &mut self,
-        judge: &Judge,
-        decision: &Decision,
-        event: EpisodeEvent,
-        episode: &mut Episode,
-        evidence: Option<Evidence>,
-    ) {
-        let Some(id) = episode.id else { return };
-        if event != EpisodeEvent::Clear {
-            episode.told = (decision.score, decision.surprise);
-        }
-        let why = episode.explanation.as_ref();
-        let number = |of: fn(&Explanation) -> f64| why.map_or(f64::NAN, of);
-        let finding = Finding {
-            episode: id,
-            event,
-            subject: episode.subject.clone(),
-            detector: judge.slot.reference.clone(),
-            at: self.clocks.wall_at(decision.at),
-            onset: episode.onset,
-            onset_uncertainty_ms: episode.onset_uncertainty_ms,
-            code: why.map_or(0, |why| why.code),
-            score: decision.score,
-            surprise: decision.surprise,
-            observed: number(|why| why.observed),
-            expected: number(|why| why.expected),
-            lower: number(|why| why.lower),
-            upper: number(|why| why.upper),
-            occurrences: episode.occurrences,
-            evidence,
-        };
-        self.enqueue(Class::Finding, Body::Findings(vec![finding]), Vec::new());
-    }
-
-    fn clear(&mut self, at: usize, decision: &Decision) {
-        let slot = decision.slot;
-        self.settle_pending_of(self.judges[at].id(), slot);
-        self.suspects.acquit(self.judges[at].id(), slot);
-        let mut judges = std::mem::take(&mut self.judges);
-        let judge = &mut judges[at];
-        if let Some(mut track) = judge.remove_track(slot) {
-            if let Some(episode) = track.episode.as_mut().filter(|episode| !episode.silent) {
-                self.tell(judge, decision, EpisodeEvent::Clear, episode, None);
-                self.ledger.cleared += 1;
-            }
-            judge.tracks[slot as usize] = Some(track);
-        }
-        self.judges = judges;
-    }
-
-    fn end_all(&mut self, now: MonoTime, judge: &mut Judge) {
-        for slot in (0u32..).take(judge.tracks.len()) {
-            if let Some(mut track) = judge.remove_track(slot) {
-                self.end_episode(now, judge, slot, &mut track);
-            }
-        }
-    }
-
-    fn end_episode(&mut self, now: MonoTime, judge: &Judge, slot: u32, track: &mut Track) {
-        let Some(episode) = track.episode.as_mut().filter(|episode| episode.is_open() && !episode.silent) else { return };
-        episode.end(now);
-        let decision = Decision { slot, at: now, score: 0.0, surprise: 0.0, kind: DecisionKind::Acquit };
-        self.tell(judge, &decision, EpisodeEvent::Clear, episode, None);
-        self.ledger.cleared += 1;
-    }
-
-    fn subject(&self, input: DetectorInput, slot: u32) -> Option<Subject> {
-        Some(match input {
-            DetectorInput::Metrics => Subject::Series(self.registry.get(slot)?.meta.clone()),
-            DetectorInput::LogTemplates => {
-                let (source, service, template) = self.logs.template(slot)?;
-                Subject::LogTemplate {
-                    source: source.to_owned(),
-                    service: mask::masked(service),
-                    id: template.id,
-                    text: template.text,
-                    exemplar: template.exemplar,
-                }
-            }
-        })
-    }
-
     /// Shares the operator's budget among all verdicts of a day.
     pub(super) fn rebudget(&mut self) {
         let tracks = self.judges.iter().flat_map(|judge| judge.tracks.iter().flatten());
@@ -547,14 +341,5 @@ impl Pipeline {
 
     fn ask(&mut self, request: WorkerRequest) {
         self.actions.push_back(Action::Ask(request));
-    }
-}
-
-/// Milliseconds before the verdict at which the departure began, and the half-width of their uncertainty.
-fn onset(explanation: Option<&Explanation>, interval_ms: u32) -> (u32, u32) {
-    match explanation {
-        Some(why) => (why.onset_ms_ago, why.onset_uncertainty_ms.max(interval_ms / 2)),
-        // All scores of the run were high: it began at least that long ago.
-        None => (interval_ms.saturating_mul(4), interval_ms.saturating_mul(4)),
     }
 }
