@@ -113,7 +113,7 @@ fn engine(name: &str, episodes: u32, apart_ms: u64) {
         engine.handle_event(Logged { position, at: at(ms), event });
         // As in one commit: actions are asked for after a group of events.
         if n % 64 == 0 {
-            while engine.poll_action().is_some() {
+            while engine.poll_action(at(ms)).is_some() {
                 reports += 1;
             }
         }

@@ -22,6 +22,7 @@ mod narrate;
 mod progress;
 mod promote;
 mod report;
+mod saves;
 mod setup;
 mod state;
 mod terms;
@@ -43,7 +44,9 @@ pub use terms::{Terms, Why};
 use changes::SeenChange;
 use group::Group;
 use intake::Received;
+use progress::Pulse;
 use promote::later;
+use saves::Saves;
 use state::State;
 use std::collections::{BTreeSet, VecDeque};
 use vedette_protocol::time::WallTime;
@@ -60,7 +63,7 @@ const DEADLINE_MS_MIN: u64 = 100;
 pub struct Engine {
     state: State,
     actions: VecDeque<Action>,
-    dirty: BTreeSet<GroupId>,
+    saves: Saves,
 }
 
 impl Engine {
@@ -122,17 +125,30 @@ impl Engine {
         }
     }
 
-    /// Next action; call until `None`. An incident that changed more than once is told once, in its last form.
-    pub fn poll_action(&mut self) -> Option<Action> {
-        while let Some(id) = self.dirty.pop_first() {
+    /// Next action; call until `None`, after events and when [`Engine::poll_save`] is due. An incident is saved at once
+    /// when its state changes, else at most twice a second, always in its latest form.
+    pub fn poll_action(&mut self, now: WallTime) -> Option<Action> {
+        while let Some(id) = self.saves.next(now) {
             let report = self.state.groups.get(&id).and_then(|group| self.state.report(group));
             if let Some(report) = report {
-                self.actions.push_front(Action::SaveIncident(Box::new(report)));
-                self.forget_old();
-                break;
+                if !report.state.is_open() {
+                    self.saves.forget(id);
+                    self.forget_old();
+                }
+                return Some(Action::SaveIncident(Box::new(report)));
             }
         }
         self.actions.pop_front()
+    }
+
+    /// When an incident waits to be saved.
+    pub fn poll_save(&self) -> Option<WallTime> {
+        self.saves.due()
+    }
+
+    /// Lets [`Engine::poll_action`] save all that waits, as before a snapshot.
+    pub fn flush(&mut self) {
+        self.saves.hurry();
     }
 
     /// When a [`Event::Tick`] is due.
@@ -185,7 +201,11 @@ impl Engine {
         let Some(id) = self.state.incidents.get(incident).copied() else { return BTreeSet::new() };
         let incident = self.state.groups.get_mut(&id).and_then(|group| group.incident.as_mut());
         let obeyed = incident.is_some_and(|incident| incident.lifecycle.obey(now, command).is_ok());
-        if obeyed { BTreeSet::from([id]) } else { BTreeSet::new() }
+        if !obeyed {
+            return BTreeSet::new();
+        }
+        self.saves.want(id, true, now);
+        BTreeSet::from([id])
     }
 
     fn handle_due(&mut self) {
@@ -201,37 +221,52 @@ impl Engine {
 
     /// Brings one group up to date after anything about it, or the time, has changed.
     fn touch(&mut self, id: GroupId) {
-        self.state.expire_silent(id);
-        let Some(group) = self.state.groups.get(&id) else { return };
-        if group.incident.is_none() {
-            match self.state.promotion(group) {
-                Some(promotion) => self.state.open_incident(id, promotion),
-                None if self.state.came_to_nothing(id) => {
-                    let findings = self.state.forget(id);
-                    self.state.closed.expired += findings;
-                    return;
-                }
-                None => {}
+        let before = self.state.incident_state(id);
+        let mut directive = None;
+        let pulse = self.state.pulse(id);
+        if let Some(pulse) = &pulse {
+            if before.is_none() && !self.consider(id, pulse) {
+                return;
+            }
+            if self.state.incident_state(id).is_some() {
+                self.state.advance(id, pulse);
+                let (directives, next) = self.state.direct(id);
+                self.actions.extend(directives.into_iter().map(Action::IssueDirective));
+                directive = next;
             }
         }
-        if self.state.groups.get(&id).is_some_and(|group| group.incident.is_some()) {
-            self.state.advance(id);
-            self.actions.extend(self.state.direct(id).into_iter().map(Action::IssueDirective));
-            self.dirty.insert(id);
+        let after = self.state.incident_state(id);
+        if after.is_some() {
+            self.saves.want(id, before != after || pulse.is_none(), self.state.now);
         }
         let earliest = later(self.state.now, DEADLINE_MS_MIN);
-        let deadline = self.state.deadline(id).map(|at| at.max(earliest));
-        self.state.schedule(id, deadline);
+        let deadline = pulse.and_then(|pulse| self.state.deadline(id, &pulse, directive));
+        self.state.schedule(id, deadline.map(|at| at.max(earliest)));
+    }
+
+    /// Promotes a candidate if a rule holds; lets it go if it came to nothing. Whether it still exists.
+    fn consider(&mut self, id: GroupId, pulse: &Pulse) -> bool {
+        let Some(group) = self.state.groups.get(&id) else { return false };
+        match self.state.promotion(group) {
+            Some(promotion) => self.state.open_incident(id, promotion),
+            None if self.state.expiry(id, pulse).is_some_and(|at| at <= self.state.now) => {
+                let findings = self.state.forget(id);
+                self.state.closed.expired += findings;
+                return false;
+            }
+            None => {}
+        }
+        true
     }
 
     /// Resolved incidents stay for a while so that people can review them and new ones can refer to them.
     fn forget_old(&mut self) {
         while self.state.resolved.len() > setup::limits::RESOLVED {
-            let Some(oldest) = self.state.resolved.pop_front() else { return };
-            if self.dirty.contains(&oldest) {
-                self.state.resolved.push_front(oldest);
+            let Some(oldest) = self.state.resolved.front().copied() else { return };
+            if self.saves.waits(oldest) {
                 return;
             }
+            self.state.resolved.pop_front();
             let findings = self.state.forget(oldest);
             self.state.closed.incident += findings;
         }

@@ -64,27 +64,34 @@ pub(crate) struct DirectiveState {
 }
 
 impl State {
-    /// Issues what is due for an open incident.
-    pub(crate) fn direct(&mut self, id: GroupId) -> Vec<Directive> {
-        let due: Vec<_> =
-            self.wanted(id).into_iter().filter(|(host, wanted)| self.due_at(id, *host, wanted) <= self.now).collect();
-        due.into_iter().filter_map(|(host, wanted)| self.issue(id, host, wanted)).collect()
-    }
-
-    /// When the next directive of an open incident is due.
-    pub(crate) fn next_directive(&self, id: GroupId) -> Option<WallTime> {
-        self.wanted(id).iter().map(|(host, wanted)| self.due_at(id, *host, wanted)).min()
+    /// Issues what is due for an open incident. Tells when the next one will be.
+    pub(crate) fn direct(&mut self, id: GroupId) -> (Vec<Directive>, Option<WallTime>) {
+        let (now, mut next) = (self.now, None::<WallTime>);
+        let mut due = Vec::new();
+        for (host, wanted) in self.wanted(id) {
+            let at = self.due_at(id, host, &wanted);
+            if at <= now {
+                due.push((host, wanted.into_iter().map(str::to_owned).collect::<BTreeSet<_>>()));
+            }
+            let at = if at <= now { later(now, self.renewal_ms()) } else { at };
+            next = Some(next.map_or(at, |next| next.min(at)));
+        }
+        (due.into_iter().filter_map(|(host, wanted)| self.issue(id, host, wanted)).collect(), next)
     }
 
     /// A directive that ended or is about to is renewed; one that asks too little is replaced a little later.
-    fn due_at(&self, id: GroupId, host: HostId, wanted: &BTreeSet<String>) -> WallTime {
+    fn due_at(&self, id: GroupId, host: HostId, wanted: &BTreeSet<&str>) -> WallTime {
         let incident = self.groups.get(&id).and_then(|group| group.incident.as_ref());
         let last =
             incident.and_then(|incident| incident.directives.iter().rev().find(|directive| directive.host == host));
         let Some(last) = last else { return WallTime::default() };
-        let covers = wanted.iter().all(|metric| last.metrics.contains(metric));
-        let renewal_ms = self.life_ms() / 3 * 2;
+        let covers = wanted.iter().all(|metric| last.metrics.iter().any(|known| known == metric));
+        let renewal_ms = self.renewal_ms();
         later(last.issued, if covers { renewal_ms } else { REPLACE_MS_MIN.min(renewal_ms) })
+    }
+
+    fn renewal_ms(&self) -> u64 {
+        self.life_ms() / 3 * 2
     }
 
     fn life_ms(&self) -> u64 {
@@ -92,8 +99,8 @@ impl State {
     }
 
     /// Metrics of the members that go on, by host; nothing while the incident is only watched.
-    fn wanted(&self, id: GroupId) -> BTreeMap<HostId, BTreeSet<String>> {
-        let mut wanted: BTreeMap<HostId, BTreeSet<String>> = BTreeMap::new();
+    fn wanted(&self, id: GroupId) -> BTreeMap<HostId, BTreeSet<&str>> {
+        let mut wanted: BTreeMap<HostId, BTreeSet<&str>> = BTreeMap::new();
         let incident = self.groups.get(&id).and_then(|group| group.incident.as_ref());
         if incident.is_none_or(|incident| incident.lifecycle.state >= IncidentState::Monitoring) {
             return wanted;
@@ -106,7 +113,7 @@ impl State {
             if let Subject::Series(meta) = &episode.finding.subject
                 && metrics.len() < METRICS_MAX
             {
-                metrics.insert(meta.metric.clone());
+                metrics.insert(&meta.metric);
             }
         }
         wanted

@@ -2,6 +2,8 @@
 
 use super::group::GroupId;
 use super::intake::Enriched;
+use super::promote::later;
+use super::setup::Correlate;
 use serde::{Deserialize, Serialize};
 use vedette_protocol::ids::{EpisodeId, HostId, TemplateId};
 use vedette_protocol::time::WallTime;
@@ -119,6 +121,12 @@ impl Episode {
             Subject::Series(meta) => Aspect::Metric(&meta.metric),
             Subject::LogTemplate { id, .. } => Aspect::Template(*id),
         }
+    }
+
+    /// When it will have persisted long enough to count alone; `None` if it is not extreme or over.
+    pub(crate) fn extreme_since(&self, correlate: &Correlate) -> Option<WallTime> {
+        let extreme = f64::from(self.surprise_max) >= correlate.surprise_alone && self.cleared.is_none();
+        extreme.then(|| later(self.detected, correlate.persist_alone_ms))
     }
 
     pub(crate) fn is_log(&self) -> bool {

@@ -6,6 +6,20 @@ use super::promote::later;
 use super::state::State;
 use vedette_protocol::time::WallTime;
 
+/// How the members of a group are, from one walk over them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Pulse {
+    /// When the last word that a member cleared was heard; `None` while one goes on. Not when it cleared: after an
+    /// outage old words come in at once and in any order, and what belongs together may still be under way.
+    clear_since: Option<WallTime>,
+    /// Somebody fell silent.
+    silent: bool,
+    /// When the first of those that go on will have been silent for too long.
+    silence: Option<WallTime>,
+    /// When the first extreme one will have persisted long enough.
+    extreme: Option<WallTime>,
+}
+
 impl Group {
     /// Further findings can change it.
     pub(crate) fn is_live(&self) -> bool {
@@ -14,41 +28,50 @@ impl Group {
 }
 
 impl State {
-    /// Open episodes of which nothing was heard for too long end, and are known to have ended that way.
-    pub(crate) fn expire_silent(&mut self, id: GroupId) {
+    /// Feels a live group's pulse. Open episodes of which nothing was heard for too long end, and are known to have
+    /// ended that way.
+    pub(crate) fn pulse(&mut self, id: GroupId) -> Option<Pulse> {
         let (now, ttl) = (self.now, self.setup.correlate.episode_ttl_ms);
-        let Some(group) = self.groups.get(&id).filter(|group| group.is_live()) else { return };
+        let group = self.groups.get(&id).filter(|group| group.is_live())?;
+        let mut pulse = Pulse::default();
+        let (mut ongoing, mut clear) = (false, None);
         for member in &group.members {
-            if let Some(episode) = self.episodes.get_mut(&member.episode)
-                && episode.cleared.is_none()
-                && later(episode.heard, ttl) <= now
-            {
+            let Some(episode) = self.episodes.get_mut(&member.episode) else { continue };
+            if episode.cleared.is_none() && later(episode.heard, ttl) <= now {
                 episode.cleared = Some(now);
                 episode.silent = true;
             }
+            pulse.silent |= episode.silent;
+            if let Some(cleared) = episode.cleared {
+                clear = clear.max(Some(episode.heard.max(cleared)));
+                continue;
+            }
+            ongoing = true;
+            let silence = later(episode.heard, ttl);
+            pulse.silence = Some(pulse.silence.map_or(silence, |first| first.min(silence)));
+            if let Some(extreme) = episode.extreme_since(&self.setup.correlate) {
+                pulse.extreme = Some(pulse.extreme.map_or(extreme, |first| first.min(extreme)));
+            }
         }
+        pulse.clear_since = clear.filter(|_| !ongoing);
+        Some(pulse)
     }
 
-    /// Moves an incident's life on.
-    pub(crate) fn advance(&mut self, id: GroupId) {
+    /// Moves an open incident's life on.
+    pub(crate) fn advance(&mut self, id: GroupId, pulse: &Pulse) {
         let now = self.now;
-        let clear_since = self.clear_since(id);
-        let silent = self.members(id).any(|episode| episode.silent);
         let hold = self.setup.correlate.resolve_hold_ms;
         let Some(life) = self.groups.get_mut(&id).and_then(|group| group.incident.as_mut()).map(|i| &mut i.lifecycle)
         else {
             return;
         };
-        if !life.state.is_open() {
-            return;
-        }
-        let Some(since) = clear_since else {
+        let Some(since) = pulse.clear_since else {
             life.relapse(now);
             return;
         };
         life.all_clear(now, since);
         if later(since, hold) <= now {
-            life.resolve(now, if silent { Resolution::Expired } else { Resolution::Cleared });
+            life.resolve(now, if pulse.silent { Resolution::Expired } else { Resolution::Cleared });
             self.close(id);
         }
     }
@@ -63,41 +86,23 @@ impl State {
         self.resolved_subjects.extend(subjects.into_iter().map(|subject| (subject, (now, name.clone()))));
     }
 
-    /// A candidate whose episodes are over and whose window has passed.
-    pub(crate) fn came_to_nothing(&self, id: GroupId) -> bool {
-        self.expiry(id).is_some_and(|at| at <= self.now)
-    }
-
-    fn expiry(&self, id: GroupId) -> Option<WallTime> {
-        let since = self.clear_since(id)?;
+    /// When a candidate whose episodes are over will have come to nothing.
+    pub(crate) fn expiry(&self, id: GroupId, pulse: &Pulse) -> Option<WallTime> {
+        let settled = later(pulse.clear_since?, self.setup.correlate.resolve_hold_ms);
         let group = self.groups.get(&id)?;
-        let settled = later(since, self.setup.correlate.resolve_hold_ms);
         Some(later(group.onset_last, self.setup.correlate.window_ms).max(settled))
     }
 
-    /// When the last word that a member cleared was heard; `None` while one goes on. Not when it cleared: after an
-    /// outage old words come in at once and in any order, and what belongs together may still be under way.
-    fn clear_since(&self, id: GroupId) -> Option<WallTime> {
-        let mut since = None;
-        for episode in self.members(id) {
-            since = since.max(Some(episode.heard.max(episode.cleared?)));
-        }
-        since
-    }
-
     /// When the group has to be looked at again, if nothing happens before.
-    pub(crate) fn deadline(&self, id: GroupId) -> Option<WallTime> {
+    pub(crate) fn deadline(&self, id: GroupId, pulse: &Pulse, directive: Option<WallTime>) -> Option<WallTime> {
         let group = self.groups.get(&id)?;
         if !group.is_live() {
             return None;
         }
-        let ongoing = || self.members(id).filter(|episode| episode.cleared.is_none());
-        let silence = ongoing().map(|episode| later(episode.heard, self.setup.correlate.episode_ttl_ms)).min();
         if group.incident.is_some() {
-            let hold = self.clear_since(id).map(|since| later(since, self.setup.correlate.resolve_hold_ms));
-            return [silence, hold, self.next_directive(id)].into_iter().flatten().min();
+            let hold = pulse.clear_since.map(|since| later(since, self.setup.correlate.resolve_hold_ms));
+            return [pulse.silence, hold, directive].into_iter().flatten().min();
         }
-        let extreme = ongoing().filter_map(|episode| self.extreme_since(episode)).min();
-        [silence, extreme, self.expiry(id)].into_iter().flatten().min()
+        [pulse.silence, pulse.extreme, self.expiry(id, pulse)].into_iter().flatten().min()
     }
 }

@@ -51,15 +51,9 @@ impl State {
         if let Some(incident) = members().find_map(|episode| self.departed_before(episode)) {
             return Some(Promotion::Reopened { incident });
         }
-        let extreme = members().find(|episode| self.extreme_since(episode).is_some_and(|due| due <= self.now));
-        extreme.map(|episode| Promotion::ExtremeAndPersistent { surprise: episode.surprise_max })
-    }
-
-    /// When an episode that is extreme will have persisted long enough; `None` if it is not extreme or over.
-    pub(crate) fn extreme_since(&self, episode: &Episode) -> Option<WallTime> {
         let extreme =
-            f64::from(episode.surprise_max) >= self.setup.correlate.surprise_alone && episode.cleared.is_none();
-        extreme.then(|| later(episode.detected, self.setup.correlate.persist_alone_ms))
+            members().find(|episode| episode.extreme_since(&self.setup.correlate).is_some_and(|due| due <= self.now));
+        extreme.map(|episode| Promotion::ExtremeAndPersistent { surprise: episode.surprise_max })
     }
 
     /// The incident of the same subject, if it was resolved a short time before.

@@ -4,6 +4,7 @@ use super::changes::SeenChange;
 use super::episode::{Episode, Suppression};
 use super::graph::Graph;
 use super::group::{Group, GroupId};
+use super::lifecycle::IncidentState;
 use super::setup::{Setup, limits};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
@@ -113,6 +114,10 @@ impl State {
         }
     }
 
+    pub(crate) fn incident_state(&self, id: GroupId) -> Option<IncidentState> {
+        Some(self.groups.get(&id)?.incident.as_ref()?.lifecycle.state)
+    }
+
     /// Forgets a group and its episodes; late words about these are recognised for a while.
     pub(crate) fn forget(&mut self, id: GroupId) -> u64 {
         self.unindex(id);
@@ -123,12 +128,15 @@ impl State {
             if let Some(episode) = self.episodes.remove(&member.episode) {
                 findings += episode.findings;
                 self.leave(episode.host);
+                let of_this = |known: &(WallTime, String)| group.incident.as_ref().is_some_and(|i| i.id == known.1);
+                if self.resolved_subjects.get(&episode.subject_key).is_some_and(of_this) {
+                    self.resolved_subjects.remove(&episode.subject_key);
+                }
             }
             self.bury(member.episode);
         }
         if let Some(incident) = group.incident {
             self.incidents.remove(&incident.id);
-            self.resolved_subjects.retain(|_, (_, known)| *known != incident.id);
         }
         findings
     }

@@ -108,7 +108,8 @@ impl Bench {
         let logged = Logged { position: self.log.len() as u64 + 1, at: at(at_ms), event };
         self.log.push(logged.clone());
         self.engine.handle_event(logged);
-        while let Some(action) = self.engine.poll_action() {
+        self.engine.flush();
+        while let Some(action) = self.engine.poll_action(at(at_ms)) {
             match action {
                 Action::SaveIncident(report) => _ = self.incidents.insert(report.id.clone(), *report),
                 Action::IssueDirective(directive) => self.directives.push(directive),

@@ -123,6 +123,7 @@ impl Core {
             if self.is_due() {
                 self.pending.push(Write::Event { at: self.clock.wall(), event: Event::Tick });
             }
+            self.collect_actions();
             self.commit(group)?;
             if pruned.elapsed() >= PRUNE_INTERVAL {
                 pruned = Instant::now();
@@ -139,7 +140,11 @@ impl Core {
         if !self.pending.is_empty() {
             return Duration::ZERO;
         }
-        let Some(due) = lock(&self.engine).poll_timeout() else { return WAIT_MAX };
+        let due = {
+            let engine = lock(&self.engine);
+            [engine.poll_timeout(), engine.poll_save()].into_iter().flatten().min()
+        };
+        let Some(due) = due else { return WAIT_MAX };
         let ns = due.unix_ns.saturating_sub(self.clock.wall().unix_ns).max(0);
         Duration::from_nanos(ns.unsigned_abs()).min(WAIT_MAX)
     }
@@ -244,10 +249,10 @@ impl Core {
     }
 
     fn collect_actions(&mut self) {
-        let mut actions = Vec::new();
+        let (mut actions, now) = (Vec::new(), self.clock.wall());
         {
             let mut engine = lock(&self.engine);
-            while let Some(action) = engine.poll_action() {
+            while let Some(action) = engine.poll_action(now) {
                 actions.push(action);
             }
         }
@@ -280,6 +285,8 @@ impl Core {
 
     /// The state with everything that it wants written, in one transaction.
     fn snapshot(&mut self) {
+        lock(&self.engine).flush();
+        self.collect_actions();
         let engine = lock(&self.engine);
         let position = engine.position();
         if position == self.snapshot_position {

@@ -1,0 +1,96 @@
+//! Which incidents wait to be stored, and since when: a storm must not write one incident again for every finding.
+
+use super::group::GroupId;
+use super::promote::later;
+use std::collections::{BTreeSet, HashMap};
+use vedette_protocol::time::WallTime;
+
+/// Between two saves of one incident whose state did not change.
+const INTERVAL_MS: u64 = 500;
+
+/// Incidents that wait to be saved.
+#[derive(Debug, Default)]
+pub(crate) struct Saves {
+    urgent: BTreeSet<GroupId>,
+    waiting: BTreeSet<(WallTime, GroupId)>,
+    due: HashMap<GroupId, WallTime>,
+    saved: HashMap<GroupId, WallTime>,
+}
+
+impl Saves {
+    /// An incident has changed.
+    pub(crate) fn want(&mut self, id: GroupId, urgent: bool, now: WallTime) {
+        if urgent {
+            self.urgent.insert(id);
+        } else if !self.urgent.contains(&id) && !self.due.contains_key(&id) {
+            let due = self.saved.get(&id).map_or(now, |saved| later(*saved, INTERVAL_MS));
+            self.due.insert(id, due);
+            self.waiting.insert((due, id));
+        }
+    }
+
+    /// The next to save.
+    pub(crate) fn next(&mut self, now: WallTime) -> Option<GroupId> {
+        let waiting = || self.waiting.first().filter(|(due, _)| *due <= now).map(|(_, id)| *id);
+        let id = self.urgent.first().copied().or_else(waiting)?;
+        self.urgent.remove(&id);
+        if let Some(due) = self.due.remove(&id) {
+            self.waiting.remove(&(due, id));
+        }
+        self.saved.insert(id, now);
+        Some(id)
+    }
+
+    /// When one is due.
+    pub(crate) fn due(&self) -> Option<WallTime> {
+        if self.urgent.is_empty() { self.waiting.first().map(|(due, _)| *due) } else { Some(WallTime::default()) }
+    }
+
+    /// All are due.
+    pub(crate) fn hurry(&mut self) {
+        self.urgent.extend(self.due.keys());
+    }
+
+    pub(crate) fn waits(&self, id: GroupId) -> bool {
+        self.urgent.contains(&id) || self.due.contains_key(&id)
+    }
+
+    /// An incident that is over is not saved again soon.
+    pub(crate) fn forget(&mut self, id: GroupId) {
+        self.saved.remove(&id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_of_state_are_saved_at_once_and_others_twice_a_second() {
+        let (mut saves, id, at) = (Saves::default(), GroupId(1), WallTime::from_unix_ms);
+        saves.want(id, true, at(1_000));
+        assert_eq!((saves.next(at(1_000)), saves.next(at(1_000))), (Some(id), None));
+        saves.want(id, false, at(1_001));
+        saves.want(id, false, at(1_002));
+        assert_eq!((saves.next(at(1_499)), saves.due()), (None, Some(at(1_500))));
+        assert_eq!((saves.next(at(1_500)), saves.next(at(9_000))), (Some(id), None));
+        saves.want(id, false, at(1_501));
+        saves.want(id, true, at(1_502));
+        assert_eq!((saves.next(at(1_502)), saves.next(at(9_000))), (Some(id), None));
+    }
+
+    #[test]
+    fn a_flush_saves_all_that_waits() {
+        let (mut saves, at) = (Saves::default(), WallTime::from_unix_ms);
+        for id in [GroupId(1), GroupId(2)] {
+            saves.want(id, true, at(0));
+            saves.next(at(0));
+            saves.want(id, false, at(1));
+        }
+        saves.hurry();
+        assert_eq!(
+            [saves.next(at(1)), saves.next(at(1)), saves.next(at(1))],
+            [Some(GroupId(1)), Some(GroupId(2)), None]
+        );
+    }
+}
