@@ -75,6 +75,9 @@ async fn findings_become_an_incident_a_directive_comes_back_and_all_survive_a_ki
     collector.kill();
     collector.restart();
     assert_eq!(collector.get("/api/v1/incidents"), before);
+    // Something to send, or the agent would notice the restart only at its next keep-alive.
+    let (class, body) = bodies(1);
+    agent.make(class, body);
     let again = agent.wait(|event| if let LinkEvent::Directive(signed) = event { Some(signed) } else { None }).await;
     let again: Directive = postcard::from_bytes(&again.bytes).unwrap();
     assert_eq!(again, directive, "a host that connects anew gets what has not ended");
