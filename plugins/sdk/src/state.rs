@@ -33,14 +33,14 @@ impl Writer {
         self.bytes.extend_from_slice(&value.to_le_bytes());
     }
 
-    /// Four bytes, all bits kept.
+    /// Four bytes, all bits kept; every NaN is the one canonical NaN.
     pub fn f32(&mut self, value: f32) {
-        self.u32(value.to_bits());
+        self.u32(if value.is_nan() { 0x7fc0_0000 } else { value.to_bits() });
     }
 
-    /// Eight bytes, all bits kept.
+    /// Eight bytes, all bits kept; every NaN is the one canonical NaN.
     pub fn f64(&mut self, value: f64) {
-        self.u64(value.to_bits());
+        self.u64(if value.is_nan() { 0x7ff8_0000_0000_0000 } else { value.to_bits() });
     }
 
     /// Several numbers in order.
@@ -167,5 +167,26 @@ impl<'a> Reader<'a> {
     /// [`Damaged`] if bytes are left over.
     pub fn finish(&self) -> Result<(), Damaged> {
         if self.bytes.is_empty() { Ok(()) } else { Err(Damaged) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_survive_bit_for_bit_and_nans_are_canonical() {
+        let mut out = Writer::new();
+        out.u8(7);
+        out.f64s(&[-0.0, f64::MIN_POSITIVE / 2.0, -f64::NAN]);
+        out.f32s(&[1.5, -f32::NAN]);
+        let bytes = out.finish();
+        let mut input = Reader::new(&bytes);
+        assert_eq!(input.u8(), Ok(7));
+        let [zero, tiny, nan] = input.f64s().unwrap();
+        assert_eq!((zero.to_bits(), tiny), (1 << 63, f64::MIN_POSITIVE / 2.0));
+        let [half, small_nan] = input.f32s().unwrap();
+        assert_eq!((half, nan.to_bits(), small_nan.to_bits()), (1.5, 0x7ff8 << 48, 0x7fc0_0000));
+        assert_eq!((input.finish(), input.u8()), (Ok(()), Err(Damaged)));
     }
 }
