@@ -126,7 +126,7 @@ impl Engine {
     }
 
     /// Next action; call until `None`, after events and when [`Engine::poll_save`] is due. An incident is saved at once
-    /// when its state changes, else at most twice a second, always in its latest form.
+    /// when its state changes, else at most twice a second and more rarely if it is large, always in its latest form.
     pub fn poll_action(&mut self, now: WallTime) -> Option<Action> {
         while let Some(id) = self.saves.next(now) {
             let report = self.state.groups.get(&id).and_then(|group| self.state.report(group));
@@ -204,7 +204,7 @@ impl Engine {
         if !obeyed {
             return BTreeSet::new();
         }
-        self.saves.want(id, true, now);
+        self.saves.want(id, 1, true, now);
         BTreeSet::from([id])
     }
 
@@ -237,7 +237,8 @@ impl Engine {
         }
         let after = self.state.incident_state(id);
         if after.is_some() {
-            self.saves.want(id, before != after || pulse.is_none(), self.state.now);
+            let members = self.state.groups.get(&id).map_or(0, |group| group.members.len());
+            self.saves.want(id, members, before != after || pulse.is_none(), self.state.now);
         }
         let earliest = later(self.state.now, DEADLINE_MS_MIN);
         let deadline = pulse.and_then(|pulse| self.state.deadline(id, &pulse, directive));

@@ -63,13 +63,8 @@ impl State {
         let services: BTreeSet<&str> =
             members.iter().flat_map(|episode| &episode.services).map(String::as_str).collect();
         let near: BTreeSet<&str> = services.iter().flat_map(|service| self.graph.near(service)).collect();
-        let names: BTreeSet<&str> = services
-            .union(&near)
-            .flat_map(|service| self.graph.hosts_of_service(service))
-            .map(String::as_str)
-            .collect();
-        if !names.is_empty() {
-            hosts.extend(self.hosts.iter().filter(|(_, name)| names.contains(name.as_str())).map(|(host, _)| *host));
+        for name in services.union(&near).flat_map(|service| self.graph.hosts_of_service(service)) {
+            hosts.extend(self.hosts_by_name.get(name).into_iter().flatten());
         }
         hosts
     }

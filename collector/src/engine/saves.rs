@@ -5,8 +5,9 @@ use super::promote::later;
 use std::collections::{BTreeSet, HashMap};
 use vedette_protocol::time::WallTime;
 
-/// Between two saves of one incident whose state did not change.
+/// Between two saves of one incident whose state did not change; longer for large ones, which cost more.
 const INTERVAL_MS: u64 = 500;
+const INTERVAL_MS_PER_MEMBER: u64 = 10;
 
 /// Incidents that wait to be saved.
 #[derive(Debug, Default)]
@@ -19,11 +20,12 @@ pub(crate) struct Saves {
 
 impl Saves {
     /// An incident has changed.
-    pub(crate) fn want(&mut self, id: GroupId, urgent: bool, now: WallTime) {
+    pub(crate) fn want(&mut self, id: GroupId, members: usize, urgent: bool, now: WallTime) {
         if urgent {
             self.urgent.insert(id);
         } else if !self.urgent.contains(&id) && !self.due.contains_key(&id) {
-            let due = self.saved.get(&id).map_or(now, |saved| later(*saved, INTERVAL_MS));
+            let interval_ms = INTERVAL_MS.max(INTERVAL_MS_PER_MEMBER * members as u64);
+            let due = self.saved.get(&id).map_or(now, |saved| later(*saved, interval_ms));
             self.due.insert(id, due);
             self.waiting.insert((due, id));
         }
@@ -68,14 +70,14 @@ mod tests {
     #[test]
     fn changes_of_state_are_saved_at_once_and_others_twice_a_second() {
         let (mut saves, id, at) = (Saves::default(), GroupId(1), WallTime::from_unix_ms);
-        saves.want(id, true, at(1_000));
+        saves.want(id, 1, true, at(1_000));
         assert_eq!((saves.next(at(1_000)), saves.next(at(1_000))), (Some(id), None));
-        saves.want(id, false, at(1_001));
-        saves.want(id, false, at(1_002));
+        saves.want(id, 1, false, at(1_001));
+        saves.want(id, 1, false, at(1_002));
         assert_eq!((saves.next(at(1_499)), saves.due()), (None, Some(at(1_500))));
         assert_eq!((saves.next(at(1_500)), saves.next(at(9_000))), (Some(id), None));
-        saves.want(id, false, at(1_501));
-        saves.want(id, true, at(1_502));
+        saves.want(id, 1, false, at(1_501));
+        saves.want(id, 1, true, at(1_502));
         assert_eq!((saves.next(at(1_502)), saves.next(at(9_000))), (Some(id), None));
     }
 
@@ -83,9 +85,9 @@ mod tests {
     fn a_flush_saves_all_that_waits() {
         let (mut saves, at) = (Saves::default(), WallTime::from_unix_ms);
         for id in [GroupId(1), GroupId(2)] {
-            saves.want(id, true, at(0));
+            saves.want(id, 1, true, at(0));
             saves.next(at(0));
-            saves.want(id, false, at(1));
+            saves.want(id, 1, false, at(1));
         }
         saves.hurry();
         assert_eq!(

@@ -22,6 +22,7 @@ pub(crate) struct State {
     /// Position of the last event taken in.
     pub(crate) position: u64,
     pub(crate) hosts: BTreeMap<HostId, String>,
+    pub(crate) hosts_by_name: HashMap<String, BTreeSet<HostId>>,
     pub(crate) episodes: HashMap<EpisodeId, Episode>,
     pub(crate) episodes_of_host: HashMap<HostId, usize>,
     pub(crate) groups: BTreeMap<GroupId, Group>,
@@ -58,10 +59,15 @@ impl State {
     }
 
     pub(crate) fn name_host(&mut self, host: HostId, name: String) {
-        if self.hosts.len() < limits::HOSTS || self.hosts.contains_key(&host) {
-            self.hosts.insert(host, name);
-        } else {
+        if self.hosts.len() >= limits::HOSTS && !self.hosts.contains_key(&host) {
             self.closed.hosts_unnamed += 1;
+            return;
+        }
+        self.hosts_by_name.entry(name.clone()).or_default().insert(host);
+        if let Some(old) = self.hosts.insert(host, name.clone()).filter(|old| *old != name)
+            && let Some(namesakes) = self.hosts_by_name.get_mut(&old)
+        {
+            namesakes.remove(&host);
         }
     }
 
