@@ -14,7 +14,7 @@ use vedette_protocol::v1::DetectorRef;
 use vedette_protocol::worker::{Columns, DetectorDescription, DetectorInput, flags};
 
 /// Scores are learnt for this long before the first episode may open.
-pub(crate) const WARM_UP_MS: u64 = 120_000;
+pub(crate) const WARM_UP_MS: u64 = 110_000;
 /// Ticks that a detector may lag behind before it is asked no more.
 const IN_FLIGHT_MAX: usize = 4;
 /// How often the pools' tails are fitted anew.

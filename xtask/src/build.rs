@@ -43,10 +43,17 @@ pub(crate) fn binaries() -> Result<Binaries> {
     Ok(built)
 }
 
-/// Cargo of the pinned toolchain, run in the checkout.
+/// Cargo of the pinned toolchain, run in the checkout, as if from the shell: what `cargo run` told this process about
+/// itself would make build scripts run again.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(root());
+    command.current_dir(root()).env_remove("CARGO");
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"CARGO_PKG_")) {
+        command.env_remove(name);
+    }
+    for name in ["CARGO_MANIFEST_DIR", "CARGO_MANIFEST_PATH", "CARGO_MANIFEST_LINKS"] {
+        command.env_remove(name);
+    }
     command
 }
 
