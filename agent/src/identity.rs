@@ -96,7 +96,8 @@ impl Identity {
     pub fn store(&self, data_dir: &Path) -> Result<(), IdentityError> {
         let folder = Self::folder(data_dir);
         durable::make_private_folder(&folder).map_err(|source| IdentityError::Io { file: folder.clone(), source })?;
-        let names = Names { tenant: self.tenant.0, host: self.host.to_string(), online_key: self.online_key.to_string() };
+        let names =
+            Names { tenant: self.tenant.0, host: self.host.to_string(), online_key: self.online_key.to_string() };
         let names = serde_json::to_vec_pretty(&names).expect("a number and two strings are always JSON");
         let key = pem::encode(&pem::Pem::new("PRIVATE KEY", self.key_der.clone()));
         write(&folder.join("key.pem"), key.as_bytes(), Access::Private)?;

@@ -182,7 +182,11 @@ async fn watch(
     let answers = read_replies(worker, output, &events);
     tokio::pin!(answers);
     // A dropped sender is no order to kill: the worker ends because its input closes.
-    let killed = async { if killed.await.is_err() { std::future::pending::<()>().await } };
+    let killed = async {
+        if killed.await.is_err() {
+            std::future::pending::<()>().await
+        }
+    };
     let spoke_nonsense = tokio::select! {
         result = &mut answers => result.is_err(),
         () = killed => true,

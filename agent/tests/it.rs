@@ -212,7 +212,8 @@ fn without_detectors_and_collector_the_agent_samples_and_keeps_its_features() {
     let mut agent = bench.start();
     bench.status_with(|status| status["ready"] == true);
     fs::write(&log, "first line\nsecond line\n").expect("log");
-    let status = bench.status_with(|status| status["ticks"]["run"].as_u64() >= Some(3) && status["logs"][0]["lines"] == 2);
+    let status =
+        bench.status_with(|status| status["ticks"]["run"].as_u64() >= Some(3) && status["logs"][0]["lines"] == 2);
     assert_eq!(status["ticks"]["missed"], 0);
     assert_eq!(status["link"]["connected"], false);
     assert!(status["series"]["at_1s"].as_u64() > Some(20), "{status}");
@@ -222,7 +223,10 @@ fn without_detectors_and_collector_the_agent_samples_and_keeps_its_features() {
     let spool = &status["spool"];
     assert_eq!(spool["made"].as_u64(), spool["pending"].as_u64(), "nothing acknowledged, nothing shed: {spool}");
     for name in ["no-new-privs", "non-dumpable", "umask-0077", "close-on-exec"] {
-        assert!(status["agent"]["confinement"].as_array().is_some_and(|list| list.iter().any(|one| one == name)), "{name}");
+        assert!(
+            status["agent"]["confinement"].as_array().is_some_and(|list| list.iter().any(|one| one == name)),
+            "{name}"
+        );
     }
     let (code, log) = agent.stop();
     assert_eq!(code, Some(0), "{log}");

@@ -93,7 +93,8 @@ fn list(fleet: &Value) -> String {
 fn findings(answer: &Value) -> String {
     let head = ["ONSET", "HOST", "EVENT", "DETECTOR", "SURPRISE", "OBSERVED", "EXPECTED", "SUBJECT"];
     let row = |finding: &Value| {
-        let subject = ["/subject/metric", "/subject/text"].map(|at| text(finding, at)).into_iter().find(|name| name != "-");
+        let subject =
+            ["/subject/metric", "/subject/text"].map(|at| text(finding, at)).into_iter().find(|name| name != "-");
         ["/onset", "/host", "/event", "/detector/name", "/surprise", "/observed", "/expected"]
             .map(|at| text(finding, at))
             .into_iter()

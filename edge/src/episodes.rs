@@ -345,7 +345,10 @@ mod tests {
         assert!(!lone.confirmed(8.4));
         assert!(Case { lasted_ms: 4_000, ..lone }.confirmed(8.4));
         assert!(Case { others: 4.5, ..lone }.confirmed(8.4));
-        assert!(!Case { own: 4.0, others: 20.0, lasted_ms: 60_000, ..lone }.confirmed(8.4), "others alone open nothing");
+        assert!(
+            !Case { own: 4.0, others: 20.0, lasted_ms: 60_000, ..lone }.confirmed(8.4),
+            "others alone open nothing"
+        );
         assert!(!Case { score: 2.0, lasted_ms: 60_000, ..lone }.confirmed(8.4));
     }
 
@@ -405,7 +408,9 @@ mod tests {
 
     #[test]
     fn id_depends_on_host_subject_detector_and_onset_only() {
-        let id = |host, key, detector, ms| episode_id(HostId([host; 16]), SeriesKey(key), detector, WallTime::from_unix_ms(ms));
+        let id = |host, key, detector, ms| {
+            episode_id(HostId([host; 16]), SeriesKey(key), detector, WallTime::from_unix_ms(ms))
+        };
         assert_eq!(id(1, 2, "level", 3), id(1, 2, "level", 3));
         let others = [id(2, 2, "level", 3), id(1, 3, "level", 3), id(1, 2, "x", 3), id(1, 2, "level", 4)];
         assert!(others.iter().all(|other| *other != id(1, 2, "level", 3)));

@@ -35,14 +35,7 @@ impl Suspects {
         if self.find(detector, slot).is_some() || self.suspects.len() >= SUSPECTS_MAX {
             return false;
         }
-        self.suspects.push(Suspect {
-            detector,
-            slot,
-            tick,
-            state: None,
-            samples: VecDeque::new(),
-            overrun: false,
-        });
+        self.suspects.push(Suspect { detector, slot, tick, state: None, samples: VecDeque::new(), overrun: false });
         true
     }
 

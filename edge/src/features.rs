@@ -69,10 +69,7 @@ mod tests {
         let mut window = Window::default();
         [3.0, 1.0, 2.0].into_iter().for_each(|value| window.add(value));
         let Closed::Changed(feature) = close(&mut window) else { panic!("nothing closed") };
-        assert_eq!(
-            (feature.count, feature.min, feature.max, feature.mean, feature.last),
-            (3, 1.0, 3.0, 2.0, 2.0)
-        );
+        assert_eq!((feature.count, feature.min, feature.max, feature.mean, feature.last), (3, 1.0, 3.0, 2.0, 2.0));
         assert_eq!(close(&mut window), Closed::Empty);
     }
 

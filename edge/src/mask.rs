@@ -128,7 +128,9 @@ impl Masker<'_> {
             let end = (0..inside.len()).find(|place| inside[*place] == quote && !escaped(*place));
             return (at + 1, at + 1 + end.unwrap_or(inside.len()));
         }
-        let ends = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b'&' | b',' | b';' | b'"' | b'\'' | b')' | b'}' | b']');
+        let ends = |byte: &u8| {
+            byte.is_ascii_whitespace() || matches!(byte, b'&' | b',' | b';' | b'"' | b'\'' | b')' | b'}' | b']')
+        };
         (at, at + rest.iter().position(ends).unwrap_or(rest.len()))
     }
 

@@ -80,7 +80,13 @@ impl Planner {
     /// Sources with their own default intervals, at which they are read until told otherwise.
     pub fn new(host: HostId, sources: Vec<(String, u32)>) -> Self {
         let source = |(name, default_ms)| Source { name, default_ms, told_ms: default_ms };
-        Self { host, sources: sources.into_iter().map(source).collect(), raises: Vec::new(), episode_until: None, generation: 0 }
+        Self {
+            host,
+            sources: sources.into_iter().map(source).collect(),
+            raises: Vec::new(),
+            episode_until: None,
+            generation: 0,
+        }
     }
 
     /// Takes a verified directive that ends at `ends` by this host's clock.
@@ -153,7 +159,10 @@ impl Planner {
                 tell(&source.name, wanted);
             }
         }
-        if self.episode_interval(now, policy).is_some_and(|ms| self.sources.iter().all(|source| source.default_ms <= ms)) {
+        if self
+            .episode_interval(now, policy)
+            .is_some_and(|ms| self.sources.iter().all(|source| source.default_ms <= ms))
+        {
             self.episode_until = None;
         }
     }
@@ -246,18 +255,25 @@ mod tests {
     #[test]
     fn ceilings_hold() {
         let (mut planner, policy) = (planner(), Policy::default());
-        let mut add = |directive, ends_ms| planner.add(MonoTime::from_ms(10), &policy, directive, MonoTime::from_ms(ends_ms));
+        let mut add =
+            |directive, ends_ms| planner.add(MonoTime::from_ms(10), &policy, directive, MonoTime::from_ms(ends_ms));
         assert!(matches!(add(directive(100), 1_000), Err(DirectiveRefused::TooFast { asked_ms: 100, .. })));
         assert!(matches!(add(directive(1_000), 2_000_000), Err(DirectiveRefused::TooLong { .. })));
         assert_eq!(add(directive(1_000), 10), Err(DirectiveRefused::Expired));
         let other = Directive { host: HostId([2; 16]), ..directive(1_000) };
         assert_eq!(add(other, 1_000), Err(DirectiveRefused::OtherHost(HostId([2; 16]))));
         let raw_metrics = vec![String::new(); 65];
-        assert!(matches!(add(Directive { raw_metrics, ..directive(1_000) }, 1_000), Err(DirectiveRefused::TooManyRaw { .. })));
+        assert!(matches!(
+            add(Directive { raw_metrics, ..directive(1_000) }, 1_000),
+            Err(DirectiveRefused::TooManyRaw { .. })
+        ));
         for n in 0..16 {
             add(Directive { id: DirectiveId([n; 16]), ..directive(1_000) }, 1_000).unwrap();
         }
-        assert_eq!(add(Directive { id: DirectiveId([99; 16]), ..directive(1_000) }, 1_000), Err(DirectiveRefused::TooMany));
+        assert_eq!(
+            add(Directive { id: DirectiveId([99; 16]), ..directive(1_000) }, 1_000),
+            Err(DirectiveRefused::TooMany)
+        );
     }
 
     #[test]

@@ -11,8 +11,8 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use vedette_protocol::ids::TemplateId;
 
-pub use skeleton::{WILDCARD, WORDS_MAX};
 use skeleton::{Skeleton, Word};
+pub use skeleton::{WILDCARD, WORDS_MAX};
 
 /// Share of equal constant words from which two lines have one template.
 const SIMILARITY_MIN: f64 = 0.6;

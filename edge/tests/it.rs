@@ -1,6 +1,5 @@
 //! A host in virtual time: seeded signals through the pipeline, a stand-in for the `level` detector as the worker.
 
-
 mod it {
     pub(crate) mod allocation;
     pub(crate) mod books;

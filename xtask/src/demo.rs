@@ -5,6 +5,7 @@ pub(crate) mod fleet;
 mod outcome;
 mod service_log;
 mod story;
+mod watch;
 
 use crate::measure::MemoryWatch;
 use crate::progress::say;
@@ -67,8 +68,9 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
     })?;
     memory.set_pids(&fleet.agent_pids()?);
     let service = service_log::Service::start(fleet.service_log(), seed)?;
+    let watch = watch::Watch::start(fleet.asker());
     let warmup = warm_up(&mut fleet)?;
-    let stage = story::Stage { fleet: &mut fleet, memory: &memory, service: &service, seed, warmup };
+    let stage = story::Stage { fleet: &mut fleet, memory: &memory, service: &service, watch: &watch, seed, warmup };
     let report = if args.no_disturbance {
         stage.quiet(args.duration)?
     } else {

@@ -76,7 +76,12 @@ impl DirectiveGate {
     /// A document came in. Returns what may go to the pipeline; a repetition is nothing.
     ///
     /// `collector_now` is the collector's wall clock as far as known: ours plus the measured offset.
-    pub fn handle_signed(&mut self, signed: &Signed, now: MonoTime, collector_now: Option<WallTime>) -> Option<Admitted> {
+    pub fn handle_signed(
+        &mut self,
+        signed: &Signed,
+        now: MonoTime,
+        collector_now: Option<WallTime>,
+    ) -> Option<Admitted> {
         let directive = match self.verify(signed) {
             Ok(directive) => directive,
             Err(refused) => {
@@ -200,7 +205,9 @@ mod tests {
         let key = key();
         let mut gate = DirectiveGate::new(HOST, key.public());
         let admitted = gate.handle_signed(&sign(&key, directive), MONO, Some(NOW));
-        admitted.map(|admitted| admitted.ends.since(MONO)).ok_or_else(|| gate.last_refused().expect("a reason").1.clone())
+        admitted
+            .map(|admitted| admitted.ends.since(MONO))
+            .ok_or_else(|| gate.last_refused().expect("a reason").1.clone())
     }
 
     #[test]

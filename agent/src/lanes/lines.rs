@@ -70,9 +70,10 @@ impl LineLane {
         let questions = if files.is_empty() {
             None
         } else {
-            let tails = logs.iter().zip(&files).map(|(log, file)| {
-                Tail::open(&root.host(&log.path), positions.get(&file.path).map(Vec::as_slice))
-            });
+            let tails = logs
+                .iter()
+                .zip(&files)
+                .map(|(log, file)| Tail::open(&root.host(&log.path), positions.get(&file.path).map(Vec::as_slice)));
             let lane = Lane { tails: tails.collect(), files: files.clone(), next: 0 };
             let (questions, asked) = sync_mpsc::channel();
             let thread = thread::Builder::new().name("logs".to_owned()).stack_size(STACK_BYTES);
@@ -155,7 +156,9 @@ impl Lines {
 
     /// Where each file stands after these lines.
     pub fn positions(&self) -> impl Iterator<Item = Cursor> {
-        self.files.iter().filter_map(|file| Some(Cursor { source: file.path.clone(), position: file.position.clone()? }))
+        self.files
+            .iter()
+            .filter_map(|file| Some(Cursor { source: file.path.clone(), position: file.position.clone()? }))
     }
 
     /// Whether there was more to read than a portion holds.

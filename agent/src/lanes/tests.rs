@@ -59,7 +59,14 @@ static GATED: SourceSpec = SourceSpec {
 struct Seen(Vec<String>);
 
 impl TickSink for Seen {
-    fn reading(&mut self, source: &'static str, ms: u32, metric: &'static MetricSpec, attributes: &[(&str, &str)], v: f64) {
+    fn reading(
+        &mut self,
+        source: &'static str,
+        ms: u32,
+        metric: &'static MetricSpec,
+        attributes: &[(&str, &str)],
+        v: f64,
+    ) {
         self.0.push(format!("{source} {ms} {} {attributes:?} {v}", metric.name));
     }
 }

@@ -283,7 +283,6 @@ impl Agent {
         self.pipeline.handle_change(now, change);
         self.pump(now);
     }
-
 }
 
 fn pipeline_config(config: &Config, identity: &Identity, policy: &PolicyView) -> PipelineConfig {

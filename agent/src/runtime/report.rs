@@ -57,7 +57,11 @@ impl Agent {
                 _ => serde_json::Map::new(),
             },
             logs: self.line_lane.files().iter().map(log).collect(),
-            watch: self.change_lane.files().map(|(path, changes)| WatchStatus { path: path.to_owned(), changes }).collect(),
+            watch: self
+                .change_lane
+                .files()
+                .map(|(path, changes)| WatchStatus { path: path.to_owned(), changes })
+                .collect(),
         }
     }
 
@@ -82,7 +86,9 @@ impl Agent {
         for one in &self.detectors_refused {
             problems.push(format!("detector `{}` is refused: {}", one.name, one.reason));
         }
-        if let Some(ends) = self.identity.certificate_ends().filter(|ends| *ends <= wall_now().offset_by(CERTIFICATE_LEFT_NS)) {
+        if let Some(ends) =
+            self.identity.certificate_ends().filter(|ends| *ends <= wall_now().offset_by(CERTIFICATE_LEFT_NS))
+        {
             problems.push(format!("the certificate ends at {ends}: enrol again before"));
         }
         if !self.pipeline.ledger().balances() {
@@ -134,11 +140,7 @@ impl Agent {
             queue_epoch: self.spool.epoch().0,
             made: totals.made,
             acked: totals.acked,
-            shed: ClassCounts {
-                finding: shed(Class::Finding),
-                feature: shed(Class::Feature),
-                log: shed(Class::Log),
-            },
+            shed: ClassCounts { finding: shed(Class::Finding), feature: shed(Class::Feature), log: shed(Class::Log) },
             pending: totals.pending,
             bytes: self.spool.bytes() as u64,
             duplicates: totals.duplicates,

@@ -49,7 +49,11 @@ fn collector(out: &mut String, status: &Status) -> fmt::Result {
     }
     let spool = &status.spool;
     let shed = spool.shed.finding + spool.shed.feature + spool.shed.log;
-    writeln!(out, "batches     {} made, {} acknowledged, {} waiting, {shed} shed", spool.made, spool.acked, spool.pending)
+    writeln!(
+        out,
+        "batches     {} made, {} acknowledged, {} waiting, {shed} shed",
+        spool.made, spool.acked, spool.pending
+    )
 }
 
 fn control(out: &mut String, status: &Status) -> fmt::Result {

@@ -118,7 +118,10 @@ mod tests {
         assert_eq!(fs::metadata(&path).expect("socket").permissions().mode() & 0o777, 0o660);
         let (asked, mut questions) = mpsc::channel::<Asked>(1);
         tokio::spawn(socket.serve(asked));
-        let client = { let path = path.clone(); tokio::task::spawn_blocking(move || ask(&path)) };
+        let client = {
+            let path = path.clone();
+            tokio::task::spawn_blocking(move || ask(&path))
+        };
         questions.recv().await.expect("a question").send("{\"ready\":true}".to_owned()).expect("asked");
         assert_eq!(client.await.expect("client").expect("answer"), "{\"ready\":true}\n");
 

@@ -151,7 +151,11 @@ impl Track {
 
     /// Needs more than its score weighed: suspicious, or about to be so no more.
     pub(crate) fn needs_decision(&self) -> bool {
-        self.watched > 0 || self.snapshot_asked || self.is_cautious() || self.excursion_len > 0 || self.episode.is_some()
+        self.watched > 0
+            || self.snapshot_asked
+            || self.is_cautious()
+            || self.excursion_len > 0
+            || self.episode.is_some()
     }
 
     fn learn(&mut self, persistent: f32, pool: &mut Pool) {

@@ -13,15 +13,40 @@ pub(super) enum Verdict {
 
 /// Anywhere in a key, in lower case: its value is secret.
 const SECRET_KEYS: [&str; 15] = [
-    "password", "passwd", "passphrase", "pwd", "secret", "token", "apikey", "api_key", "api-key", "accesskey",
-    "access_key", "privatekey", "private_key", "credential", "authorization",
+    "password",
+    "passwd",
+    "passphrase",
+    "pwd",
+    "secret",
+    "token",
+    "apikey",
+    "api_key",
+    "api-key",
+    "accesskey",
+    "access_key",
+    "privatekey",
+    "private_key",
+    "credential",
+    "authorization",
 ];
 /// As a whole segment of a key.
 const SECRET_SEGMENTS: [&str; 8] = ["auth", "pass", "pw", "pin", "sid", "sessionid", "cookie", "jwt"];
 /// Tokens that say what they are, with their least length.
 const PREFIXES: [(&str, usize); 14] = [
-    ("ghp_", 20), ("gho_", 20), ("ghu_", 20), ("ghs_", 20), ("ghr_", 20), ("github_pat_", 30), ("glpat-", 20),
-    ("xoxb-", 20), ("xoxp-", 20), ("xoxa-", 20), ("sk_live_", 16), ("rk_live_", 16), ("sk-", 24), ("AIza", 35),
+    ("ghp_", 20),
+    ("gho_", 20),
+    ("ghu_", 20),
+    ("ghs_", 20),
+    ("ghr_", 20),
+    ("github_pat_", 30),
+    ("glpat-", 20),
+    ("xoxb-", 20),
+    ("xoxp-", 20),
+    ("xoxa-", 20),
+    ("sk_live_", 16),
+    ("rk_live_", 16),
+    ("sk-", 24),
+    ("AIza", 35),
 ];
 const KEY_BYTES_MAX: usize = 64;
 

@@ -280,7 +280,14 @@ impl Pipeline {
         }
     }
 
-    fn apply(&mut self, now: MonoTime, at: usize, decision: Decision, snapshots: &mut Vec<u32>, explain: &mut Vec<u32>) {
+    fn apply(
+        &mut self,
+        now: MonoTime,
+        at: usize,
+        decision: Decision,
+        snapshots: &mut Vec<u32>,
+        explain: &mut Vec<u32>,
+    ) {
         let (detector, slot) = (self.judges[at].id(), decision.slot);
         let event = match decision.kind {
             DecisionKind::Suspect => {

@@ -27,7 +27,13 @@ pub(super) struct PendingFinding {
 
 impl Pipeline {
     /// Keeps a decision until the detector has explained it. Whether it is to be asked.
-    pub(super) fn await_explanation(&mut self, now: MonoTime, at: usize, event: EpisodeEvent, decision: Decision) -> bool {
+    pub(super) fn await_explanation(
+        &mut self,
+        now: MonoTime,
+        at: usize,
+        event: EpisodeEvent,
+        decision: Decision,
+    ) -> bool {
         let (detector, slot) = (self.judges[at].id(), decision.slot);
         let silent = self.judges[at].track(slot).and_then(|track| track.episode.as_ref()).is_none_or(|e| e.silent);
         let waiting = self.pending.iter().any(|pending| (pending.detector, pending.slot) == (detector, slot));
@@ -200,7 +206,9 @@ impl Pipeline {
     }
 
     pub(super) fn end_episode(&mut self, now: MonoTime, judge: &Judge, slot: u32, track: &mut Track) {
-        let Some(episode) = track.episode.as_mut().filter(|episode| episode.is_open() && !episode.silent) else { return };
+        let Some(episode) = track.episode.as_mut().filter(|episode| episode.is_open() && !episode.silent) else {
+            return;
+        };
         episode.end(now);
         let decision = Decision { slot, at: now, score: 0.0, surprise: 0.0, kind: DecisionKind::Acquit };
         self.tell(judge, &decision, EpisodeEvent::Clear, episode, None);

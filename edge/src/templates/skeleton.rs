@@ -14,8 +14,22 @@ const DATES: [&str; 19] = [
     "fri", "sat", "sun",
 ];
 const SEVERITIES: [&str; 16] = [
-    "trace", "debug", "info", "notice", "warn", "warning", "error", "err", "severe", "fatal", "critical", "crit",
-    "panic", "alert", "emerg", "emergency",
+    "trace",
+    "debug",
+    "info",
+    "notice",
+    "warn",
+    "warning",
+    "error",
+    "err",
+    "severe",
+    "fatal",
+    "critical",
+    "crit",
+    "panic",
+    "alert",
+    "emerg",
+    "emergency",
 ];
 
 /// One word of a skeleton: where it ends and what it is.

@@ -15,7 +15,10 @@ fn numbers_addresses_times_and_identifiers_are_variable() {
     );
     assert_eq!(texts(&["Jan  2 03:04:05 web1 sshd[123]: session abcd-12ef-beef closed"]).len(), 1);
     assert_eq!(texts(&["Jan 2 up", "Feb 9 up"]), ["<*> <*> up"]);
-    assert_eq!(texts(&["id 123e4567-e89b-12d3-abcd-426614174000 x", "id 00000000-dead-beef-cafe-aaaaaaaaaaaa x"]), ["id <*> x"]);
+    assert_eq!(
+        texts(&["id 123e4567-e89b-12d3-abcd-426614174000 x", "id 00000000-dead-beef-cafe-aaaaaaaaaaaa x"]),
+        ["id <*> x"]
+    );
 }
 
 #[test]

@@ -43,7 +43,9 @@ impl Load {
         let mut random = Random(seed);
         let signals = SHAPES.iter().flat_map(|shape| (0..per_shape).map(move |n| (n, *shape)));
         let signals = signals
-            .map(|(n, shape)| (n.to_string(), Signal::new(shape, random.bits()), n % 3 == 0 && shape != Shape::Constant))
+            .map(|(n, shape)| {
+                (n.to_string(), Signal::new(shape, random.bits()), n % 3 == 0 && shape != Shape::Constant)
+            })
             .collect();
         Self { signals, jobs: (life == Life::Busy).then(|| Jobs::new(random.bits())) }
     }

@@ -36,7 +36,11 @@ impl Scorer {
             WorkerRequest::SeriesAdded { series, .. } => {
                 for added in series {
                     let news = self.new_is_news && self.ticks > 60;
-                    let level = if news { Level { spread: 0.5, learnt: WARM_UP, ..Level::default() } } else { Level::default() };
+                    let level = if news {
+                        Level { spread: 0.5, learnt: WARM_UP, ..Level::default() }
+                    } else {
+                        Level::default()
+                    };
                     let before = self.series.insert(added.id, (added.key, level));
                     assert!(before.is_none(), "{} was added twice", added.id);
                 }
@@ -151,7 +155,8 @@ impl Level {
     }
 
     fn snapshot(&self) -> Vec<u8> {
-        let numbers = [self.location, self.spread, self.reach, self.distances[0], self.distances[1], f64::from(self.learnt)];
+        let numbers =
+            [self.location, self.spread, self.reach, self.distances[0], self.distances[1], f64::from(self.learnt)];
         let numbers = numbers.iter().chain(&self.first);
         numbers.flat_map(|number| number.to_le_bytes()).collect()
     }

@@ -77,7 +77,15 @@ fn log_counts_travel_with_the_cursor_that_covers_them_and_changes_at_once() {
             let id = ChangeId([1; 16]);
             let at = WallTime::from_unix_ms(EPOCH_MS);
             let target = "/etc/app?token=abc".to_owned();
-            let change = Change { id, kind: ChangeKind::FileEdited, target, service: "app".into(), at, before: None, after: None };
+            let change = Change {
+                id,
+                kind: ChangeKind::FileEdited,
+                target,
+                service: "app".into(),
+                at,
+                before: None,
+                after: None,
+            };
             host.pipeline.handle_change(now, change);
         }
         host.tick();

@@ -61,8 +61,12 @@ impl Fleet {
 
     /// `vedette … --output json`, parsed.
     pub(crate) fn ask(&self, words: &[&str]) -> Result<Value> {
-        let text = capture(vedette(&self.cli, &self.api, &self.dir).args(words).args(["--output", "json"]))?;
-        serde_json::from_str(&text).with_context(|| format!("`vedette {}` printed no JSON", words.join(" ")))
+        self.asker().ask(words)
+    }
+
+    /// Asks the collector from another thread.
+    pub(crate) fn asker(&self) -> Asker {
+        Asker { cli: self.cli.clone(), api: self.api.clone(), dir: self.dir.clone() }
     }
 
     /// `vedette-agent status --output json`, parsed; an unhealthy agent's answer counts too.
@@ -165,6 +169,21 @@ impl Fleet {
             Ok(self.agent_status().ok().filter(|status| status["link"]["connected"] == true).map(drop))
         })
         .with_context(|| self.log_hint())
+    }
+}
+
+/// What it takes to ask the collector.
+pub(crate) struct Asker {
+    cli: PathBuf,
+    api: String,
+    dir: PathBuf,
+}
+
+impl Asker {
+    /// `vedette … --output json`, parsed.
+    pub(crate) fn ask(&self, words: &[&str]) -> Result<Value> {
+        let text = capture(vedette(&self.cli, &self.api, &self.dir).args(words).args(["--output", "json"]))?;
+        serde_json::from_str(&text).with_context(|| format!("`vedette {}` printed no JSON", words.join(" ")))
     }
 }
 

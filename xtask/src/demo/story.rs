@@ -4,6 +4,7 @@ use super::disturbance::{self, Kind};
 use super::fleet::{Fleet, eventually};
 use super::outcome::{self, Frames};
 use super::service_log::{Random, Service};
+use super::watch::Watch;
 use crate::measure::{CpuMeter, MemoryWatch, pss_bytes};
 use crate::progress::say;
 use anyhow::{Context, Result, ensure};
@@ -22,6 +23,7 @@ pub(crate) struct Stage<'a> {
     pub(crate) fleet: &'a mut Fleet,
     pub(crate) memory: &'a MemoryWatch,
     pub(crate) service: &'a Service,
+    pub(crate) watch: &'a Watch,
     pub(crate) seed: u64,
     pub(crate) warmup: Duration,
 }
@@ -54,7 +56,7 @@ impl Stage<'_> {
             "series": status["series"]["at_1s"],
             "episodes": opened.len(),
             "findings": findings.len(),
-            "incidents": self.fleet.ask(&["incidents", "list"])?["incidents"].as_array().map_or(0, Vec::len),
+            "incidents": self.incident_ids()?.len(),
             "opened": opened,
             "agent": self.agent_report(steady, cpu_ratio),
             "frames": self.drain()?.to_json(),
@@ -87,9 +89,8 @@ impl Stage<'_> {
         let begun = Instant::now();
         say(&format!("the disturbance begins: {}", kind.name()));
 
-        let id =
-            eventually("an incident", PATIENCE, || Ok(self.incident_ids()?.into_iter().find(|id| !known.contains(id))))
-                .with_context(|| self.fleet.log_hint())?;
+        let new = |incidents: &[Value]| ids(incidents).find(|id| !known.contains(id));
+        let id = self.watch.until("an incident", PATIENCE, new).with_context(|| self.fleet.log_hint())?;
         let opened_after = begun.elapsed();
         say(&format!("incident {id} opened {:.1} s after the first effect", opened_after.as_secs_f64()));
         let directive_after = self.directive_in_effect()?;
@@ -126,9 +127,7 @@ impl Stage<'_> {
     }
 
     fn incident_ids(&self) -> Result<Vec<String>> {
-        let answer = self.fleet.ask(&["incidents", "list"])?;
-        let incidents = answer["incidents"].as_array().context("`incidents list` has no incidents")?;
-        Ok(incidents.iter().filter_map(|incident| incident["id"].as_str().map(str::to_owned)).collect())
+        Ok(ids(&self.watch.now()?).collect())
     }
 
     /// Milliseconds from the directive's issue until the agent reported it as in effect.
@@ -164,10 +163,12 @@ impl Stage<'_> {
     }
 
     fn resolved(&self, id: &str) -> Result<bool> {
-        eventually("the incident to resolve", RESOLVE_PATIENCE, || {
-            Ok((self.fleet.ask(&["incidents", "show", id])?["state"] == "resolved").then_some(()))
-        })
-        .with_context(|| self.fleet.log_hint())?;
+        let resolved = |incidents: &[Value]| {
+            incidents.iter().any(|one| one["id"] == id && one["state"] == "resolved").then_some(())
+        };
+        self.watch
+            .until("the incident to resolve", RESOLVE_PATIENCE, resolved)
+            .with_context(|| self.fleet.log_hint())?;
         say(&format!("incident {id} has resolved"));
         Ok(true)
     }
@@ -203,6 +204,10 @@ impl Stage<'_> {
         let ledger = self.fleet.ask(&["fleet", "ledger"])?;
         Frames::reconcile(&drained, &ledger)
     }
+}
+
+fn ids(incidents: &[Value]) -> impl Iterator<Item = String> {
+    incidents.iter().filter_map(|incident| incident["id"].as_str().map(str::to_owned))
 }
 
 fn unix_ms() -> u64 {
