@@ -33,6 +33,10 @@ impl Centre {
             let books = centre.engine.conservation();
             assert!(books.holds(), "{books:?}");
         }
+        if let Some(last) = centre.log.last().map(|logged| logged.at) {
+            // Large incidents are saved some seconds after their last change.
+            centre.save(WallTime::from_unix_ms(last.unix_ms() + 60_000));
+        }
         centre
     }
 
@@ -41,13 +45,19 @@ impl Centre {
         while let Some(due) = self.engine.poll_timeout().filter(|due| *due <= until) {
             self.take(due, Event::Tick);
         }
+        self.save(until);
     }
 
     fn take(&mut self, at: WallTime, event: Event) {
         let logged = Logged { position: self.log.len() as u64 + 1, at, event };
         self.log.push(logged.clone());
         self.engine.handle_event(logged);
-        while let Some(action) = self.engine.poll_action() {
+        self.save(at);
+    }
+
+    /// Takes what the engine wants saved by now.
+    fn save(&mut self, now: WallTime) {
+        while let Some(action) = self.engine.poll_action(now) {
             if let Action::SaveIncident(report) = action {
                 self.incidents.insert(report.id.clone(), *report);
             }

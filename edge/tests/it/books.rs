@@ -62,7 +62,8 @@ impl Rig {
         for name in 0..80 {
             self.pipeline.handle_reading(now, "sim", 1_000, &GAUGE, &[("n", name.to_string().as_str())], 1.0);
         }
-        self.pipeline.handle_tick(now, WallTime::from_unix_ms(i64::try_from(self.second).unwrap() * 1_000));
+        self.pipeline
+            .handle_tick(now, WallTime::from_unix_ms(i64::try_from(self.second).expect("few seconds") * 1_000));
         while let Some(action) = self.pipeline.poll_action() {
             match action {
                 Action::Ask(WorkerRequest::Observe { detector, tick, columns }) => {
@@ -70,7 +71,7 @@ impl Rig {
                     self.pipeline.handle_scores(now, detector, tick, &vec![score; rows]);
                     self.pipeline.handle_scores(now, detector, tick, &[]);
                 }
-                Action::Ask(WorkerRequest::Explain { detector, ids }) if self.second % 3 != 0 => {
+                Action::Ask(WorkerRequest::Explain { detector, ids }) if !self.second.is_multiple_of(3) => {
                     let explain = |id| Explanation {
                         id,
                         code: 1,
