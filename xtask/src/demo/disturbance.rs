@@ -1,6 +1,5 @@
 //! Real disturbances of this host, each in a process of its own, bounded, ending with its owner.
 
-use crate::build::target;
 use crate::process::Service;
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
@@ -49,7 +48,7 @@ pub(crate) struct DisturbArgs {
 pub(crate) fn start(kind: Kind, scratch: &Path) -> Result<Service> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["disturb", kind.name()]).arg(scratch);
-    Service::start("the disturbance", &mut command, &target().join("demo/disturbance.log"))
+    Service::start("the disturbance", &mut command, &scratch.join("disturbance.log"))
 }
 
 /// Removes what the disturbance left.

@@ -317,7 +317,7 @@ fn fresh_dir() -> Result<PathBuf> {
     fs::create_dir_all(&all)?;
     for entry in fs::read_dir(&all)? {
         let old = entry?.path();
-        if !in_use(&old) {
+        if old.is_dir() && !in_use(&old) {
             fs::remove_dir_all(&old).with_context(|| format!("removing {}", old.display()))?;
         }
     }
