@@ -115,10 +115,10 @@ mod tests {
 
     fn metadata(crate_type: &str) -> Value {
         json!({
-            "target_directory": "/work/target",
+            "target_directory": "/src/target",
             "packages": [
-                {"name": "other", "manifest_path": "/work/other/Cargo.toml", "targets": []},
-                {"name": "my-level", "manifest_path": "/work/mine/Cargo.toml", "targets": [
+                {"name": "other", "manifest_path": "/src/other/Cargo.toml", "targets": []},
+                {"name": "my-level", "manifest_path": "/src/mine/Cargo.toml", "targets": [
                     {"name": "my-level-native", "crate_types": ["bin"]},
                     {"name": "my-level", "crate_types": [crate_type]},
                 ]},
@@ -128,10 +128,10 @@ mod tests {
 
     #[test]
     fn the_library_of_the_crate_in_the_folder_is_found() {
-        let package = Package::in_metadata(&metadata("cdylib"), "/work/mine/Cargo.toml".into()).unwrap();
+        let package = Package::in_metadata(&metadata("cdylib"), "/src/mine/Cargo.toml".into()).unwrap();
         assert_eq!((package.name.as_str(), package.library.as_str()), ("my-level", "my_level"));
-        assert_eq!(package.target_dir, Path::new("/work/target/wasm"));
-        assert!(Package::in_metadata(&metadata("rlib"), "/work/mine/Cargo.toml".into()).is_none());
+        assert_eq!(package.target_dir, Path::new("/src/target/wasm"));
+        assert!(Package::in_metadata(&metadata("rlib"), "/src/mine/Cargo.toml".into()).is_none());
     }
 
     #[test]
