@@ -84,9 +84,9 @@ impl Stage<'_> {
         say(&format!("edited {}", edited.display()));
         std::thread::sleep(Duration::from_millis(1_000 + random.below(2_000)));
         let known = self.incident_ids()?;
+        let begun = Instant::now();
         let mut running = disturbance::start(kind, &self.fleet.scratch())?;
         self.service.set_failing(kind == Kind::CpuAndLogs);
-        let begun = Instant::now();
         say(&format!("the disturbance begins: {}", kind.name()));
 
         let new = |incidents: &[Value]| ids(incidents).find(|id| !known.contains(id));
