@@ -17,28 +17,38 @@ use std::process::ExitCode;
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
     /// Makes an author's key; prints the public key that agents must trust.
-    Keygen(keys::Args),
+    Keygen(Told<keys::Args>),
     /// Builds a crate to a WebAssembly component.
-    Build(build::Args),
+    Build(Told<build::Args>),
     /// Compiles a component ahead of time and signs the pair.
-    Sign(sign::Args),
+    Sign(Told<sign::Args>),
     /// Shows what a signed pair is and verifies it.
-    Inspect(inspect::Args),
+    Inspect(Told<inspect::Args>),
     /// Runs one window several ways and compares the scores bit for bit; exit code 1 if they differ.
-    Replay(replay::Args),
+    Replay(Told<replay::Args>),
     /// A confined worker on standard input and output.
     #[command(name = runner::WORKER_COMMAND, hide = true)]
     Worker,
 }
 
+/// A command's arguments and how to tell its answer.
+#[derive(clap::Args)]
+pub(crate) struct Told<A: clap::Args> {
+    #[command(flatten)]
+    args: A,
+    /// How to print the answer.
+    #[arg(long, value_enum, default_value_t = Output::Human)]
+    output: Output,
+}
+
 /// Runs one of the commands.
-pub(crate) fn run(command: Command, output: Output) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Keygen(args) => keys::run(&args, output),
-        Command::Build(args) => build::run(&args, output),
-        Command::Sign(args) => sign::run(&args, output),
-        Command::Inspect(args) => inspect::run(&args, output),
-        Command::Replay(args) => replay::run(&args, output),
+        Command::Keygen(told) => keys::run(&told.args, told.output),
+        Command::Build(told) => build::run(&told.args, told.output),
+        Command::Sign(told) => sign::run(&told.args, told.output),
+        Command::Inspect(told) => inspect::run(&told.args, told.output),
+        Command::Replay(told) => replay::run(&told.args, told.output),
         Command::Worker => vedette_detector_host::worker::main(),
     }
 }

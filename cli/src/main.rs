@@ -30,11 +30,6 @@ Every command that asks the collector needs its API token: --token-file or VEDET
 #[derive(Parser)]
 #[command(name = "vedette", version, after_help = EXAMPLES)]
 struct Arguments {
-    #[command(flatten)]
-    client: ClientArgs,
-    /// How to print the answer.
-    #[arg(long, global = true, value_enum, default_value_t = Output::Human)]
-    output: Output,
     #[command(subcommand)]
     command: Command,
 }
@@ -42,19 +37,40 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Incidents: what is wrong, since when, and why these findings are together.
-    #[command(subcommand)]
-    Incidents(incidents::Command),
+    Incidents(Asking<incidents::Command>),
     /// Agents: who is connected and what is in effect there.
-    #[command(subcommand)]
-    Fleet(fleet::Command),
+    Fleet(Asking<fleet::Command>),
     /// Policy: what agents may do, signed by people.
-    #[command(subcommand)]
-    Policy(policy::Command),
-    /// Detectors: keys, building, signing, and the proof that scores can be recomputed.
+    Policy(Asking<policy::Command>),
+    /// Detectors: from an empty folder to a checked, measured, signed one. Asks no collector.
     #[command(subcommand)]
     Detector(detector::Command),
     /// The collector's certificate authority, as agents need it to enrol.
-    Ca(ca::Args),
+    Ca {
+        #[command(flatten)]
+        how: How,
+        #[command(flatten)]
+        args: ca::Args,
+    },
+}
+
+/// Commands that ask the collector.
+#[derive(clap::Args)]
+struct Asking<C: Subcommand> {
+    #[command(flatten)]
+    how: How,
+    #[command(subcommand)]
+    command: C,
+}
+
+/// Whom to ask and how to tell the answer.
+#[derive(clap::Args)]
+struct How {
+    #[command(flatten)]
+    client: ClientArgs,
+    /// How to print the answer.
+    #[arg(long, global = true, value_enum, default_value_t = Output::Human)]
+    output: Output,
 }
 
 fn main() -> ExitCode {
@@ -66,13 +82,12 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let output = arguments.output;
-    let client = || Client::new(&arguments.client);
+    let client = |how: &How| Client::new(&how.client);
     match arguments.command {
-        Command::Incidents(command) => incidents::run(command, &client()?, output),
-        Command::Fleet(command) => fleet::run(command, &client()?, output),
-        Command::Policy(command) => policy::run(command, client, output),
-        Command::Detector(command) => detector::run(command, output),
-        Command::Ca(args) => ca::run(&args, &client()?, output),
+        Command::Incidents(Asking { how, command }) => incidents::run(command, &client(&how)?, how.output),
+        Command::Fleet(Asking { how, command }) => fleet::run(command, &client(&how)?, how.output),
+        Command::Policy(Asking { how, command }) => policy::run(command, || client(&how), how.output),
+        Command::Detector(command) => detector::run(command),
+        Command::Ca { how, args } => ca::run(&args, &client(&how)?, how.output),
     }
 }

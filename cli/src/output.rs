@@ -8,7 +8,7 @@ use std::io::Write as _;
 pub(crate) enum Output {
     /// For people.
     Human,
-    /// The collector's JSON, unaltered but indented.
+    /// One JSON document, indented; the collector's answers are unaltered.
     Json,
 }
 
