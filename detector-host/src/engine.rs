@@ -3,7 +3,8 @@
 //! | choice | why |
 //! |---|---|
 //! | epochs, no fuel | about 10 % either way; an epoch is bumped only when a call is overdue |
-//! | NaNs canonical, no relaxed SIMD, no threads | a verdict is replayed bit for bit on another machine |
+//! | no relaxed SIMD, no threads | a verdict is replayed bit for bit on another machine |
+//! | NaNs made canonical where they leave the guest, not after each operation | Cranelift's check doubled the cost of a value |
 //! | signal-based traps, 4 GiB reservations with guards | no bounds checks; reservations are not counted by `RLIMIT_DATA` |
 //! | `memory_init_cow` off | it wants `memfd_create`, which a confined worker does not have |
 //! | native code, not Pulley | 3 against 205 ns a value; the worker gives up executable memory after loading instead |
@@ -27,8 +28,14 @@ pub const WASMTIME_VERSION: &str = "48.0.8";
 /// The detector contract that this host speaks.
 pub const CONTRACT: &str = "vedette:detector@0.1.0";
 
-/// NaNs that arithmetic makes have one bit pattern. A compiler setting, listed here as part of the identity.
-pub const NAN_CANONICAL: bool = true;
+/// Whether the compiler makes every NaN canonical that an operation may have made. A compiler setting, listed here as part
+/// of the identity.
+///
+/// Off: sign and payload of a NaN are the one thing in which machines differ, and they cannot reach a number without an
+/// operation on its bits. So it suffices to look at what leaves a guest: the host makes scores and explanations
+/// canonical, the SDK the states that it writes; `wit/README.md` says what other authors owe. With it on, a comparison
+/// and a select follow each addition, which made `level` 2.6 times as slow.
+pub const NAN_CANONICAL: bool = false;
 
 /// WebAssembly proposals that detectors may not use: nondeterministic, concurrent, or without a use for them.
 const FORBIDDEN_FEATURES: WasmFeatures = WasmFeatures::RELAXED_SIMD

@@ -108,14 +108,16 @@ pub(super) fn series(one: &SeriesDescriptor) -> wit::Series {
     }
 }
 
+/// Every NaN becomes the one canonical NaN: an explanation is replayed bit for bit, too.
 pub(super) fn explanation(one: wit::Explanation) -> Explanation {
+    let canonical = |number: f64| if number.is_nan() { f64::NAN } else { number };
     Explanation {
         id: one.id,
         code: one.code,
-        observed: one.observed,
-        expected: one.expected,
-        lower: one.lower,
-        upper: one.upper,
+        observed: canonical(one.observed),
+        expected: canonical(one.expected),
+        lower: canonical(one.lower),
+        upper: canonical(one.upper),
         onset_ms_ago: one.onset_ms_ago,
         onset_uncertainty_ms: one.onset_uncertainty_ms,
     }
