@@ -51,17 +51,20 @@ pub struct Spool {
     acks_unknown: u64,
 }
 
-/// Waiting batches of one class; those from `unsent` on were not handed to the present connection.
+/// Waiting batches of one class; those from `unsent` on were not handed to the present connection, those from `new` on
+/// to none.
 struct Lane {
     frames: BTreeMap<Sequence, Arc<[u8]>>,
     unsent: Sequence,
+    new: Sequence,
     counts: Counts,
 }
 
 impl Spool {
     /// An empty spool that holds at most `bytes_max` bytes. `epoch` must never have been used on this host before.
     pub fn new(epoch: QueueEpoch, bytes_max: usize) -> Self {
-        let lane = || Lane { frames: BTreeMap::new(), unsent: Sequence(0), counts: Counts::default() };
+        let lane =
+            || Lane { frames: BTreeMap::new(), unsent: Sequence(0), new: Sequence(0), counts: Counts::default() };
         Self {
             epoch,
             next: Sequence(1),
@@ -104,6 +107,7 @@ impl Spool {
         let lane = self.lane_mut(class);
         let (&sequence, bytes) = lane.frames.range(lane.unsent..).next()?;
         lane.unsent = Sequence(sequence.0 + 1);
+        lane.new = lane.new.max(lane.unsent);
         Some(EncodedBatch { sequence, class, bytes: Arc::clone(bytes) })
     }
 
@@ -203,13 +207,13 @@ impl Spool {
     }
 
     fn shed_one(&mut self, lane: usize, sequence: Sequence) {
-        let Lane { frames, unsent, counts } = &mut self.lanes[lane];
+        let Lane { frames, new, counts, .. } = &mut self.lanes[lane];
         counts.pending -= 1;
         counts.shed += 1;
         if let Some(frame) = frames.remove(&sequence) {
             self.bytes -= cost(&frame);
         }
-        if sequence < *unsent {
+        if sequence < *new {
             self.shed_in_flight.insert(sequence, lane);
         }
         if self.shed_in_flight.len() > SHED_IN_FLIGHT_MAX {

@@ -122,6 +122,17 @@ fn batch_shed_on_its_way_that_arrives_after_all_is_not_called_shed() {
 }
 
 #[test]
+fn batch_shed_after_a_reconnect_that_arrived_before_it_is_not_called_shed() {
+    let mut spool = spool(1, 100);
+    push(&mut spool, Class::Log, 100);
+    assert_eq!(drain(&mut spool), [1]);
+    spool.handle_reconnect();
+    push(&mut spool, Class::Finding, 100);
+    spool.handle_ack(Sequence(1), Outcome::Committed);
+    assert_eq!(spool.totals(), Counts { made: 2, acked: 1, pending: 1, ..Counts::default() });
+}
+
+#[test]
 fn cursor_moves_over_a_settled_prefix_only() {
     let mut spool = Spool::new(QueueEpoch(1), ROOMY);
     for position in 1..=3 {
