@@ -55,7 +55,7 @@ pub struct TailCounts {
     pub bytes_lost: u64,
     /// Bytes before the backlog of a file that was seen for the first time.
     pub bytes_skipped: u64,
-    /// Files that were closed before they were read to their end, because too many were open.
+    /// Files that were closed before they were read to their end: too many were open, or reading failed.
     pub files_abandoned: u64,
 }
 
@@ -139,7 +139,10 @@ impl Tail {
             match file.read(left, &mut self.counts, sink) {
                 Ok(bytes) => left -= bytes,
                 Err(error) if index + 1 == count => return Err(error),
-                Err(_) => file.give_up(),
+                Err(_) => {
+                    self.counts.files_abandoned += 1;
+                    file.give_up();
+                }
             }
             if left == 0 {
                 break; // A later file must not overtake this one.

@@ -24,7 +24,7 @@ use vedette_protocol::v1::{Change, ChangeKind};
 /// Largest file that is read; a larger one has no digest and its edits are not told.
 pub const FILE_BYTES_MAX: u64 = 16 << 20;
 /// Metadata younger than this may stay the same over a further edit: kernels keep times in steps.
-const SETTLED_AFTER_NS: i64 = 2_000_000_000;
+const SETTLED_AFTER_NS: u64 = 2_000_000_000;
 const NONBLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
 
 /// What was counted since the watch was opened.
@@ -242,7 +242,8 @@ impl Look {
             bytes: metadata.len(),
             modified_ns: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
             changed_ns,
-            is_settled: now.unix_ns.saturating_sub(changed_ns) >= SETTLED_AFTER_NS,
+            // A time in the future was given before the clock was set back: an edit from now on has another one.
+            is_settled: now.unix_ns.abs_diff(changed_ns) >= SETTLED_AFTER_NS,
         }
     }
 

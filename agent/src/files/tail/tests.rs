@@ -180,7 +180,7 @@ fn rotations_during_a_restart_are_read_in_order() {
     log.rename("app.log", "app.log.2");
     // The kernel's clock for files has steps: write until it has moved, since the order is known by it alone.
     let changed = |name: &str| fs::metadata(log.path(name)).unwrap().modified().unwrap();
-    log.append("");
+    log.append("three\n");
     while changed("app.log") <= changed("app.log.2") {
         fs::write(log.path("app.log"), "three\n").unwrap();
     }
