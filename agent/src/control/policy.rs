@@ -188,10 +188,13 @@ impl PolicyKeeper {
 
     fn confirm(&mut self) -> TrialStep {
         let Some(trial) = self.trial.take() else { return TrialStep::None };
-        let versions = Versions { confirmed: trial.policy.version, ..self.versions };
-        match self.folder.confirm_trial().and_then(|()| self.folder.write_versions(versions)) {
+        match self.folder.confirm_trial() {
             Ok(()) => {
-                self.versions = versions;
+                self.versions.confirmed = trial.policy.version;
+                if let Err(error) = self.folder.write_versions(self.versions) {
+                    // The document itself is stored and guards its version as long as it is there.
+                    tracing::warn!(policy.version = trial.policy.version, %error, "confirmed version not noted on disk");
+                }
                 self.confirmed = trial.policy;
                 TrialStep::Confirmed
             }
@@ -222,6 +225,10 @@ impl PolicyKeeper {
         let read = self.folder.read(Slot::Current).map_err(PolicyRefused::from);
         match read.and_then(|signed| signed.map(|signed| self.verify(&signed)).transpose()) {
             Ok(None) => {}
+            // It was rolled back after its file had taken this place.
+            Ok(Some(policy)) if policy.version == self.versions.failed => {
+                self.refuse(policy.version, &PolicyRefused::Unhealthy);
+            }
             Ok(Some(policy)) => self.confirmed = policy,
             Err(refused) => self.refuse(self.versions.confirmed, &refused),
         }

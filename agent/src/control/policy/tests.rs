@@ -113,6 +113,31 @@ fn policy_on_which_the_agent_died_is_barred_and_the_confirmed_one_runs() {
 }
 
 #[test]
+fn policy_whose_version_cannot_be_noted_is_confirmed_all_the_same() {
+    let bench = Bench::new();
+    let mut keeper = bench.keeper();
+    keeper.handle_signed(&bench.policy(4, 2.0), NOW).expect("applied");
+    // In the place of the file that notes versions.
+    std::fs::create_dir(bench.current().with_file_name("versions.json")).expect("folder");
+    confirm(&mut keeper);
+    assert_eq!((keeper.in_effect().version, keeper.on_trial()), (4, false));
+    std::fs::remove_dir(bench.current().with_file_name("versions.json")).expect("folder");
+    assert_eq!(bench.keeper().in_effect().version, 4, "what ran is what runs");
+}
+
+#[test]
+fn policy_that_was_rolled_back_does_not_return_with_a_restart() {
+    let bench = Bench::new();
+    let mut keeper = bench.keeper();
+    keeper.handle_signed(&bench.policy(4, 2.0), NOW).expect("applied");
+    confirm(&mut keeper);
+    let versions = serde_json::to_vec(&Versions { confirmed: 0, failed: 4 }).expect("versions");
+    std::fs::write(bench.current().with_file_name("versions.json"), versions).expect("file");
+    let keeper = bench.keeper();
+    assert_eq!((keeper.in_effect().version, keeper.refused_total()), (0, 1));
+}
+
+#[test]
 fn orderly_stop_says_nothing_against_a_policy_on_trial() {
     let bench = Bench::new();
     let mut keeper = bench.keeper();
