@@ -2,7 +2,7 @@
 
 use std::fs::{self, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net as std_net;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -33,9 +33,10 @@ impl Socket {
     ///
     /// [`io::ErrorKind::AddrInUse`] if another agent answers there; otherwise of the file system.
     pub fn bind(path: &Path) -> io::Result<Self> {
-        if let Some(folder) = path.parent() {
+        if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
+            fs::create_dir_all(folder)?;
             // Other users of the socket's group have to reach it: not the agent's umask.
-            fs::DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
+            fs::set_permissions(folder, Permissions::from_mode(0o755))?;
         }
         if fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
             match std_net::UnixStream::connect(path) {
