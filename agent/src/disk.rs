@@ -2,6 +2,7 @@
 
 use crate::control::policy::{PolicyKeeper, TrialStep};
 use crate::durable::{self, Access};
+use crate::identity::Identity;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,8 @@ use vedette_protocol::time::WallTime;
 use vedette_protocol::v1::Cursor;
 
 const QUEUE: usize = 64;
-const POSITIONS_BYTES_MAX: u64 = 1 << 20;
+/// Above what the configuration's bounds on files, paths and rotations can come to.
+const POSITIONS_BYTES_MAX: u64 = 16 << 20;
 
 /// Positions of files by path: where to go on reading after a restart.
 pub type Positions = BTreeMap<String, Vec<u8>>;
@@ -24,6 +26,7 @@ enum Work {
     Policy { signed: Signed, collector_now: WallTime },
     TrialTick { healthy: bool },
     Positions(Vec<Cursor>),
+    Renewal(Box<Identity>),
 }
 
 /// What the thread answers about policies.
@@ -62,7 +65,7 @@ pub struct Recovered {
 }
 
 impl Disk {
-    /// Reads what is there and starts the thread.
+    /// Reads what is there and starts the thread. Positions of what is not among `sources` any more are forgotten.
     ///
     /// # Errors
     ///
@@ -70,14 +73,17 @@ impl Disk {
     pub fn open(
         data_dir: &Path,
         policy_keys: Vec<PublicKey>,
+        sources: &[String],
     ) -> io::Result<(Self, mpsc::Receiver<PolicyEvent>, Recovered)> {
         let keeper = PolicyKeeper::open(data_dir, policy_keys)?;
         let path = data_dir.join("positions.json");
-        let positions = read_positions(&path)?;
+        let mut positions = read_positions(&path)?;
+        positions.retain(|source, _| sources.contains(source));
         let recovered = Recovered { policy: view(&keeper), positions: positions.clone() };
         let (work, queue) = sync_mpsc::sync_channel(QUEUE);
         let (events_in, events) = mpsc::channel(QUEUE);
-        let writer = Writer { keeper, positions, path, events: events_in };
+        let data_dir = data_dir.to_owned();
+        let writer = Writer { keeper, positions, path, data_dir, events: events_in };
         thread::Builder::new().name("disk".to_owned()).stack_size(512 << 10).spawn(move || writer.run(&queue))?;
         Ok((Self { work }, events, recovered))
     }
@@ -97,9 +103,14 @@ impl Disk {
         self.queue(Work::Positions(moved));
     }
 
+    /// The host's certificate was renewed.
+    pub fn handle_renewal(&self, identity: Identity) {
+        self.queue(Work::Renewal(Box::new(identity)));
+    }
+
     fn queue(&self, work: Work) {
         if self.work.try_send(work).is_err() {
-            tracing::warn!("the disk has not answered for long: a policy or a position was not stored");
+            tracing::warn!("the disk has not answered for long: a policy, a position or a certificate was not stored");
         }
     }
 }
@@ -108,6 +119,7 @@ struct Writer {
     keeper: PolicyKeeper,
     positions: Positions,
     path: PathBuf,
+    data_dir: PathBuf,
     events: mpsc::Sender<PolicyEvent>,
 }
 
@@ -123,6 +135,12 @@ impl Writer {
                 Work::TrialTick { healthy } => self.trial_tick(healthy),
                 Work::Positions(moved) => {
                     self.store_positions(moved);
+                    None
+                }
+                Work::Renewal(identity) => {
+                    if let Err(error) = identity.store_renewal(&self.data_dir) {
+                        tracing::error!(%error, "the renewed certificate is not stored: the old one counts after a restart");
+                    }
                     None
                 }
             };
@@ -162,14 +180,16 @@ fn view(keeper: &PolicyKeeper) -> PolicyView {
 
 /// Unreadable content is as none, and said: reading a log from its end loses less than not starting.
 fn read_positions(path: &Path) -> io::Result<Positions> {
-    match durable::read_capped(path, POSITIONS_BYTES_MAX) {
-        Ok(bytes) => Ok(serde_json::from_slice(&bytes).unwrap_or_else(|error| {
-            tracing::warn!(%error, "positions.json is damaged: log files are read as if for the first time");
-            Positions::new()
-        })),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Positions::new()),
-        Err(error) => Err(error),
-    }
+    let read = match durable::read_capped(path, POSITIONS_BYTES_MAX) {
+        Ok(bytes) => serde_json::from_slice(&bytes).map_err(io::Error::from),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Positions::new()),
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => Err(error),
+        Err(error) => return Err(error),
+    };
+    Ok(read.unwrap_or_else(|error| {
+        tracing::warn!(%error, "positions.json is damaged: log files are read as if for the first time");
+        Positions::new()
+    }))
 }
 
 #[cfg(test)]
@@ -183,7 +203,8 @@ mod tests {
     async fn policy_goes_through_its_trial_and_positions_survive() {
         let data_dir = tempfile::tempdir().expect("temporary folder");
         let key = SigningKey::from_pkcs8(&SigningKey::generate_pkcs8()).expect("key");
-        let (disk, mut events, recovered) = Disk::open(data_dir.path(), vec![key.public()]).expect("open");
+        let logs = ["/var/log/app".to_owned()];
+        let (disk, mut events, recovered) = Disk::open(data_dir.path(), vec![key.public()], &logs).expect("open");
         assert_eq!(recovered.policy.in_effect.version, 0);
 
         let text = "version = 4\nexpires = \"2100-01-01T00:00:00Z\"\n";
@@ -198,16 +219,21 @@ mod tests {
         disk.handle_positions(vec![Cursor { source: "/var/log/app".to_owned(), position: vec![1, 255] }]);
         drop(disk);
         assert_eq!(events.recv().await, None, "the thread has ended");
-        let (_disk, _events, recovered) = Disk::open(data_dir.path(), vec![key.public()]).expect("again");
+        let (_disk, _events, recovered) = Disk::open(data_dir.path(), vec![key.public()], &logs).expect("again");
         assert_eq!(recovered.policy.in_effect.version, 4);
         assert_eq!(recovered.positions["/var/log/app"], [1, 255]);
+        let (_disk, _events, recovered) = Disk::open(data_dir.path(), vec![key.public()], &[]).expect("again");
+        assert!(recovered.positions.is_empty(), "nobody reads that log any more");
     }
 
     #[test]
     fn damaged_positions_do_not_keep_the_agent_from_starting() {
         let data_dir = tempfile::tempdir().expect("temporary folder");
-        std::fs::write(data_dir.path().join("positions.json"), "{").expect("file");
-        let (_disk, _events, recovered) = Disk::open(data_dir.path(), Vec::new()).expect("open");
+        let path = data_dir.path().join("positions.json");
+        std::fs::write(&path, "{").expect("file");
+        let (_disk, _events, recovered) = Disk::open(data_dir.path(), Vec::new(), &[]).expect("open");
         assert!(recovered.positions.is_empty());
+        std::fs::File::create(&path).and_then(|file| file.set_len(POSITIONS_BYTES_MAX + 1)).expect("file");
+        assert!(Disk::open(data_dir.path(), Vec::new(), &[]).is_ok(), "one that has grown beyond all bounds");
     }
 }

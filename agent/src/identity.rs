@@ -2,6 +2,7 @@
 //!
 //! `key.pem` (0600, never leaves the host), `chain.pem` (our certificate first), `authorities.pem` (whom to trust as
 //! collector) and `identity.json` (tenant, host id and the collector's online key), written last: it makes the rest valid.
+//! A renewal adds `renewed.pem` (0600): key and chain in one file, because they change together; it goes before the two.
 
 use crate::durable::{self, Access};
 use serde::{Deserialize, Serialize};
@@ -13,8 +14,11 @@ use vedette_protocol::time::WallTime;
 
 const FILE_BYTES_MAX: u64 = 256 << 10;
 const CERTIFICATES_MAX: usize = 16;
+const KEY_TAG: &str = "PRIVATE KEY";
+const RENEWED: &str = "renewed.pem";
 
 /// Keys and names of an enrolled host.
+#[derive(Clone)]
 pub struct Identity {
     /// The fleet's owner.
     pub tenant: TenantId,
@@ -78,17 +82,24 @@ impl Identity {
         let folder = Self::folder(data_dir);
         let names_file = folder.join("identity.json");
         let names: Names = serde_json::from_slice(&read(&names_file)?).map_err(|error| broken(&names_file, &error))?;
+        let (chain_der, key_der) = match renewed(&folder.join(RENEWED)) {
+            Err(IdentityError::Absent(_)) => {
+                (certificates(&folder.join("chain.pem"))?, private_key(&folder.join("key.pem"))?)
+            }
+            pair => pair?,
+        };
         Ok(Self {
             tenant: TenantId(names.tenant),
             host: names.host.parse().map_err(|error| broken(&names_file, &error))?,
             online_key: names.online_key.parse().map_err(|error| broken(&names_file, &error))?,
-            chain_der: certificates(&folder.join("chain.pem"))?,
-            key_der: private_key(&folder.join("key.pem"))?,
+            chain_der,
+            key_der,
             authorities_der: certificates(&folder.join("authorities.pem"))?,
         })
     }
 
-    /// Writes the identity, `identity.json` last.
+    /// Writes the identity, `identity.json` last. One that was there is gone first: between the two there is none, and
+    /// never the key of one with the certificate of the other.
     ///
     /// # Errors
     ///
@@ -96,21 +107,45 @@ impl Identity {
     pub fn store(&self, data_dir: &Path) -> Result<(), IdentityError> {
         let folder = Self::folder(data_dir);
         durable::make_private_folder(&folder).map_err(|source| IdentityError::Io { file: folder.clone(), source })?;
+        for file in ["identity.json", RENEWED].map(|name| folder.join(name)) {
+            match std::fs::remove_file(&file) {
+                Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                    return Err(IdentityError::Io { file, source });
+                }
+                _ => {}
+            }
+        }
         let names =
             Names { tenant: self.tenant.0, host: self.host.to_string(), online_key: self.online_key.to_string() };
         let names = serde_json::to_vec_pretty(&names).expect("a number and two strings are always JSON");
-        let key = pem::encode(&pem::Pem::new("PRIVATE KEY", self.key_der.clone()));
+        let key = pem::encode(&pem::Pem::new(KEY_TAG, self.key_der.clone()));
         write(&folder.join("key.pem"), key.as_bytes(), Access::Private)?;
         write(&folder.join("chain.pem"), encode(&self.chain_der).as_bytes(), Access::Group)?;
         write(&folder.join("authorities.pem"), encode(&self.authorities_der).as_bytes(), Access::Group)?;
         write(&folder.join("identity.json"), &names, Access::Group)
     }
 
+    /// Writes key, chain and authorities of a renewal, so that they are read back from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`IdentityError::Io`]; what was there before is then still read.
+    pub fn store_renewal(&self, data_dir: &Path) -> Result<(), IdentityError> {
+        let folder = Self::folder(data_dir);
+        let key = pem::encode(&pem::Pem::new(KEY_TAG, self.key_der.clone()));
+        // First whom to trust: the certificates of before are among them until the collector says otherwise.
+        write(&folder.join("authorities.pem"), encode(&self.authorities_der).as_bytes(), Access::Group)?;
+        write(&folder.join(RENEWED), (key + &encode(&self.chain_der)).as_bytes(), Access::Private)
+    }
+
     /// When our certificate ends; `None` if it cannot be read.
     pub fn certificate_ends(&self) -> Option<WallTime> {
-        let (_, certificate) = x509_parser::parse_x509_certificate(self.chain_der.first()?).ok()?;
-        let seconds = certificate.validity().not_after.timestamp();
-        Some(WallTime::from_unix_ms(seconds.saturating_mul(1_000)))
+        self.certificate_life().map(|(_, ends)| ends)
+    }
+
+    /// Begin and end of our certificate's life; `None` if it cannot be read.
+    pub fn certificate_life(&self) -> Option<(WallTime, WallTime)> {
+        vedette_link::identity::life(self.chain_der.first()?)
     }
 }
 
@@ -132,10 +167,23 @@ pub fn certificates(file: &Path) -> Result<Vec<Vec<u8>>, IdentityError> {
 
 fn private_key(file: &Path) -> Result<Vec<u8>, IdentityError> {
     let block = pem::parse(read(file)?).map_err(|error| broken(file, &error))?;
-    if block.tag() != "PRIVATE KEY" {
-        return Err(broken(file, &format!("has a block `{}`, a `PRIVATE KEY` is wanted", block.tag())));
+    if block.tag() != KEY_TAG {
+        return Err(broken(file, &format!("has a block `{}`, a `{KEY_TAG}` is wanted", block.tag())));
     }
     Ok(block.into_contents())
+}
+
+/// Chain and key of a renewal.
+fn renewed(file: &Path) -> Result<(Vec<Vec<u8>>, Vec<u8>), IdentityError> {
+    let mut blocks = pem::parse_many(read(file)?).map_err(|error| broken(file, &error))?.into_iter();
+    let key = blocks.next().filter(|block| block.tag() == KEY_TAG);
+    let chain: Vec<_> = blocks.collect();
+    match key {
+        Some(key) if !chain.is_empty() && chain.iter().all(|block| block.tag() == "CERTIFICATE") => {
+            Ok((chain.into_iter().map(pem::Pem::into_contents).collect(), key.into_contents()))
+        }
+        _ => Err(broken(file, &"a private key and then certificates belong here")),
+    }
 }
 
 fn encode(certificates: &[Vec<u8>]) -> String {
@@ -190,6 +238,37 @@ mod tests {
     fn host_that_is_not_enrolled_says_so() {
         let folder = tempfile::tempdir().expect("temporary folder");
         assert!(matches!(Identity::load(folder.path()), Err(IdentityError::Absent(_))));
+    }
+
+    #[test]
+    fn renewed_key_and_certificate_replace_the_first_until_the_next_enrolment() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        identity().store(folder.path()).expect("store");
+        let renewed = Identity {
+            chain_der: vec![vec![8]],
+            key_der: vec![9],
+            authorities_der: vec![vec![7], vec![10]],
+            ..identity()
+        };
+        renewed.store_renewal(folder.path()).expect("renewal");
+        let read = Identity::load(folder.path()).expect("load");
+        assert_eq!((read.chain_der, read.key_der, read.authorities_der.len()), (vec![vec![8]], vec![9], 2));
+        let file = std::fs::metadata(Identity::folder(folder.path()).join(RENEWED)).expect("file");
+        assert_eq!(file.permissions().mode() & 0o777, 0o600);
+
+        identity().store(folder.path()).expect("enrolled anew");
+        assert_eq!(Identity::load(folder.path()).expect("load").key_der, [5, 6]);
+    }
+
+    #[test]
+    fn half_of_a_renewal_is_named_and_not_used() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        identity().store(folder.path()).expect("store");
+        let file = Identity::folder(folder.path()).join(RENEWED);
+        std::fs::write(&file, pem::encode(&pem::Pem::new(KEY_TAG, vec![1]))).expect("file");
+        assert!(
+            matches!(Identity::load(folder.path()), Err(IdentityError::Broken { file: named, .. }) if named == file)
+        );
     }
 
     #[test]

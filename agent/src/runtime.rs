@@ -144,9 +144,6 @@ async fn drain(agent: &mut Agent, inputs: &mut Inputs, asked: &mut mpsc::Receive
 
 /// Ends worker and threads; what hangs is left behind.
 async fn close(agent: Agent, mut inputs: Inputs) {
-    let spool = agent.status().spool;
-    let shed = spool.shed.finding + spool.shed.feature + spool.shed.log;
-    tracing::info!(made = spool.made, acked = spool.acked, shed, pending = spool.pending, "drained");
     agent.close();
     let deadline = Instant::now() + DISK_MAX;
     while let Ok(Some(_)) = timeout_at(deadline, inputs.policies.recv()).await {}

@@ -19,10 +19,14 @@ pub struct Uplink {
     connected: bool,
     /// When the collector was there last; before the first connection, when the agent started.
     seen: MonoTime,
-    /// The collector's clock minus ours, since the first connection.
+    /// The collector's clock when it was last measured, and our steady clock at that moment: ours for the time of day
+    /// may be set in between.
+    collector_clock: Option<(MonoTime, WallTime)>,
     offset_ns: Option<i64>,
     rtt_ns: Option<u64>,
     last_error: Option<String>,
+    /// Why the certificate was not renewed.
+    not_renewed: Option<String>,
     in_effect: Option<InEffect>,
 }
 
@@ -35,8 +39,25 @@ pub enum Order {
     Policy(Signed),
     /// Look at this directive.
     Directive(Signed),
+    /// Keep this key and certificate.
+    Renewed(Renewed),
     /// All is settled and the connection closed.
     Drained,
+}
+
+/// What a renewal changes of an [`Identity`].
+#[derive(Clone, PartialEq)]
+pub struct Renewed {
+    /// Certificate and key.
+    pub pair: vedette_link::identity::Identity,
+    /// Authorities, DER; empty means those of before.
+    pub authorities_der: Vec<Vec<u8>>,
+}
+
+impl std::fmt::Debug for Renewed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Renewed").field("pair", &self.pair).finish_non_exhaustive()
+    }
 }
 
 impl Uplink {
@@ -67,20 +88,23 @@ impl Uplink {
             handle,
             connected: false,
             seen: now,
+            collector_clock: None,
             offset_ns: None,
             rtt_ns: None,
             last_error: None,
+            not_renewed: None,
             in_effect: None,
         };
         Ok((uplink, events, task))
     }
 
     /// Takes an event of the link in and settles the spool.
-    pub fn handle_event(&mut self, now: MonoTime, event: LinkEvent, spool: &mut Spool) -> Order {
+    pub fn handle_event(&mut self, now: MonoTime, wall: WallTime, event: LinkEvent, spool: &mut Spool) -> Order {
         match event {
             LinkEvent::Connected { offset_ns, rtt_ns } => {
                 tracing::info!(offset_ms = offset_ns / 1_000_000, rtt_us = rtt_ns / 1_000, "collector connected");
                 self.connected = true;
+                self.collector_clock = Some((now, wall.offset_by(offset_ns)));
                 self.offset_ns = Some(offset_ns);
                 self.rtt_ns = Some(rtt_ns);
                 self.last_error = None;
@@ -102,6 +126,14 @@ impl Uplink {
             }
             LinkEvent::Policy(signed) => return Order::Policy(signed),
             LinkEvent::Directive(signed) => return Order::Directive(signed),
+            LinkEvent::Renewed { identity: pair, authorities_der } => {
+                self.not_renewed = None;
+                return Order::Renewed(Renewed { pair, authorities_der });
+            }
+            LinkEvent::NotRenewed { reason } => {
+                tracing::warn!(reason, "certificate not renewed");
+                self.not_renewed = Some(reason);
+            }
             LinkEvent::Drained => return Order::Drained,
         }
         Order::None
@@ -148,8 +180,14 @@ impl Uplink {
     }
 
     /// The collector's wall clock, as far as it was ever measured.
-    pub fn collector_time(&self, wall: WallTime) -> Option<WallTime> {
-        self.offset_ns.map(|offset_ns| wall.offset_by(offset_ns))
+    pub fn collector_time(&self, now: MonoTime) -> Option<WallTime> {
+        let (measured, wall) = self.collector_clock?;
+        Some(wall.offset_by(i64::try_from(now.since(measured).as_nanos()).unwrap_or(i64::MAX)))
+    }
+
+    /// Why the last try to renew the certificate failed; `None` if it did not.
+    pub fn not_renewed(&self) -> Option<&str> {
+        self.not_renewed.as_deref()
     }
 
     /// For `status`.
@@ -175,6 +213,7 @@ mod tests {
     use vedette_protocol::v1::{Class, Outcome};
 
     const NOW: MonoTime = MonoTime::from_ms(1_000);
+    const WALL: WallTime = WallTime::from_unix_ms(1_000_000);
     const CONNECTED: LinkEvent = LinkEvent::Connected { offset_ns: 2_000_000, rtt_ns: 500_000 };
 
     /// A link whose task never runs, and a spool with two waiting batches.
@@ -217,31 +256,44 @@ mod tests {
     #[test]
     fn every_connection_gets_everything_unacknowledged() {
         let (mut uplink, mut spool) = offline();
-        uplink.handle_event(NOW, CONNECTED, &mut spool);
+        uplink.handle_event(NOW, WALL, CONNECTED, &mut spool);
         assert_eq!((spool.poll_send(Class::Finding).is_some(), spool.poll_send(Class::Finding)), (true, None));
-        uplink.handle_event(NOW, LinkEvent::Disconnected { reason: "gone".to_owned() }, &mut spool);
-        uplink.handle_event(NOW, CONNECTED, &mut spool);
+        uplink.handle_event(NOW, WALL, LinkEvent::Disconnected { reason: "gone".to_owned() }, &mut spool);
+        uplink.handle_event(NOW, WALL, CONNECTED, &mut spool);
         assert!(spool.poll_send(Class::Finding).is_some());
         let acked = LinkEvent::Acked { sequence: Sequence(2), outcome: Outcome::Duplicate };
-        uplink.handle_event(NOW, acked, &mut spool);
-        uplink.handle_event(NOW, CONNECTED, &mut spool);
+        uplink.handle_event(NOW, WALL, acked, &mut spool);
+        uplink.handle_event(NOW, WALL, CONNECTED, &mut spool);
         assert_eq!(spool.poll_send(Class::Finding), None);
         assert_eq!(spool.totals().pending, 1);
+    }
+
+    #[test]
+    fn renewal_is_handed_on_and_a_failed_one_is_remembered_until_the_next() {
+        let (mut uplink, mut spool) = offline();
+        let reason = "later".to_owned();
+        assert_eq!(uplink.handle_event(NOW, WALL, LinkEvent::NotRenewed { reason }, &mut spool), Order::None);
+        assert_eq!(uplink.not_renewed(), Some("later"));
+        let identity = vedette_link::identity::Identity { chain_der: vec![vec![1]], key_der: vec![2] };
+        let event = LinkEvent::Renewed { identity: identity.clone(), authorities_der: Vec::new() };
+        let order = uplink.handle_event(NOW, WALL, event, &mut spool);
+        assert_eq!(order, Order::Renewed(Renewed { pair: identity, authorities_der: Vec::new() }));
+        assert_eq!(uplink.not_renewed(), None);
     }
 
     #[test]
     fn loneliness_counts_from_the_last_connection_and_the_clock_outlives_it() {
         let (mut uplink, mut spool) = offline();
         assert_eq!(uplink.lonely_since(), Some(NOW));
-        assert_eq!(uplink.collector_time(WallTime { unix_ns: 0 }), None);
-        uplink.handle_event(NOW, CONNECTED, &mut spool);
+        assert_eq!(uplink.collector_time(NOW), None);
+        uplink.handle_event(NOW, WALL, CONNECTED, &mut spool);
         assert_eq!(uplink.lonely_since(), None);
         let later = MonoTime::from_ms(9_000);
         for at in [later, MonoTime::from_ms(20_000)] {
-            uplink.handle_event(at, LinkEvent::Disconnected { reason: "gone".to_owned() }, &mut spool);
+            uplink.handle_event(at, WALL, LinkEvent::Disconnected { reason: "gone".to_owned() }, &mut spool);
         }
         assert_eq!(uplink.lonely_since(), Some(later));
-        assert_eq!(uplink.collector_time(WallTime { unix_ns: 0 }), Some(WallTime { unix_ns: 2_000_000 }));
+        assert_eq!(uplink.collector_time(later), Some(WallTime::from_unix_ms(1_008_002)), "eight seconds later");
         assert_eq!(uplink.status().last_error.as_deref(), Some("gone"));
     }
 }

@@ -172,8 +172,12 @@ impl Authority {
     }
 }
 
-/// A new key and a request for a certificate; the name in it is for people only.
-pub(crate) fn request(host_name: &str) -> Result<(KeyPair, Vec<u8>), AuthorityError> {
+/// A new key and a request for a certificate (PKCS #10, DER); the name in it is for people only.
+///
+/// # Errors
+///
+/// [`AuthorityError::Issue`] if the name cannot stand in a request.
+pub fn request(host_name: &str) -> Result<(KeyPair, Vec<u8>), AuthorityError> {
     let key = KeyPair::generate().map_err(issue)?;
     let mut params = CertificateParams::default();
     params.distinguished_name = named(host_name);

@@ -2,8 +2,9 @@
 //!
 //! [`connect`] gives a handle, a stream of events and the task to spawn. After [`LinkEvent::Connected`] the owner hands
 //! in everything unacknowledged again, oldest first; what the link still holds of it is not sent twice. Findings have
-//! a queue of their own, so a full queue of bulk delays none.
+//! a queue of their own, so a full queue of bulk delays none. The link renews its certificate by itself.
 
+mod renewal;
 mod run;
 mod session;
 
@@ -78,6 +79,18 @@ pub enum LinkEvent {
     Policy(Signed),
     /// A directive, not verified yet.
     Directive(Signed),
+    /// This host has a new key and certificate: keep them. The link connects anew and shows them from now on.
+    Renewed {
+        /// Certificate and key.
+        identity: Identity,
+        /// Authorities to trust from now on, DER; empty means those of before.
+        authorities_der: Vec<Vec<u8>>,
+    },
+    /// The certificate was not renewed; the link asks again later.
+    NotRenewed {
+        /// For people.
+        reason: String,
+    },
     /// [`LinkHandle::drain`] is done: all that was handed in is settled and the connection is closed.
     Drained,
 }

@@ -62,6 +62,15 @@ impl PeerIdentity {
     }
 }
 
+/// Begin and end of a certificate's life; `None` if it cannot be read.
+pub fn life(certificate_der: &[u8]) -> Option<(WallTime, WallTime)> {
+    let (_, certificate) = X509Certificate::from_der(certificate_der).ok()?;
+    let validity = certificate.validity();
+    let [begins, ends] = [validity.not_before, validity.not_after]
+        .map(|time| WallTime::from_unix_ms(time.timestamp().saturating_mul(1_000)));
+    Some((begins, ends))
+}
+
 fn parse_uri(uri: &str) -> Option<(TenantId, HostId)> {
     let (tenant, host) = uri.strip_prefix(PREFIX)?.split_once("/host/")?;
     let identity = (TenantId(tenant.parse().ok()?), host.parse().ok()?);

@@ -21,7 +21,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::oneshot;
 use vedette_protocol::ids::HostId;
 pub use vedette_protocol::session::CloseCode;
-use vedette_protocol::v1::{Batch, BatchKey, DecodeError, EnrollReply, EnrollRequest, Heartbeat, Hello, InEffect};
+use vedette_protocol::v1::{
+    Batch, BatchKey, DecodeError, EnrollReply, EnrollRequest, Heartbeat, Hello, InEffect, RenewRequest,
+};
 
 /// Where to listen and whom to let in.
 #[derive(Clone, Debug)]
@@ -51,8 +53,12 @@ pub struct ServerLimits {
     pub handshakes_before_retry: usize,
     /// Handshakes under way beyond which newcomers are turned away.
     pub handshakes_max: usize,
-    /// Batches above 64 KiB that are being received at one time, over all connections.
+    /// Batches above 64 KiB that are being received or wait for a place in the queue of events, over all connections.
     pub large_batches_max: usize,
+    /// Hosts without a certificate that ask for one at one time: they are strangers, so few.
+    pub enrolments_max: usize,
+    /// Such hosts at one time from one IP address.
+    pub enrolments_per_address_max: usize,
 }
 
 impl Default for ServerLimits {
@@ -62,7 +68,9 @@ impl Default for ServerLimits {
             connections_per_address_max: 2_000,
             handshakes_before_retry: 64,
             handshakes_max: 1_024,
-            large_batches_max: 16,
+            large_batches_max: 32,
+            enrolments_max: 256,
+            enrolments_per_address_max: 32,
         }
     }
 }
@@ -149,6 +157,15 @@ pub enum ServerEvent {
         host: HostId,
         /// For people.
         reason: String,
+    },
+    /// An agent wants a certificate for a new key; answer with [`ServerHandle::renew`].
+    Renew {
+        /// Connection.
+        connection: ConnectionId,
+        /// Whom its present certificate names, and so the new one.
+        identity: PeerIdentity,
+        /// Its request.
+        request: RenewRequest,
     },
     /// A host wants to become an agent; a dropped `reply` refuses.
     Enroll {
@@ -246,6 +263,8 @@ counters! {
     enrolments,
     /// Enrolment connections that did not bring one.
     enrolments_failed,
+    /// Requests for a new certificate passed on.
+    renewals,
 }
 
 pub(crate) fn count(counter: &AtomicU64) {

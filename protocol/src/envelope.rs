@@ -39,20 +39,31 @@ pub enum Kind {
     EnrollRequest = 4,
     /// [`crate::v1::EnrollReply`].
     EnrollReply = 5,
+    /// [`crate::v1::RenewRequest`].
+    RenewRequest = 6,
+    /// [`crate::v1::RenewReply`].
+    RenewReply = 7,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 5] =
-        [Self::Batch, Self::FromAgent, Self::FromCollector, Self::EnrollRequest, Self::EnrollReply];
+    pub const ALL: [Self; 7] = [
+        Self::Batch,
+        Self::FromAgent,
+        Self::FromCollector,
+        Self::EnrollRequest,
+        Self::EnrollReply,
+        Self::RenewRequest,
+        Self::RenewReply,
+    ];
 
     /// Largest payload of this kind, in bytes.
     pub const fn payload_bytes_max(self) -> usize {
         match self {
             Self::Batch => PAYLOAD_BYTES_MAX,
-            Self::FromAgent | Self::EnrollReply => 64 << 10,
+            Self::FromAgent | Self::EnrollReply | Self::RenewReply => 64 << 10,
             Self::FromCollector => 256 << 10,
-            Self::EnrollRequest => 16 << 10,
+            Self::EnrollRequest | Self::RenewRequest => 16 << 10,
         }
     }
 

@@ -36,8 +36,16 @@ pub const BATCH_STREAMS_MAX: u32 = 32;
 /// Time for hello and welcome.
 pub const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// An unacknowledged batch of this age means that the collector is gone or stuck: the agent connects anew.
+/// An unacknowledged batch of this age means that the collector is gone or stuck: the agent connects anew. What is on
+/// the way may take a second more for each [`ACK_BYTES_PER_S`], so that a slow line is not taken for a dead one.
 pub const ACK_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The slowest line over which batches still arrive.
+pub const ACK_BYTES_PER_S: usize = 8 << 10;
+
+/// Time that the collector gives one batch to arrive whole: the largest one over the slowest line.
+pub const BATCH_TIMEOUT: Duration =
+    ACK_TIMEOUT.saturating_add(Duration::from_secs((crate::envelope::PAYLOAD_BYTES_MAX / ACK_BYTES_PER_S) as u64));
 
 /// Bounds of the time between heartbeats, which also keep the connection alive.
 pub const HEARTBEAT_MS: std::ops::RangeInclusive<u64> = 25_000..=45_000;

@@ -14,7 +14,7 @@ use crate::lanes::{Lanes, Report};
 use crate::source::Root;
 use crate::spool::{Counts, Spool};
 use crate::status::RefusedStatus;
-use crate::uplink::{Order, Uplink};
+use crate::uplink::{Order, Renewed, Uplink};
 use crate::worker_process::{WorkerEvent, WorkerProcess};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -85,7 +85,8 @@ impl Agent {
         let spool = Spool::new(new_epoch(wall), config.limits.memory_spool_bytes);
         let in_data_dir = StartError::io(config.data_dir.display().to_string());
         let (disk, policies, recovered) =
-            Disk::open(&config.data_dir, config.trust.policy_keys.clone()).map_err(in_data_dir)?;
+            Disk::open(&config.data_dir, config.trust.policy_keys.clone(), &position_sources(&config))
+                .map_err(in_data_dir)?;
         let hello = AgentIdentity {
             software: env!("CARGO_PKG_VERSION").to_owned(),
             host_name: host_name.clone(),
@@ -208,14 +209,14 @@ impl Agent {
     /// The link said something.
     pub(super) fn handle_link(&mut self, event: LinkEvent) -> Order {
         let now = mono_now();
-        let order = self.uplink.handle_event(now, event, &mut self.spool);
+        let order = self.uplink.handle_event(now, wall_now(), event, &mut self.spool);
         match &order {
             Order::Policy(signed) => {
-                let collector_now = self.uplink.collector_time(wall_now()).unwrap_or_else(wall_now);
+                let collector_now = self.collector_now(now);
                 self.disk.handle_policy(signed.clone(), collector_now);
             }
             Order::Directive(signed) => {
-                let collector_now = self.uplink.collector_time(wall_now());
+                let collector_now = self.uplink.collector_time(now);
                 if let Some(admitted) = self.directives.handle_signed(signed, now, collector_now) {
                     let (id, ends) = (admitted.directive.id, admitted.ends);
                     match self.pipeline.handle_directive(now, admitted.directive, ends) {
@@ -224,6 +225,7 @@ impl Agent {
                     }
                 }
             }
+            Order::Renewed(renewed) => self.renewed(renewed),
             Order::None | Order::Drained => {}
         }
         self.pump(now);
@@ -272,6 +274,23 @@ impl Agent {
         self.store_positions();
     }
 
+    /// The collector's wall clock, or ours as long as it was never heard of.
+    pub(super) fn collector_now(&self, now: MonoTime) -> WallTime {
+        self.uplink.collector_time(now).unwrap_or_else(wall_now)
+    }
+
+    /// The link uses the new key already; a crash before it is stored costs one more renewal.
+    fn renewed(&mut self, renewed: &Renewed) {
+        self.identity.chain_der.clone_from(&renewed.pair.chain_der);
+        self.identity.key_der.clone_from(&renewed.pair.key_der);
+        if !renewed.authorities_der.is_empty() {
+            self.identity.authorities_der.clone_from(&renewed.authorities_der);
+        }
+        let ends = self.identity.certificate_ends().map(|ends| ends.to_string());
+        tracing::info!(certificate.ends = ends, "certificate renewed");
+        self.disk.handle_renewal(self.identity.clone());
+    }
+
     fn take_lines(&mut self, lines: &Lines) {
         let now = mono_now();
         lines.replay(|path, service, line| self.pipeline.handle_log_line(now, path, service, line));
@@ -283,6 +302,12 @@ impl Agent {
         self.pipeline.handle_change(now, change);
         self.pump(now);
     }
+}
+
+/// What there can be positions of.
+fn position_sources(config: &Config) -> Vec<String> {
+    let logs = config.logs.iter().map(|log| log.path.display().to_string());
+    logs.chain([changes::SOURCE.to_owned()]).collect()
 }
 
 fn pipeline_config(config: &Config, identity: &Identity, policy: &PolicyView) -> PipelineConfig {

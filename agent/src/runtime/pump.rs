@@ -1,14 +1,15 @@
 //! Carries actions out: the pipeline's to worker, spool and sources, the supervisor's to processes and pipeline.
 
 use super::agent::Agent;
-use crate::clock::wall_now;
+use crate::clock::{mono_now, wall_now};
 use crate::control::policy::stale;
 use crate::worker_process::WorkerProcess;
 use vedette_detector_host::supervise::{self, Exit, Running, WorkerId};
 use vedette_edge::pipeline::{Action, DetectorSlot};
-use vedette_protocol::envelope;
+use vedette_protocol::ids::Digest;
 use vedette_protocol::time::MonoTime;
-use vedette_protocol::v1::{Batch, Body, Class, Cursor, InEffect};
+use vedette_protocol::v1::limits::POSITION_BYTES_MAX;
+use vedette_protocol::v1::{Batch, Body, Class, Cursor, InEffect, encode};
 use vedette_protocol::worker::{WorkerReply, WorkerRequest};
 
 impl Agent {
@@ -46,10 +47,13 @@ impl Agent {
         }
         let (tenant, boot, queue_epoch, wall) = (self.identity.tenant, self.boot, self.spool.epoch(), wall_now());
         let kept = cursors.clone();
+        cursors.iter_mut().for_each(shorten);
         self.spool.push(class, &kept, |sequence| {
             let batch = Batch { tenant, boot, queue_epoch, sequence, class, mono: now, wall, cursors, body };
-            let payload = postcard::to_allocvec(&batch).ok()?;
-            envelope::seal(envelope::Kind::Batch, &payload).ok()
+            // What the collector would put aside unread is told here, where the reason can be seen.
+            encode(&batch)
+                .inspect_err(|error| tracing::warn!(sequence = sequence.0, %error, "batch cannot be sent"))
+                .ok()
         });
     }
 
@@ -113,7 +117,7 @@ impl Agent {
 
     fn in_effect(&self) -> InEffect {
         let detectors = self.supervisor.detectors();
-        let collector_now = self.uplink.collector_time(wall_now()).unwrap_or_else(wall_now);
+        let collector_now = self.collector_now(mono_now());
         InEffect {
             policy_version: self.policy.in_effect.version,
             policy_stale: stale(&self.policy.in_effect, collector_now),
@@ -125,6 +129,27 @@ impl Agent {
     }
 }
 
+/// A position that is too long for a batch goes as its digest; the agent keeps the position itself.
+fn shorten(cursor: &mut Cursor) {
+    if cursor.position.len() > POSITION_BYTES_MAX {
+        cursor.position = Digest::of(&cursor.position).0.to_vec();
+    }
+}
+
 fn slot(running: Running) -> DetectorSlot {
     DetectorSlot { detector: running.detector, reference: running.reference, description: running.description }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn position_of_any_length_fits_a_batch() {
+        for (length, expected) in [(10, 10), (POSITION_BYTES_MAX, POSITION_BYTES_MAX), (POSITION_BYTES_MAX + 1, 32)] {
+            let mut cursor = Cursor { source: "vedette.watch".to_owned(), position: vec![7; length] };
+            shorten(&mut cursor);
+            assert_eq!(cursor.position.len(), expected);
+        }
+    }
 }

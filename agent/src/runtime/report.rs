@@ -1,7 +1,7 @@
 //! The agent's state as `status` tells it.
 
 use super::agent::Agent;
-use crate::clock::{mono_now, wall_now};
+use crate::clock::mono_now;
 use crate::control::policy::stale;
 use crate::lanes::SourceView;
 use crate::lanes::lines::FileState;
@@ -11,14 +11,14 @@ use crate::status::{
 };
 use std::time::Duration;
 use vedette_detector_host::supervise;
-use vedette_protocol::time::MonoTime;
+use vedette_protocol::time::{MonoTime, WallTime};
 use vedette_protocol::v1::Class;
 
 /// Without a tick for this long the agent is not healthy.
 const TICK_AGE_MAX: Duration = Duration::from_secs(3);
 
-/// So long before its end the certificate wants attention: three days.
-const CERTIFICATE_LEFT_NS: i64 = 3 * 86_400 * 1_000_000_000;
+/// A certificate of which less than this share is left wants attention: it should have been renewed at a third.
+const CERTIFICATE_SHARE_LEFT: i64 = 6;
 
 /// After this long without a collector the agent is not healthy.
 const LONELY_MAX: Duration = Duration::from_secs(60);
@@ -75,7 +75,8 @@ impl Agent {
         if let Some(since) = self.uplink.lonely_since().filter(|since| now.since(*since) > LONELY_MAX) {
             problems.push(format!("no collector for {} s", now.since(since).as_secs()));
         }
-        if stale(&self.policy.in_effect, self.uplink.collector_time(wall_now()).unwrap_or_else(wall_now)) {
+        let collector_now = self.collector_now(now);
+        if stale(&self.policy.in_effect, collector_now) {
             problems.push("the policy has expired and runs on".to_owned());
         }
         for one in self.supervisor.detectors() {
@@ -86,15 +87,23 @@ impl Agent {
         for one in &self.detectors_refused {
             problems.push(format!("detector `{}` is refused: {}", one.name, one.reason));
         }
-        if let Some(ends) =
-            self.identity.certificate_ends().filter(|ends| *ends <= wall_now().offset_by(CERTIFICATE_LEFT_NS))
-        {
-            problems.push(format!("the certificate ends at {ends}: enrol again before"));
-        }
+        problems.extend(self.certificate_problem(collector_now));
         if !self.pipeline.ledger().balances() {
             problems.push("the ledger does not balance".to_owned());
         }
         problems
+    }
+
+    fn certificate_problem(&self, collector_now: WallTime) -> Option<String> {
+        let (begins, ends) = self.identity.certificate_life()?;
+        let left_ns = ends.unix_ns.saturating_sub(collector_now.unix_ns);
+        let enrol = "enrol with a new token (`vedette-agent enroll`)";
+        if left_ns <= 0 {
+            return Some(format!("the certificate ended at {ends}: {enrol} and restart the agent"));
+        }
+        let life_ns = ends.unix_ns.saturating_sub(begins.unix_ns);
+        let why = self.uplink.not_renewed().unwrap_or("the collector was not there to renew it");
+        (left_ns < life_ns / CERTIFICATE_SHARE_LEFT).then(|| format!("the certificate ends at {ends}: {why}"))
     }
 
     fn series(&self) -> SeriesStatus {
@@ -116,7 +125,7 @@ impl Agent {
     }
 
     fn policy_status(&self) -> PolicyStatus {
-        let collector_now = self.uplink.collector_time(wall_now()).unwrap_or_else(wall_now);
+        let collector_now = self.collector_now(mono_now());
         PolicyStatus {
             version_in_effect: self.policy.in_effect.version,
             stale: stale(&self.policy.in_effect, collector_now),

@@ -60,6 +60,10 @@ counters! {
     enrolments_bad_token: "vedette_enrolments_total", "outcome=\"bad-token\"";
     /// Enrolments refused: the request cannot be signed.
     enrolments_bad_request: "vedette_enrolments_total", "outcome=\"bad-request\"";
+    /// Certificates renewed.
+    renewals: "vedette_certificate_renewals_total", "outcome=\"issued\"";
+    /// Renewals refused: the request cannot be signed.
+    renewals_bad_request: "vedette_certificate_renewals_total", "outcome=\"bad-request\"";
     /// Directives signed and stored.
     directives_issued: "vedette_directives_issued_total";
     /// API calls without the right token.

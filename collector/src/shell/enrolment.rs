@@ -9,8 +9,9 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use vedette_link::authority::Authority;
 use vedette_link::clock::Clock;
+use vedette_link::server::PeerIdentity;
 use vedette_protocol::ids::{Digest, HostId, TenantId};
-use vedette_protocol::v1::{EnrollReply, EnrollRequest};
+use vedette_protocol::v1::{EnrollReply, EnrollRequest, RenewReply, RenewRequest};
 
 /// Life of a host's certificate, days.
 const LIFE_DAYS: u32 = 30;
@@ -75,6 +76,23 @@ impl Enrolment {
         drop(reply.send(answer));
     }
 
+    /// Signs a new key of an agent that is connected: same tenant, same host, whatever the request says.
+    pub(crate) fn renew(&self, identity: &PeerIdentity, request: &RenewRequest) -> RenewReply {
+        let (tenant, host) = (identity.tenant, identity.host);
+        match self.authority.sign_host(&request.csr_der, tenant, host, LIFE_DAYS, self.clock.wall()) {
+            Ok(chain_der) => {
+                count(&self.counters.renewals);
+                tracing::info!(host.id = %host, "certificate renewed");
+                RenewReply::Issued { chain_der, authorities_der: vec![self.authority.certificate_der().to_vec()] }
+            }
+            Err(error) => {
+                count(&self.counters.renewals_bad_request);
+                tracing::warn!(host.id = %host, %error, "certificate not renewed");
+                RenewReply::Refused { reason: "the certificate request was refused".to_owned() }
+            }
+        }
+    }
+
     async fn spend(&self, request: &EnrollRequest, host: HostId) -> Option<Written> {
         let at = self.clock.wall();
         let written = self.ask(Write::SpendToken { hash: Digest::of(request.token.as_bytes()).0, at }).await?;
@@ -105,4 +123,33 @@ fn random_host() -> HostId {
     let mut id = [0; 16];
     SystemRandom::new().fill(&mut id).expect("the operating system has randomness");
     HostId(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vedette_link::clock::SystemClock;
+    use vedette_protocol::time::WallTime;
+
+    #[test]
+    fn a_renewed_certificate_names_the_host_of_the_connection() {
+        let clock = Arc::new(SystemClock);
+        let authority = Arc::new(Authority::create(clock.wall()).expect("authority"));
+        let (jobs, _) = mpsc::channel(1);
+        let counters = Arc::new(Counters::default());
+        let enrolment = Enrolment { jobs, authority, online_key: [0; 32], counters, clock };
+        let (host, tenant) = (HostId([7; 16]), TenantId(3));
+        let present = PeerIdentity { tenant, host, certificate: Digest([0; 32]), not_after: WallTime::default() };
+
+        let csr_der = vedette_link::authority::request("another-name").expect("request").1;
+        let RenewReply::Issued { chain_der, .. } = enrolment.renew(&present, &RenewRequest { csr_der }) else {
+            panic!("refused")
+        };
+        let issued = PeerIdentity::of(&chain_der[0].as_slice().into()).expect("a host");
+        assert_eq!((issued.tenant, issued.host), (tenant, host));
+        let refused = enrolment.renew(&present, &RenewRequest { csr_der: vec![1, 2, 3] });
+        assert!(matches!(refused, RenewReply::Refused { .. }));
+        let count = |counter: &std::sync::atomic::AtomicU64| counter.load(std::sync::atomic::Ordering::Relaxed);
+        assert_eq!((count(&enrolment.counters.renewals), count(&enrolment.counters.renewals_bad_request)), (1, 1));
+    }
 }

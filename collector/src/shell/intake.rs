@@ -100,6 +100,10 @@ impl Intake {
                 tracing::info!(host.id = %host, reason, "agent disconnected");
                 Ok(())
             }
+            ServerEvent::Renew { connection, identity, request } => {
+                self.server.renew(connection, self.enrolment.renew(&identity, &request));
+                Ok(())
+            }
             ServerEvent::Enroll { address, request, reply } => {
                 let enrolment = Arc::clone(&self.enrolment);
                 tokio::spawn(async move { enrolment.answer(address, request, reply).await });

@@ -249,7 +249,11 @@ impl Agent {
             LinkEvent::Disconnected { .. } => self.connected = false,
             LinkEvent::Acked { sequence, .. } => self.acked += u64::from(self.unacked.remove(sequence).is_some()),
             LinkEvent::Unsendable { reason, .. } => panic!("unsendable: {reason}"),
-            LinkEvent::Policy(_) | LinkEvent::Directive(_) | LinkEvent::Drained => {}
+            LinkEvent::Policy(_)
+            | LinkEvent::Directive(_)
+            | LinkEvent::Renewed { .. }
+            | LinkEvent::NotRenewed { .. }
+            | LinkEvent::Drained => {}
         }
         event
     }

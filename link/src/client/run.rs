@@ -1,6 +1,7 @@
 //! Keeps one connection up.
 
-use super::session::{Ended, drive};
+use super::renewal::{Renewal, Renewed};
+use super::session::{Ended, Ends, drive};
 use super::{AgentState, ClientConfig, ClientError, Counters, LinkEvent};
 use crate::authority::random;
 use crate::{meter, tls, transport};
@@ -40,6 +41,7 @@ pub struct LinkTask {
     config: ClientConfig,
     quic: quinn::ClientConfig,
     session: AgentSession,
+    renewal: Renewal,
     backoff: Backoff,
     inputs: Inputs,
     events: mpsc::Sender<LinkEvent>,
@@ -55,9 +57,10 @@ impl LinkTask {
     ) -> Result<Self, ClientError> {
         let quic = tls::client(Some(&config.identity), &config.authorities_der, Arc::clone(&config.clock))
             .map_err(|error| ClientError::Tls(error.to_string()))?;
+        let renewal = Renewal::of(&config.identity, u64::from_le_bytes(random()));
         let session = AgentSession::new(config.agent.clone(), u64::from_le_bytes(random()));
         let backoff = Backoff::new(u64::from_le_bytes(random()));
-        Ok(Self { config, quic, session, backoff, inputs, events, counters })
+        Ok(Self { config, quic, session, renewal, backoff, inputs, events, counters })
     }
 
     /// Connects, and connects again, until drained or until nobody listens to the events.
@@ -74,6 +77,13 @@ impl LinkTask {
                     return;
                 }
                 Ended::Unwatched => return,
+                Ended::Renewed(renewed) => {
+                    let told = self.adopt(renewed);
+                    if self.events.send(told).await.is_err() {
+                        return;
+                    }
+                    continue;
+                }
                 Ended::Lost { reason } => reason,
             };
             if self.events.send(LinkEvent::Disconnected { reason }).await.is_err() {
@@ -82,6 +92,25 @@ impl LinkTask {
             tokio::select! {
                 () = events.closed() => return,
                 () = sleep(self.backoff.next_delay()) => {}
+            }
+        }
+    }
+
+    /// Shows the new certificate from the next connection on.
+    fn adopt(&mut self, renewed: Renewed) -> LinkEvent {
+        let Renewed { identity, authorities_der } = renewed;
+        let trusted = if authorities_der.is_empty() { &self.config.authorities_der } else { &authorities_der };
+        match tls::client(Some(&identity), trusted, Arc::clone(&self.config.clock)) {
+            Ok(quic) => {
+                self.quic = quic;
+                self.renewal = Renewal::of(&identity, u64::from_le_bytes(random()));
+                self.config.authorities_der = trusted.clone();
+                self.config.identity = identity.clone();
+                LinkEvent::Renewed { identity, authorities_der }
+            }
+            Err(error) => {
+                self.renewal.put_off(self.config.clock.mono());
+                LinkEvent::NotRenewed { reason: error.to_string() }
             }
         }
     }
@@ -104,9 +133,16 @@ impl LinkTask {
 
     async fn drive(&mut self, connection: Connection) -> Ended {
         let since = Instant::now();
+        let ends = Ends {
+            connection: &connection,
+            session: &mut self.session,
+            renewal: &mut self.renewal,
+            config: &self.config,
+            events: &self.events,
+            counters: &self.counters,
+        };
+        let ended = drive(ends, &mut self.inputs).await;
         let session = &mut self.session;
-        let ended =
-            drive(&connection, session, &mut self.inputs, &self.events, &*self.config.clock, &self.counters).await;
         session.handle_disconnected();
         let lost = connection.stats().path.lost_packets;
         self.counters.lost_packets.fetch_add(lost, Ordering::Relaxed);

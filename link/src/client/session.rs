@@ -1,7 +1,8 @@
 //! One connection: feeds the session and does what it says.
 
+use super::renewal::{Renewal, Renewed};
 use super::run::Inputs;
-use super::{Counters, LinkEvent};
+use super::{ClientConfig, Counters, LinkEvent};
 use crate::clock::Clock;
 use crate::transport;
 use quinn::{Connection, RecvStream, SendStream, WriteError};
@@ -13,7 +14,7 @@ use tokio::time::{sleep, timeout};
 use vedette_protocol::session::CloseCode;
 use vedette_protocol::session::agent::{AgentEvent, AgentSession, AgentTransmit, EncodedBatch};
 use vedette_protocol::time::MonoTime;
-use vedette_protocol::v1::Class;
+use vedette_protocol::v1::{Class, RenewReply};
 
 /// Bytes read from the control stream at one time.
 const CONTROL_CHUNK_BYTES: usize = 16 << 10;
@@ -31,6 +32,8 @@ pub(super) enum Ended {
     Drained,
     /// Nobody listens to the events.
     Unwatched,
+    /// Closed to come back with another certificate.
+    Renewed(Renewed),
     /// To be restored.
     Lost { reason: String },
 }
@@ -53,9 +56,24 @@ impl Outcome {
     }
 }
 
+/// What a connection stands between.
+pub(super) struct Ends<'a> {
+    pub(super) connection: &'a Connection,
+    pub(super) session: &'a mut AgentSession,
+    pub(super) renewal: &'a mut Renewal,
+    pub(super) config: &'a ClientConfig,
+    pub(super) events: &'a mpsc::Sender<LinkEvent>,
+    pub(super) counters: &'a Counters,
+}
+
 struct Drive<'a> {
     connection: &'a Connection,
     session: &'a mut AgentSession,
+    renewal: &'a mut Renewal,
+    /// When to ask for a certificate; `None` while the collector's clock is not known or an answer is awaited.
+    renewal_due: Option<MonoTime>,
+    renewed: Option<Renewed>,
+    config: &'a ClientConfig,
     events: &'a mpsc::Sender<LinkEvent>,
     clock: &'a dyn Clock,
     counters: &'a Counters,
@@ -65,19 +83,25 @@ struct Drive<'a> {
 }
 
 /// Runs one connection to its end.
-pub(super) async fn drive(
-    connection: &Connection,
-    session: &mut AgentSession,
-    inputs: &mut Inputs,
-    events: &mpsc::Sender<LinkEvent>,
-    clock: &dyn Clock,
-    counters: &Counters,
-) -> Outcome {
+pub(super) async fn drive(ends: Ends<'_>, inputs: &mut Inputs) -> Outcome {
+    let Ends { connection, session, renewal, config, events, counters } = ends;
     let opened = timeout(WRITE_TIMEOUT, connection.open_bi()).await;
     let Ok(Ok((control, mut incoming))) = opened else { return lost(connection) };
     let _ = control.set_priority(transport::CONTROL_PRIORITY);
-    let writers = JoinSet::new();
-    let mut drive = Drive { connection, session, events, clock, counters, control, writers, retry_after: None };
+    let mut drive = Drive {
+        connection,
+        session,
+        renewal,
+        renewal_due: None,
+        renewed: None,
+        config,
+        events,
+        clock: &*config.clock,
+        counters,
+        control,
+        writers: JoinSet::new(),
+        retry_after: None,
+    };
     let mut outcome = drive.run(inputs, &mut incoming).await;
     outcome.retry_after = drive.retry_after;
     outcome
@@ -91,6 +115,11 @@ impl Drive<'_> {
         loop {
             if let Some(outcome) = self.pump().await {
                 return outcome;
+            }
+            if let Some(renewed) = self.renewed.take() {
+                // What is in flight comes again on the next connection, and counts once.
+                transport::close(self.connection, CloseCode::Done);
+                return Outcome::of(Ended::Renewed(renewed));
             }
             if self.has_drained(inputs) {
                 transport::close(self.connection, CloseCode::Done);
@@ -118,6 +147,32 @@ impl Drive<'_> {
                 () = sleep_until(self.session.poll_timeout(), self.clock) => {
                     self.session.handle_timeout(self.clock.mono(), self.clock.wall());
                 }
+                () = sleep_until(self.renewal_due, self.clock) => self.ask_for_certificate(),
+            }
+        }
+    }
+
+    fn ask_for_certificate(&mut self) {
+        self.renewal_due = None;
+        match self.renewal.ask(&self.config.agent.host_name) {
+            Ok(csr_der) => self.session.request_certificate(csr_der),
+            Err(error) => {
+                tracing::warn!(%error, "no request for a certificate could be made");
+                self.renewal_due = Some(self.renewal.put_off(self.clock.mono()));
+            }
+        }
+    }
+
+    /// What the owner is to hear, if there is a renewal to hear of now.
+    fn take_certificate(&mut self, reply: RenewReply) -> Option<LinkEvent> {
+        match self.renewal.judge(reply, &self.config.identity) {
+            Ok(renewed) => {
+                self.renewed = Some(renewed);
+                None
+            }
+            Err(reason) => {
+                self.renewal_due = Some(self.renewal.put_off(self.clock.mono()));
+                Some(LinkEvent::NotRenewed { reason })
             }
         }
     }
@@ -169,6 +224,8 @@ impl Drive<'_> {
             let event = match event {
                 AgentEvent::Connected { offset_ns, rtt_ns } => {
                     self.counters.connects.fetch_add(1, Ordering::Relaxed);
+                    let collector_now = self.clock.wall().offset_by(offset_ns);
+                    self.renewal_due = self.renewal.due(self.clock.mono(), collector_now);
                     LinkEvent::Connected { offset_ns, rtt_ns }
                 }
                 AgentEvent::Acked { sequence, outcome } => LinkEvent::Acked { sequence, outcome },
@@ -180,6 +237,10 @@ impl Drive<'_> {
                 AgentEvent::RetryAfter(delay) => {
                     self.retry_after = Some(delay);
                     continue;
+                }
+                AgentEvent::Renewal(reply) => {
+                    let Some(event) = self.take_certificate(reply) else { continue };
+                    event
                 }
             };
             // An owner that is gone is noticed by the loop.

@@ -7,13 +7,13 @@ use crate::transport;
 use quinn::{Connection, ReadError, RecvStream, SendStream};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{SemaphorePermit, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use vedette_protocol::envelope::{Kind, OVERHEAD_BYTES};
 use vedette_protocol::ids::HostId;
 use vedette_protocol::session::collector::{CollectorEvent, CollectorSession, CollectorTransmit};
-use vedette_protocol::session::{CloseCode, GREETING_TIMEOUT, STREAM_WINDOW_BYTES};
+use vedette_protocol::session::{BATCH_TIMEOUT, CloseCode, GREETING_TIMEOUT, STREAM_WINDOW_BYTES};
 use vedette_protocol::time::MonoTime;
 use vedette_protocol::v1::{Batch, DecodeError, Invalid, batch_key, decode};
 
@@ -22,9 +22,6 @@ const CONTROL_CHUNK_BYTES: usize = 4 << 10;
 
 /// Time for a control message to fit into the agent's window.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Time for a batch to arrive whole.
-const BATCH_TIMEOUT: Duration = Duration::from_secs(30);
 
 struct Drive {
     shared: Arc<Shared>,
@@ -132,6 +129,10 @@ impl Drive {
             CollectorEvent::Clock { skew_ns, rtt_ns } => ServerEvent::Clock { connection, host, skew_ns, rtt_ns },
             CollectorEvent::InEffect(in_effect) => ServerEvent::InEffect { connection, host, in_effect },
             CollectorEvent::Heartbeat(heartbeat) => ServerEvent::Heartbeat { connection, host, heartbeat },
+            CollectorEvent::Renew(request) => {
+                count(&self.shared.counters.renewals);
+                ServerEvent::Renew { connection, identity: self.identity, request }
+            }
         }
     }
 
@@ -150,13 +151,14 @@ impl Drive {
             }
             Command::Policy(signed) => self.session.send_policy(signed),
             Command::Directive(signed) => self.session.send_directive(signed),
+            Command::Renew(reply) => self.session.renew(&reply),
             Command::RetryAfter(delay_ms) => {
                 self.session.retry_after(delay_ms);
                 Ok(())
             }
         };
         if let Err(error) = sent {
-            tracing::warn!(host.id = %self.identity.host, %error, "document not sent");
+            tracing::warn!(host.id = %self.identity.host, %error, "message not sent");
         }
     }
 
@@ -201,7 +203,8 @@ impl Drive {
     }
 }
 
-/// Reads one batch. Large ones need a permit, so that a fleet's worth of them never fills the memory.
+/// Reads one batch. Large ones need a permit until they have a place in the queue of events, so that a fleet's worth of
+/// them never fills the memory, however slow the collector is.
 struct BatchReader {
     shared: Arc<Shared>,
     connection: ConnectionId,
@@ -211,7 +214,10 @@ struct BatchReader {
 impl BatchReader {
     async fn run(self, mut stream: RecvStream) {
         match timeout(BATCH_TIMEOUT, self.read(&mut stream)).await {
-            Ok(Ok(Some(raw))) => self.pass_on(raw).await,
+            Ok(Ok(Some((raw, permit)))) => {
+                self.pass_on(raw).await;
+                drop(permit);
+            }
             _ => {
                 let _ = stream.stop(transport::error_code(CloseCode::Protocol));
                 count(&self.shared.counters.batch_streams_failed);
@@ -220,7 +226,7 @@ impl BatchReader {
     }
 
     /// `None` if the stream is longer than any batch.
-    async fn read(&self, stream: &mut RecvStream) -> Result<Option<Vec<u8>>, ReadError> {
+    async fn read(&self, stream: &mut RecvStream) -> Result<Option<(Vec<u8>, Option<SemaphorePermit<'_>>)>, ReadError> {
         let mut raw = Vec::new();
         let mut permit = None;
         while let Some(chunk) = stream.read_chunk(STREAM_WINDOW_BYTES, true).await? {
@@ -232,7 +238,7 @@ impl BatchReader {
                 permit = self.shared.large_batches.acquire().await.ok();
             }
         }
-        Ok(Some(raw))
+        Ok(Some((raw, permit)))
     }
 
     async fn pass_on(&self, raw: Vec<u8>) {

@@ -137,9 +137,18 @@ impl Shared {
         count(&self.counters.handshakes);
         match protocol(&connection).as_deref() {
             Some(ALPN) => self.admit(&connection).await,
-            Some(ALPN_ENROLL) => enrolment::run(&self, &connection).await,
+            Some(ALPN_ENROLL) => self.enrol(&connection).await,
             _ => transport::close(&connection, CloseCode::Protocol),
         }
+        drop(seat);
+    }
+
+    async fn enrol(self: &Arc<Self>, connection: &Connection) {
+        let Some(seat) = self.take_strangers_seat(connection.remote_address()) else {
+            count(&self.counters.refused_limits);
+            return transport::close(connection, CloseCode::Limit);
+        };
+        enrolment::run(self, connection).await;
         drop(seat);
     }
 

@@ -1,6 +1,6 @@
 //! Who is connected, and the handle through which the collector speaks to them.
 
-use super::{ConnectionId, Counters, ServerConfig, ServerEvent, ServerStats, count, limited_address};
+use super::{ConnectionId, Counters, ServerConfig, ServerEvent, ServerLimits, ServerStats, count, limited_address};
 use crate::meter::Meter;
 use crate::transport;
 use quinn::Connection;
@@ -14,7 +14,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use vedette_protocol::ids::{HostId, QueueEpoch, Sequence};
 use vedette_protocol::session::CloseCode;
 use vedette_protocol::signature::Signed;
-use vedette_protocol::v1::Outcome;
+use vedette_protocol::v1::{Outcome, RenewReply};
 
 /// Commands that wait for one connection; an agent that lets more pile up is closed and comes back.
 const COMMAND_QUEUE: usize = 256;
@@ -25,6 +25,7 @@ pub(super) enum Command {
     Ack(QueueEpoch, Vec<(Sequence, Outcome)>),
     Policy(Signed),
     Directive(Signed),
+    Renew(RenewReply),
     RetryAfter(u32),
 }
 
@@ -45,6 +46,8 @@ pub(super) struct Shared {
     next_connection: AtomicU64,
     peers: Mutex<Peers>,
     seats: Mutex<Seats>,
+    /// Of those who have a seat, the ones without a certificate.
+    strangers: Mutex<Seats>,
 }
 
 /// Connections in all and by address.
@@ -90,21 +93,32 @@ impl Shared {
             next_connection: AtomicU64::new(1),
             peers: Mutex::default(),
             seats: Mutex::default(),
+            strangers: Mutex::default(),
         }
     }
 
     /// A place for one more connection from `address`, given back when the seat is dropped.
     pub(super) fn take_seat(self: &Arc<Self>, address: SocketAddr) -> Option<Seat> {
+        let ServerLimits { connections_max, connections_per_address_max, .. } = self.config.limits;
+        self.sit(|shared| &shared.seats, address, connections_max, connections_per_address_max)
+    }
+
+    /// A place for one more host that has no certificate yet. Strangers must not take the agents' places.
+    pub(super) fn take_strangers_seat(self: &Arc<Self>, address: SocketAddr) -> Option<Seat> {
+        let ServerLimits { enrolments_max, enrolments_per_address_max, .. } = self.config.limits;
+        self.sit(|shared| &shared.strangers, address, enrolments_max, enrolments_per_address_max)
+    }
+
+    fn sit(self: &Arc<Self>, row: Row, address: SocketAddr, most: usize, most_here: usize) -> Option<Seat> {
         let address = limited_address(address);
-        let limits = &self.config.limits;
-        let mut seats = lock(&self.seats);
+        let mut seats = lock(row(self));
         let here = seats.by_address.get(&address).copied().unwrap_or(0);
-        if seats.taken >= limits.connections_max || here >= limits.connections_per_address_max {
+        if seats.taken >= most || here >= most_here {
             return None;
         }
         seats.taken += 1;
         seats.by_address.insert(address, here + 1);
-        Some(Seat { shared: Arc::clone(self), address })
+        Some(Seat { shared: Arc::clone(self), row, address })
     }
 
     /// Registers a connection; an older one of the same host is closed: the agent has evidently lost it.
@@ -139,16 +153,20 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Where a seat is.
+type Row = fn(&Shared) -> &Mutex<Seats>;
+
 /// One of the connections that an address may have.
 #[derive(Debug)]
 pub(super) struct Seat {
     shared: Arc<Shared>,
+    row: Row,
     address: IpAddr,
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let mut seats = lock(&self.shared.seats);
+        let mut seats = lock((self.row)(&self.shared));
         seats.taken -= 1;
         if let Entry::Occupied(mut here) = seats.by_address.entry(self.address) {
             *here.get_mut() -= 1;
@@ -192,6 +210,11 @@ impl ServerHandle {
     /// Sends a signed directive.
     pub fn send_directive(&self, connection: ConnectionId, directive: Signed) -> bool {
         self.command(connection, Command::Directive(directive))
+    }
+
+    /// Answers a [`ServerEvent::Renew`].
+    pub fn renew(&self, connection: ConnectionId, reply: RenewReply) -> bool {
+        self.command(connection, Command::Renew(reply))
     }
 
     /// Sends an agent away for a while.

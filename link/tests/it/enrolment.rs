@@ -1,12 +1,12 @@
 //! The way into the fleet.
 
-use super::hostile::connect_raw;
+use super::hostile::{code, connect_raw};
 use super::world::*;
 use std::sync::Arc;
 use vedette_link::authority::Authority;
 use vedette_link::clock::{Clock, SystemClock};
 use vedette_link::enroll::{EnrollError, Enrolled, enroll};
-use vedette_link::server::ServerEvent;
+use vedette_link::server::{CloseCode, ServerEvent, ServerLimits};
 use vedette_protocol::ids::{HostId, TenantId};
 use vedette_protocol::signature::PublicKey;
 use vedette_protocol::v1::EnrollReply;
@@ -92,4 +92,25 @@ async fn a_hostile_request_is_counted_and_closed() {
     }
     collector.until_stats(|stats| stats.enrolments_failed == 3).await;
     assert_eq!(collector.stats().enrolments, 0);
+}
+
+#[tokio::test]
+async fn strangers_do_not_take_the_agents_places() {
+    let limits = ServerLimits { enrolments_max: 8, enrolments_per_address_max: 2, ..ServerLimits::default() };
+    let mut collector = Collector::start_with(limits);
+    let mut waiting = Vec::new();
+    for _ in 0..2 {
+        waiting.push(connect_raw(&collector, None, vedette_link::ALPN_ENROLL).await);
+    }
+    let third = connect_raw(&collector, None, vedette_link::ALPN_ENROLL).await;
+    assert_eq!(code(&within(third.closed()).await), Some(CloseCode::Limit));
+    assert_eq!(collector.stats().refused_limits, 1);
+    let mut agent = collector.agent(collector.address());
+    agent.connected().await;
+
+    waiting.iter().for_each(|connection| connection.close(0_u8.into(), b""));
+    collector.until_stats(|stats| stats.enrolments_failed == 2).await;
+    let pem = collector.authority.certificate_pem().to_owned();
+    answer(&mut collector);
+    ask(&collector, &pem, "good").await.unwrap();
 }

@@ -7,4 +7,5 @@ mod enrolment;
 mod hostile;
 mod proxy;
 mod refusal;
+mod renewal;
 mod world;

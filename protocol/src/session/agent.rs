@@ -3,15 +3,16 @@
 use super::backoff::Jitter;
 use super::offset::Offset;
 use super::{
-    ACK_TIMEOUT, BULK_BYTES_IN_FLIGHT_MAX, BULK_IN_FLIGHT_MAX, CloseCode, GREETING_TIMEOUT, HEARTBEAT_MS,
-    STREAM_WINDOW_BYTES, URGENT_IN_FLIGHT_MAX, close_code,
+    ACK_BYTES_PER_S, ACK_TIMEOUT, BULK_BYTES_IN_FLIGHT_MAX, BULK_IN_FLIGHT_MAX, CloseCode, GREETING_TIMEOUT,
+    HEARTBEAT_MS, STREAM_WINDOW_BYTES, URGENT_IN_FLIGHT_MAX, close_code,
 };
-use crate::envelope::{self, Decoder, Kind};
+use crate::envelope::{self, Decoder, Frame, Kind};
 use crate::ids::{BootId, QueueEpoch, Sequence};
 use crate::signature::Signed;
 use crate::time::{MonoTime, WallTime};
 use crate::v1::{
-    Class, DecodeError, FromAgent, FromCollector, Heartbeat, Hello, InEffect, Outcome, decode_frame, encode,
+    Class, DecodeError, FromAgent, FromCollector, Heartbeat, Hello, InEffect, Message, Outcome, RenewReply,
+    RenewRequest, decode_frame, encode,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -94,6 +95,8 @@ pub enum AgentEvent {
     Policy(Signed),
     /// A directive, not verified yet.
     Directive(Signed),
+    /// Answer to [`AgentSession::request_certificate`].
+    Renewal(RenewReply),
     /// Do not come back earlier.
     RetryAfter(Duration),
 }
@@ -109,6 +112,7 @@ enum State {
 #[derive(Clone, Copy, Debug)]
 struct InFlight {
     urgent: bool,
+    bytes: usize,
     /// Share of the connection's window that it may hold.
     charge_bytes: usize,
     since: MonoTime,
@@ -172,14 +176,13 @@ impl AgentSession {
     pub fn handle_control(&mut self, now: MonoTime, wall: WallTime, bytes: &[u8]) {
         self.decoder.push(bytes);
         while !matches!(self.state, State::Offline | State::Closed) {
-            let message = match self.decoder.next_frame() {
+            let handled = match self.decoder.next_frame() {
                 Ok(None) => return,
-                Ok(Some(frame)) => decode_frame(&frame),
+                Ok(Some(frame)) => self.handle_frame(now, wall, &frame),
                 Err(error) => Err(DecodeError::Envelope(error)),
             };
-            match message {
-                Ok(message) => self.handle_message(now, wall, message),
-                Err(error) => self.close(close_code(&error)),
+            if let Err(error) = handled {
+                self.close(close_code(&error));
             }
         }
     }
@@ -209,7 +212,7 @@ impl AgentSession {
         }
         let urgent = batch.class == Class::Finding;
         let charge_bytes = batch.bytes.len().min(STREAM_WINDOW_BYTES);
-        self.in_flight.insert(batch.sequence, InFlight { urgent, charge_bytes, since: now });
+        self.in_flight.insert(batch.sequence, InFlight { urgent, bytes: batch.bytes.len(), charge_bytes, since: now });
         self.transmits.push_back(AgentTransmit::Batch(batch));
     }
 
@@ -219,6 +222,12 @@ impl AgentSession {
             self.say(&FromAgent::InEffect(in_effect.clone()));
         }
         self.in_effect = Some(in_effect);
+    }
+
+    /// Asks for a certificate for a new key; only when [`AgentSession::is_ready`]. A collector that knows of no renewal
+    /// skips the request and never answers.
+    pub fn request_certificate(&mut self, csr_der: Vec<u8>) {
+        self.say(&RenewRequest { csr_der });
     }
 
     /// Counts for the next heartbeat.
@@ -236,7 +245,7 @@ impl AgentSession {
                 }
             }
             State::Ready { heartbeat_due } => {
-                if self.oldest_in_flight().is_some_and(|since| now >= since + ACK_TIMEOUT) {
+                if self.ack_due().is_some_and(|due| now >= due) {
                     self.close(CloseCode::Timeout);
                 } else if now >= heartbeat_due {
                     self.heartbeat(now, wall, None);
@@ -250,10 +259,7 @@ impl AgentSession {
         match self.state {
             State::Offline | State::Closed => None,
             State::Greeting { since, .. } => Some(since + GREETING_TIMEOUT),
-            State::Ready { heartbeat_due } => {
-                let ack_due = self.oldest_in_flight().map(|since| since + ACK_TIMEOUT);
-                Some(ack_due.map_or(heartbeat_due, |due| due.min(heartbeat_due)))
-            }
+            State::Ready { heartbeat_due } => Some(self.ack_due().map_or(heartbeat_due, |due| due.min(heartbeat_due))),
         }
     }
 
@@ -285,6 +291,15 @@ impl AgentSession {
     /// Outcomes of batches that were not in flight.
     pub const fn stray_acks(&self) -> u64 {
         self.stray_acks
+    }
+
+    fn handle_frame(&mut self, now: MonoTime, wall: WallTime, frame: &Frame) -> Result<(), DecodeError> {
+        if frame.kind == Kind::RenewReply && self.is_ready() {
+            self.events.push_back(AgentEvent::Renewal(decode_frame(frame)?));
+        } else {
+            self.handle_message(now, wall, decode_frame(frame)?);
+        }
+        Ok(())
     }
 
     fn handle_message(&mut self, now: MonoTime, wall: WallTime, message: FromCollector) {
@@ -341,12 +356,15 @@ impl AgentSession {
         now + Duration::from_millis(self.jitter.within(&HEARTBEAT_MS))
     }
 
-    fn oldest_in_flight(&self) -> Option<MonoTime> {
-        self.in_flight.values().map(|batch| batch.since).min()
+    /// When the oldest batch in flight has to be acknowledged, given all that shares the line with it.
+    fn ack_due(&self) -> Option<MonoTime> {
+        let oldest = self.in_flight.values().map(|batch| batch.since).min()?;
+        let bytes: usize = self.in_flight.values().map(|batch| batch.bytes).sum();
+        Some(oldest + ACK_TIMEOUT + Duration::from_secs((bytes / ACK_BYTES_PER_S) as u64))
     }
 
     /// What breaks a limit is not said, but counted: the collector would close the connection over it.
-    fn say(&mut self, message: &FromAgent) {
+    fn say(&mut self, message: &impl Message) {
         match encode(message) {
             Ok(bytes) => self.transmits.push_back(AgentTransmit::Control(bytes)),
             Err(_) => self.unsaid += 1,

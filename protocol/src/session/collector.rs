@@ -2,13 +2,14 @@
 
 use super::offset::{Offset, OffsetFilter};
 use super::{CloseCode, GREETING_TIMEOUT, close_code};
-use crate::envelope::Decoder;
+use crate::envelope::{Decoder, Frame, Kind};
 use crate::ids::{QueueEpoch, Sequence};
 use crate::signature::Signed;
 use crate::time::{MonoTime, WallTime};
 use crate::v1::limits::OUTCOMES_MAX;
 use crate::v1::{
-    DecodeError, EncodeError, FromAgent, FromCollector, Heartbeat, Hello, InEffect, Outcome, decode_frame, encode,
+    DecodeError, EncodeError, FromAgent, FromCollector, Heartbeat, Hello, InEffect, Message, Outcome, RenewReply,
+    RenewRequest, decode_frame, encode,
 };
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -46,6 +47,8 @@ pub enum CollectorEvent {
     InEffect(InEffect),
     /// Sign of life.
     Heartbeat(Heartbeat),
+    /// The agent wants a new certificate: answer with [`CollectorSession::renew`].
+    Renew(RenewRequest),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +75,8 @@ pub struct CollectorSession {
     probe_due: MonoTime,
     probes: u64,
     clock: OffsetFilter,
+    /// A request for a certificate is not answered yet.
+    renewing: bool,
     acks: VecDeque<(QueueEpoch, Sequence, Outcome)>,
     transmits: VecDeque<CollectorTransmit>,
     events: VecDeque<CollectorEvent>,
@@ -87,6 +92,7 @@ impl CollectorSession {
             probe_due: now,
             probes: 0,
             clock: OffsetFilter::default(),
+            renewing: false,
             acks: VecDeque::new(),
             transmits: VecDeque::new(),
             events: VecDeque::new(),
@@ -97,14 +103,13 @@ impl CollectorSession {
     pub fn handle_control(&mut self, now: MonoTime, wall: WallTime, bytes: &[u8]) {
         self.decoder.push(bytes);
         while self.state != State::Closed {
-            let message = match self.decoder.next_frame() {
+            let handled = match self.decoder.next_frame() {
                 Ok(None) => return,
-                Ok(Some(frame)) => decode_frame(&frame),
+                Ok(Some(frame)) => self.handle_frame(now, wall, &frame),
                 Err(error) => Err(DecodeError::Envelope(error)),
             };
-            match message {
-                Ok(message) => self.handle_message(now, wall, message),
-                Err(error) => self.close(close_code(&error)),
+            if let Err(error) = handled {
+                self.close(close_code(&error));
             }
         }
     }
@@ -135,6 +140,16 @@ impl CollectorSession {
     /// [`EncodeError`] if it is too large for an agent.
     pub fn send_directive(&mut self, directive: Signed) -> Result<(), EncodeError> {
         self.say(&FromCollector::Directive(directive))
+    }
+
+    /// Answers a request for a certificate.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError`] if the answer breaks a limit.
+    pub fn renew(&mut self, reply: &RenewReply) -> Result<(), EncodeError> {
+        self.renewing = false;
+        self.say(reply)
     }
 
     /// Sends the agent away for a while.
@@ -176,6 +191,23 @@ impl CollectorSession {
     /// The next thing to tell.
     pub fn poll_event(&mut self) -> Option<CollectorEvent> {
         self.events.pop_front()
+    }
+
+    fn handle_frame(&mut self, now: MonoTime, wall: WallTime, frame: &Frame) -> Result<(), DecodeError> {
+        if frame.kind == Kind::RenewRequest {
+            self.asked_for_certificate(decode_frame(frame)?);
+        } else {
+            self.handle_message(now, wall, decode_frame(frame)?);
+        }
+        Ok(())
+    }
+
+    /// One at a time: signing costs more than asking.
+    fn asked_for_certificate(&mut self, request: RenewRequest) {
+        if self.state != State::Ready || std::mem::replace(&mut self.renewing, true) {
+            return self.close(CloseCode::Protocol);
+        }
+        self.events.push_back(CollectorEvent::Renew(request));
     }
 
     fn handle_message(&mut self, now: MonoTime, wall: WallTime, message: FromAgent) {
@@ -229,7 +261,7 @@ impl CollectorSession {
         Some(CollectorTransmit::Control(bytes))
     }
 
-    fn say(&mut self, message: &FromCollector) -> Result<(), EncodeError> {
+    fn say(&mut self, message: &impl Message) -> Result<(), EncodeError> {
         let bytes = encode(message)?;
         if self.state != State::Closed {
             self.transmits.push_back(CollectorTransmit::Control(bytes));

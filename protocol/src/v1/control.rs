@@ -142,3 +142,27 @@ pub enum EnrollReply {
         reason: String,
     },
 }
+
+/// An agent asks on its control stream for a new certificate. Whom it is for stands in the certificate of the connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RenewRequest {
+    /// PKCS #10 request for a new key, DER. Its subject is ignored.
+    pub csr_der: Vec<u8>,
+}
+
+/// The collector's answer on the control stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RenewReply {
+    /// A certificate of the same name.
+    Issued {
+        /// Certificate chain, leaf first, DER.
+        chain_der: Vec<Vec<u8>>,
+        /// Certificate authorities to trust from now on, DER.
+        authorities_der: Vec<Vec<u8>>,
+    },
+    /// Refused: the old certificate stays; ask again later.
+    Refused {
+        /// For people.
+        reason: String,
+    },
+}

@@ -231,12 +231,29 @@ impl Validate for EnrollRequest {
 impl Validate for EnrollReply {
     fn validate(&self) -> Checked {
         match self {
-            Self::Issued { chain_der, authorities_der, online_key: _ } => {
-                let der = |der: &Vec<u8>| length("certificate", der.len(), DER_BYTES_MAX);
-                all("chain", chain_der, CERTIFICATES_MAX, der)?;
-                all("authorities", authorities_der, CERTIFICATES_MAX, der)
-            }
+            Self::Issued { chain_der, authorities_der, online_key: _ } => issued(chain_der, authorities_der),
             Self::Refused { reason } => text("reason", reason),
         }
     }
+}
+
+impl Validate for RenewRequest {
+    fn validate(&self) -> Checked {
+        length("csr", self.csr_der.len(), DER_BYTES_MAX)
+    }
+}
+
+impl Validate for RenewReply {
+    fn validate(&self) -> Checked {
+        match self {
+            Self::Issued { chain_der, authorities_der } => issued(chain_der, authorities_der),
+            Self::Refused { reason } => text("reason", reason),
+        }
+    }
+}
+
+fn issued(chain_der: &[Vec<u8>], authorities_der: &[Vec<u8>]) -> Checked {
+    let der = |der: &Vec<u8>| length("certificate", der.len(), DER_BYTES_MAX);
+    all("chain", chain_der, CERTIFICATES_MAX, der)?;
+    all("authorities", authorities_der, CERTIFICATES_MAX, der)
 }

@@ -1,7 +1,7 @@
 //! Messages of version 1 to bytes and back.
 
 use super::limits::{Invalid, Validate};
-use super::{Batch, EnrollReply, EnrollRequest, FromAgent, FromCollector};
+use super::{Batch, EnrollReply, EnrollRequest, FromAgent, FromCollector, RenewReply, RenewRequest};
 use crate::envelope::{self, EnvelopeError, Frame, Kind};
 use crate::ids::{BootId, QueueEpoch, Sequence, TenantId};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -26,6 +26,12 @@ impl Message for EnrollRequest {
 }
 impl Message for EnrollReply {
     const KIND: Kind = Kind::EnrollReply;
+}
+impl Message for RenewRequest {
+    const KIND: Kind = Kind::RenewRequest;
+}
+impl Message for RenewReply {
+    const KIND: Kind = Kind::RenewReply;
 }
 
 /// Why a message was not encoded. The sender made it wrong: drop it and count.

@@ -120,6 +120,8 @@ proptest! {
         let _ = decode::<FromCollector>(&framed(Kind::FromCollector));
         let _ = decode::<EnrollRequest>(&framed(Kind::EnrollRequest));
         let _ = decode::<EnrollReply>(&framed(Kind::EnrollReply));
+        let _ = decode::<RenewRequest>(&framed(Kind::RenewRequest));
+        let _ = decode::<RenewReply>(&framed(Kind::RenewReply));
     }
 
     #[test]

@@ -161,6 +161,15 @@ pub(crate) fn enroll_request() -> EnrollRequest {
     EnrollRequest { token: "token".into(), csr_der: vec![0x30, 0x00], host_name: "web-1".into() }
 }
 
+pub(crate) fn renew_request() -> RenewRequest {
+    RenewRequest { csr_der: vec![0x30, 0x01] }
+}
+
+pub(crate) fn renew_replies() -> Vec<(&'static str, RenewReply)> {
+    let issued = RenewReply::Issued { chain_der: vec![vec![1, 2]], authorities_der: vec![vec![3], vec![4]] };
+    vec![("renew-issued", issued), ("renew-refused", RenewReply::Refused { reason: "later".into() })]
+}
+
 pub(crate) fn enroll_replies() -> Vec<(&'static str, EnrollReply)> {
     let issued =
         EnrollReply::Issued { chain_der: vec![vec![1, 2]], authorities_der: vec![vec![3]], online_key: [0x11; 32] };

@@ -444,6 +444,59 @@ fn a_silent_collector_is_given_up() {
 }
 
 #[test]
+fn a_slow_line_is_not_taken_for_a_dead_one() {
+    let mut agent = greeted();
+    let sent = MonoTime::from_ms(5);
+    let big = seal(Kind::Batch, &vec![0; 500_000]).unwrap();
+    agent.handle_batch(sent, EncodedBatch { sequence: Sequence(1), class: Class::Log, bytes: big.into() });
+    agent.poll_transmit();
+    let at_30_kilobytes_a_second = sent + Duration::from_secs(500_000 / 30_000) + ACK_TIMEOUT / 2;
+    agent.handle_timeout(at_30_kilobytes_a_second, START);
+    assert_eq!(agent.poll_transmit(), None);
+    agent.handle_timeout(sent + Duration::from_secs(500_000 / 8_192) + ACK_TIMEOUT, START);
+    let given_up = std::iter::from_fn(|| agent.poll_transmit()).last();
+    assert_eq!(given_up, Some(AgentTransmit::Close(CloseCode::Timeout)));
+}
+
+/// A collector that has greeted an agent.
+fn greeting() -> CollectorSession {
+    let mut collector = CollectorSession::new(MonoTime::from_ms(1));
+    collector.handle_control(MonoTime::from_ms(2), START, &encode(&samples::from_agent()[0].1).unwrap());
+    while collector.poll_transmit().is_some() {}
+    while collector.poll_event().is_some() {}
+    collector
+}
+
+#[test]
+fn a_certificate_is_asked_for_and_answered_on_the_control_stream() {
+    let (mut agent, mut collector) = (greeted(), greeting());
+    agent.request_certificate(vec![7; 90]);
+    let Some(AgentTransmit::Control(request)) = agent.poll_transmit() else { panic!("a request") };
+    collector.handle_control(MonoTime::from_ms(3), START, &request);
+    assert_eq!(collector.poll_event(), Some(CollectorEvent::Renew(RenewRequest { csr_der: vec![7; 90] })));
+    let (_, issued) = samples::renew_replies().swap_remove(0);
+    collector.renew(&issued).unwrap();
+    let Some(CollectorTransmit::Control(reply)) = collector.poll_transmit() else { panic!("a reply") };
+    agent.handle_control(MonoTime::from_ms(4), START, &reply);
+    assert_eq!(agent.poll_event(), Some(AgentEvent::Renewal(issued)));
+    collector.handle_control(MonoTime::from_ms(5), START, &request);
+    assert!(collector.is_ready(), "an answered request makes room for the next");
+}
+
+#[test]
+fn certificates_are_asked_for_one_at_a_time_and_after_the_hello() {
+    let request = encode(&samples::renew_request()).unwrap();
+    let mut impatient = greeting();
+    impatient.handle_control(MonoTime::from_ms(3), START, &request);
+    impatient.handle_control(MonoTime::from_ms(3), START, &request);
+    let mut rude = CollectorSession::new(MonoTime::from_ms(1));
+    rude.handle_control(MonoTime::from_ms(3), START, &request);
+    for mut collector in [impatient, rude] {
+        assert_eq!(collector.poll_transmit(), Some(CollectorTransmit::Close(CloseCode::Protocol)));
+    }
+}
+
+#[test]
 fn hostile_control_bytes_close_the_connection_with_a_reason() {
     let mut version = encode(&FromCollector::TimeProbe { token: 1 }).unwrap();
     version[4] = 9;
