@@ -2,6 +2,7 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
+use vedette_detector_host::engine::Execution;
 
 /// Where the configuration is unless said otherwise.
 pub const CONFIG_PATH: &str = "/etc/vedette/agent.toml";
@@ -40,7 +41,15 @@ pub enum Command {
     Enroll(EnrollArguments),
     /// The detector worker; the agent starts it.
     #[command(hide = true)]
-    Worker,
+    Worker {
+        /// How detectors are executed.
+        #[arg(value_parser = execution)]
+        execution: Execution,
+    },
+}
+
+fn execution(name: &str) -> Result<Execution, String> {
+    Execution::named(name).ok_or_else(|| format!("{name:?} is no way to execute detectors"))
 }
 
 /// Where the configuration is.

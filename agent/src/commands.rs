@@ -62,7 +62,7 @@ pub fn main() -> ExitCode {
         Command::PrintConfig(arguments) => print_config::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Enroll(arguments) => enroll::run(&arguments),
-        Command::Worker => worker::run(),
+        Command::Worker { execution } => worker::run(execution),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

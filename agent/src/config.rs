@@ -10,6 +10,9 @@ pub use render::reference_text;
 
 use crate::source::{self, SourceSpec};
 use std::path::PathBuf;
+use std::str::FromStr;
+use vedette_detector_host::confine::new_code_is_allowed;
+use vedette_detector_host::engine::Execution;
 use vedette_protocol::document::{Document, Problem};
 use vedette_protocol::signature::PublicKey;
 
@@ -70,8 +73,58 @@ pub struct TrustConfig {
 pub struct DetectorsConfig {
     /// Directory of signed pairs.
     pub directory: PathBuf,
+    /// Directory of signed pairs that run as shadows of the detectors of their names.
+    pub shadow_directory: PathBuf,
+    /// How they are executed.
+    pub execution: ExecutionConfig,
     /// Parameters that differ from a detector's own defaults, by detector name; both levels sorted by name.
-    pub parameters: Vec<(String, Vec<(String, f64)>)>,
+    pub parameters: ByDetector,
+    /// The same for shadows. A detector named here without a pair of its own in the shadow directory runs a second time
+    /// with these parameters.
+    pub shadow_parameters: ByDetector,
+}
+
+/// Parameters by detector name.
+pub type ByDetector = Vec<(String, Vec<(String, f64)>)>;
+
+/// How detectors are executed, as a person puts it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ExecutionConfig {
+    /// Natively where the host allows executable memory.
+    #[default]
+    Auto,
+    /// In this way, whatever the host allows.
+    Always(Execution),
+}
+
+impl ExecutionConfig {
+    /// `auto`, `native` or `pulley`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Always(execution) => execution.name(),
+        }
+    }
+
+    /// What it comes to on this host. Ask before this process gives up executable memory itself.
+    pub fn resolve(self) -> Execution {
+        match self {
+            Self::Always(execution) => execution,
+            Self::Auto if new_code_is_allowed() => Execution::Native,
+            Self::Auto => Execution::Pulley,
+        }
+    }
+}
+
+impl FromStr for ExecutionConfig {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            name => Execution::named(name).map(Self::Always).ok_or(()),
+        }
+    }
 }
 
 /// Bounds on memory.
@@ -141,7 +194,13 @@ impl Default for Config {
                 server_name: "vedette-collector".to_owned(),
             },
             trust: TrustConfig::default(),
-            detectors: DetectorsConfig { directory: "/usr/lib/vedette/detectors".into(), parameters: Vec::new() },
+            detectors: DetectorsConfig {
+                directory: "/usr/lib/vedette/detectors".into(),
+                shadow_directory: "/usr/lib/vedette/shadow-detectors".into(),
+                execution: ExecutionConfig::Auto,
+                parameters: Vec::new(),
+                shadow_parameters: Vec::new(),
+            },
             limits: LimitsConfig { memory_spool_bytes: 8 << 20, series_max: 4_000, templates_max: 1_000 },
             sources: source::ALL
                 .iter()

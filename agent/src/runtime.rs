@@ -72,7 +72,7 @@ pub async fn run(config: Config, identity: Identity, confinement: Vec<String>) -
     tracing::info!("agent stops and hands over what is left");
     tokio::select! {
         () = drain(&mut agent, &mut inputs, &mut asked) => {}
-        () = signals.next() => tracing::warn!("second signal: not waiting any longer"),
+        () = signals.end() => tracing::warn!("second signal: not waiting any longer"),
     }
     agent.last_words();
     close(agent, inputs).await;
@@ -100,8 +100,12 @@ async fn turn(
             Some(event) = inputs.workers.recv() => agent.handle_worker(event),
             Some(event) = inputs.link.recv() => { agent.handle_link(event); }
             Some(event) = inputs.policies.recv() => agent.handle_policy(event),
+            Some(found) = inputs.found.recv() => agent.handle_found(found),
             Some(question) = asked.recv() => answer(agent, question),
-            () = signals.next() => return,
+            told = signals.next() => match told {
+                Told::Reload => agent.handle_reload(),
+                Told::End => return,
+            },
         }
         if agent.ticks_done() > told {
             tell(notify, told == 0);
@@ -158,21 +162,39 @@ fn answer(agent: &Agent, question: Asked) {
     let _ = question.send(status);
 }
 
-/// The signals that end the agent.
+/// What a signal says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Told {
+    End,
+    Reload,
+}
+
+/// The signals that end the agent, and the one that asks for a reload.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
     fn open() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
     }
 
-    async fn next(&mut self) {
+    async fn next(&mut self) -> Told {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => Told::End,
+            _ = self.interrupt.recv() => Told::End,
+            _ = self.hangup.recv() => Told::Reload,
         }
+    }
+
+    /// Waits for a signal to end.
+    async fn end(&mut self) {
+        while self.next().await != Told::End {}
     }
 }

@@ -113,7 +113,7 @@ pub struct SourceStatus {
 }
 
 /// A detector.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DetectorStatus {
     /// Name.
     pub name: String,
@@ -139,6 +139,29 @@ pub struct DetectorStatus {
     pub series: u64,
     /// State held for it.
     pub state_bytes: u64,
+    /// Time inside the guest per value, over all values.
+    pub ns_per_value: u64,
+    /// Linear memory of the guest.
+    pub memory_bytes: u64,
+    /// Detector beside which it runs without being judged by.
+    pub shadow_of: Option<String>,
+    /// Its scores, for a shadow and for whom it follows.
+    pub scores: Option<ScoresStatus>,
+}
+
+/// Scores since a comparison began. Median and `p99` may be a quarter too high.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ScoresStatus {
+    /// Values that the detector had an opinion on.
+    pub judged: u64,
+    /// Values that it had none on.
+    pub undecided: u64,
+    /// Median.
+    pub median: f32,
+    /// 99th percentile.
+    pub p99: f32,
+    /// Highest.
+    pub highest: f32,
 }
 
 /// An artifact that is not run.
@@ -157,6 +180,8 @@ pub struct RefusedStatus {
 pub struct WorkerStatus {
     /// Process id of the one that answers.
     pub pid: Option<u32>,
+    /// `native` or `pulley`.
+    pub execution: String,
     /// What it has given up.
     pub confinement: Vec<String>,
     /// Workers that died or had to be killed.
@@ -167,6 +192,10 @@ pub struct WorkerStatus {
     pub ticks_withheld: u64,
     /// Requests that nobody was there to answer.
     pub requests_dropped: u64,
+    /// States that a detector took over at a switch.
+    pub states_restored: u64,
+    /// Restores that a detector refused: their series start cold.
+    pub restores_refused: u64,
 }
 
 /// A process.

@@ -4,11 +4,12 @@ use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::{Notify, mpsc, oneshot};
+use vedette_detector_host::engine::Execution;
 use vedette_detector_host::supervise::{Exit, WorkerId};
-use vedette_detector_host::wire::{self, PREFIX_BYTES, REPLY_BYTES_MAX, REQUEST_BYTES_MAX, WireError};
+use vedette_detector_host::wire::{self, PREFIX_BYTES, REPLY_BYTES_MAX, REQUEST_BYTES_MAX, Spare, WireError};
 use vedette_protocol::worker::{WorkerReply, WorkerRequest};
 
 /// This very program, even if its file was replaced by an upgrade meanwhile: agent and worker speak one version.
@@ -16,6 +17,9 @@ const PROGRAM: &str = "/proc/self/exe";
 
 /// Largest buffer that is kept between requests.
 const KEEP_BYTES_MAX: usize = 256 << 10;
+
+/// Answers that may be on their way at once: as many buffers are kept.
+const SCORE_BUFFERS_MAX: usize = 64;
 
 /// What a worker process does.
 #[derive(Debug)]
@@ -36,13 +40,33 @@ pub enum WorkerEvent {
     },
 }
 
+/// Buffers of scores that were handled, for those to come: a tick in the steady state allocates none.
+#[derive(Clone, Default)]
+pub struct ScoreBuffers(Arc<Mutex<Vec<Vec<f32>>>>);
+
+impl ScoreBuffers {
+    /// Takes a buffer back.
+    pub fn put(&self, scores: Vec<f32>) {
+        let mut kept = self.lock();
+        if kept.len() < SCORE_BUFFERS_MAX {
+            kept.push(scores);
+        }
+    }
+
+    fn take(&self) -> Vec<f32> {
+        self.lock().pop().unwrap_or_default()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Vec<f32>>> {
+        self.0.lock().expect("nobody panics while holding it")
+    }
+}
+
 /// A running worker. Dropping it closes its input, so that it ends by itself.
 pub struct WorkerProcess {
     /// Process id.
     pub pid: Option<u32>,
     outbox: Arc<Outbox>,
-    /// One request, before it joins the others.
-    frame: Vec<u8>,
     kill: Option<oneshot::Sender<()>>,
 }
 
@@ -52,10 +76,15 @@ impl WorkerProcess {
     /// # Errors
     ///
     /// If the operating system refuses the process.
-    pub fn spawn(worker: WorkerId, events: mpsc::Sender<WorkerEvent>) -> io::Result<Self> {
+    pub fn spawn(
+        worker: WorkerId,
+        execution: Execution,
+        events: mpsc::Sender<WorkerEvent>,
+        buffers: ScoreBuffers,
+    ) -> io::Result<Self> {
         let mut child = Command::new(PROGRAM)
             .arg0("vedette-agent")
-            .arg("worker")
+            .args(["worker", execution.name()])
             .env_clear()
             .current_dir("/")
             .stdin(Stdio::piped())
@@ -69,20 +98,16 @@ impl WorkerProcess {
         let (kill, killed) = oneshot::channel();
         let pid = child.id();
         tokio::spawn(write_requests(input, Arc::clone(&outbox)));
-        tokio::spawn(watch(worker, child, output, killed, events));
-        Ok(Self { pid, outbox, frame: Vec::new(), kill: Some(kill) })
+        tokio::spawn(watch(child, Replies { worker, output, events, buffers }, killed));
+        Ok(Self { pid, outbox, kill: Some(kill) })
     }
 
     /// Queues a request. The supervisor bounds what is on its way; a dead worker's exit is reported elsewhere.
     pub fn send(&mut self, request: &WorkerRequest) {
-        match wire::encode(request, REQUEST_BYTES_MAX, &mut self.frame) {
-            Ok(()) => self.outbox.push(&self.frame),
-            Err(error) => {
-                // Without an answer the supervisor's deadline passes, and it names the detector.
-                tracing::warn!(worker.pid = self.pid, %error, "request cannot be sent to the worker");
-            }
+        if let Err(error) = self.outbox.push(request) {
+            // Without an answer the supervisor's deadline passes, and it names the detector.
+            tracing::warn!(worker.pid = self.pid, %error, "request cannot be sent to the worker");
         }
-        give_back(&mut self.frame);
     }
 
     /// Closes its input once everything queued is written: it ends by itself.
@@ -119,9 +144,10 @@ struct Queued {
 }
 
 impl Outbox {
-    fn push(&self, frame: &[u8]) {
-        self.lock().bytes.extend_from_slice(frame);
+    fn push(&self, request: &WorkerRequest) -> Result<(), WireError> {
+        wire::append(request, REQUEST_BYTES_MAX, &mut self.lock().bytes)?;
         self.changed.notify_one();
+        Ok(())
     }
 
     fn close(&self) {
@@ -171,16 +197,16 @@ async fn write_requests(mut input: ChildStdin, outbox: Arc<Outbox>) {
     }
 }
 
-/// Reports answers, then the exit.
-async fn watch(
+/// A worker's answers on their way to the loop.
+struct Replies<R> {
     worker: WorkerId,
-    mut child: Child,
-    output: ChildStdout,
-    killed: oneshot::Receiver<()>,
+    output: R,
     events: mpsc::Sender<WorkerEvent>,
-) {
-    let answers = read_replies(worker, output, &events);
-    tokio::pin!(answers);
+    buffers: ScoreBuffers,
+}
+
+/// Reports answers, then the exit.
+async fn watch(mut child: Child, mut replies: Replies<ChildStdout>, killed: oneshot::Receiver<()>) {
     // A dropped sender is no order to kill: the worker ends because its input closes.
     let killed = async {
         if killed.await.is_err() {
@@ -188,36 +214,37 @@ async fn watch(
         }
     };
     let spoke_nonsense = tokio::select! {
-        result = &mut answers => result.is_err(),
+        result = replies.report() => result.is_err(),
         () = killed => true,
     };
     if spoke_nonsense {
         // It may have ended by itself meanwhile: then there is nothing to kill.
         let _ = child.start_kill();
     }
-    let status = child.wait().await;
+    let exit = exit(child.wait().await);
     // The supervisor is gone: so is the agent.
-    let _ = events.send(WorkerEvent::Exited { worker, exit: exit(status) }).await;
+    let _ = replies.events.send(WorkerEvent::Exited { worker: replies.worker, exit }).await;
 }
 
-async fn read_replies(
-    worker: WorkerId,
-    output: ChildStdout,
-    events: &mpsc::Sender<WorkerEvent>,
-) -> Result<(), WireError> {
-    let mut output = BufReader::with_capacity(16 << 10, output);
-    let mut body = Vec::new();
-    loop {
-        let mut prefix = [0; PREFIX_BYTES];
-        match output.read_exact(&mut prefix).await {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
-            read => read?,
-        };
-        body.resize(wire::body_len(prefix, REPLY_BYTES_MAX)?, 0);
-        output.read_exact(&mut body).await?;
-        let reply = wire::decode(&body)?;
-        if events.send(WorkerEvent::Reply { worker, reply }).await.is_err() {
-            return Ok(());
+impl<R: AsyncRead + Unpin> Replies<R> {
+    async fn report(&mut self) -> Result<(), WireError> {
+        let mut output = BufReader::with_capacity(16 << 10, &mut self.output);
+        let (mut body, mut spare) = (Vec::new(), Spare::default());
+        loop {
+            let mut prefix = [0; PREFIX_BYTES];
+            match output.read_exact(&mut prefix).await {
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
+                read => read?,
+            };
+            body.resize(wire::body_len(prefix, REPLY_BYTES_MAX)?, 0);
+            output.read_exact(&mut body).await?;
+            if spare.scores.capacity() == 0 {
+                spare.scores = self.buffers.take();
+            }
+            let reply = wire::decode(&body, &mut spare)?;
+            if self.events.send(WorkerEvent::Reply { worker: self.worker, reply }).await.is_err() {
+                return Ok(());
+            }
         }
     }
 }

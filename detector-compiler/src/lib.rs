@@ -29,7 +29,8 @@ pub enum CompileError {
     Child(String),
 }
 
-/// Native code of a component for a target triple of [`TARGETS`], for its CPU baseline and never for the CPU at hand.
+/// Code of a component for a target of [`TARGETS`], for its CPU baseline and never for the CPU at hand; for `pulley64` it
+/// is the interpreter's byte code.
 ///
 /// # Errors
 ///

@@ -2,14 +2,15 @@
 //!
 //! A detector is four files of one name: `NAME.wasm` (what the author published), `NAME.cwasm` (native code made from
 //! it), `NAME.json` (the manifest) and `NAME.sig` (`ed25519:` key in hexadecimal, a blank, the signature over the
-//! manifest's exact bytes in hexadecimal). Native code is as trusted as the agent itself, so nothing of a pair is used
-//! before all of it was verified.
+//! manifest's exact bytes in hexadecimal). A fifth may follow: `NAME.pulley`, byte code for hosts that allow nobody
+//! executable memory. Native code is as trusted as the agent itself, so nothing of a pair is used before all of it was
+//! verified, and what is not used is not read.
 
 mod refusal;
 
 pub use refusal::{Refusal, Refused};
 
-use crate::engine::{CONTRACT, Identity};
+use crate::engine::{CONTRACT, Execution, Identity};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -54,6 +55,21 @@ pub struct Manifest {
     /// SHA-256 over the engine's settings.
     #[serde(with = "hex")]
     pub tunables: Digest,
+    /// The byte code beside it, if there is one; made by the same version of wasmtime.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pulley: Option<ByteCode>,
+}
+
+/// What the author signs of the byte code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ByteCode {
+    /// SHA-256 of the `.pulley`.
+    #[serde(with = "hex")]
+    pub sha256: Digest,
+    /// SHA-256 over the interpreting engine's settings.
+    #[serde(with = "hex")]
+    pub tunables: Digest,
 }
 
 impl Manifest {
@@ -69,15 +85,28 @@ impl Manifest {
             target: identity.target,
             cpu: identity.cpu,
             tunables: identity.tunables,
+            pulley: None,
         }
     }
 
-    fn check(&self, name: &str, host: &Identity) -> Result<(), Refusal> {
+    /// The same with byte code, which was compiled for [`crate::engine::PULLEY_TARGET`].
+    #[must_use]
+    pub fn with_pulley(self, pulley: &[u8]) -> Self {
+        let tunables = Identity::loaded_by(Execution::Pulley).tunables;
+        Self { pulley: Some(ByteCode { sha256: Digest::of(pulley), tunables }), ..self }
+    }
+
+    /// Extension and digest of the file to execute, or why there is none for `host`.
+    fn check(&self, name: &str, host: &Identity) -> Result<(&'static str, Digest), Refusal> {
+        // A pair may hold nothing but byte code: then its manifest names the interpreter as its target. Otherwise byte code
+        // lies beside native code, whose machine does not matter then.
+        let beside = host.execution() == Execution::Pulley && self.target != host.target;
+        let (target, cpu) = if beside { (&self.target, &self.cpu) } else { (&host.target, &host.cpu) };
         let demands = [
             (Refusal::WrongName as fn(String, String) -> Refusal, self.name.as_str(), name),
             (Refusal::WrongContract, &self.contract, CONTRACT),
-            (Refusal::WrongTarget, &self.target, &host.target),
-            (Refusal::WrongCpu, &self.cpu, &host.cpu),
+            (Refusal::WrongTarget, &self.target, target),
+            (Refusal::WrongCpu, &self.cpu, cpu),
             (Refusal::WrongWasmtime, &self.wasmtime, &host.wasmtime),
         ];
         for (refusal, found, expected) in demands {
@@ -85,7 +114,12 @@ impl Manifest {
                 return Err(refusal(found.into(), expected.into()));
             }
         }
-        if self.tunables == host.tunables { Ok(()) } else { Err(Refusal::WrongTunables) }
+        let (extension, digest, tunables) = match (beside, self.pulley) {
+            (false, _) => ("cwasm", self.cwasm_sha256, self.tunables),
+            (true, Some(pulley)) => ("pulley", pulley.sha256, pulley.tunables),
+            (true, None) => return Err(Refusal::NoByteCode),
+        };
+        if tunables == host.tunables { Ok((extension, digest)) } else { Err(Refusal::WrongTunables) }
     }
 }
 
@@ -102,7 +136,7 @@ impl Artifact {
         &self.manifest
     }
 
-    /// Native code.
+    /// The code: native, unless it was loaded for the interpreter.
     pub fn cwasm(&self) -> &Arc<[u8]> {
         &self.cwasm
     }
@@ -119,19 +153,43 @@ impl Artifact {
 ///
 /// If the directory cannot be read.
 pub fn load_dir(dir: &Path, trusted: &[PublicKey]) -> io::Result<Vec<Result<Artifact, Refused>>> {
+    load_dir_for(dir, trusted, Execution::Native)
+}
+
+/// The same for a way to execute them.
+///
+/// # Errors
+///
+/// If the directory cannot be read.
+pub fn load_dir_for(
+    dir: &Path,
+    trusted: &[PublicKey],
+    execution: Execution,
+) -> io::Result<Vec<Result<Artifact, Refused>>> {
     let mut names = names(dir)?;
     let surplus = if names.len() > ARTIFACTS_MAX { names.split_off(ARTIFACTS_MAX) } else { Vec::new() };
-    let loaded = names.into_iter().map(|name| load(dir, &name, trusted).map_err(|refusal| Refused { name, refusal }));
+    let loaded = names
+        .into_iter()
+        .map(|name| load_for(dir, &name, trusted, execution).map_err(|refusal| Refused { name, refusal }));
     let surplus = surplus.into_iter().map(|name| Err(Refused { name, refusal: Refusal::TooMany }));
     Ok(loaded.chain(surplus).collect())
 }
 
-/// One detector of a directory.
+/// One detector of a directory, to be executed natively.
 ///
 /// # Errors
 ///
 /// The first reason found to refuse it.
 pub fn load(dir: &Path, name: &str, trusted: &[PublicKey]) -> Result<Artifact, Refusal> {
+    load_for(dir, name, trusted, Execution::Native)
+}
+
+/// One detector of a directory, to be executed in this way.
+///
+/// # Errors
+///
+/// The first reason found to refuse it.
+pub fn load_for(dir: &Path, name: &str, trusted: &[PublicKey], execution: Execution) -> Result<Artifact, Refusal> {
     let read = |extension: &str, max: usize| read_capped(&dir.join(format!("{name}.{extension}")), max);
     let manifest = read("json", MANIFEST_BYTES_MAX)?;
     let signature = read("sig", SIGNATURE_BYTES_MAX)?;
@@ -142,15 +200,15 @@ pub fn load(dir: &Path, name: &str, trusted: &[PublicKey]) -> Result<Artifact, R
     })?;
     let manifest: Manifest =
         serde_json::from_slice(bytes).map_err(|error| Refusal::MalformedManifest(error.to_string()))?;
-    manifest.check(name, &Identity::host())?;
+    let (extension, digest) = manifest.check(name, &Identity::loaded_by(execution))?;
     if Digest::of(&read("wasm", WASM_BYTES_MAX)?) != manifest.wasm_sha256 {
         return Err(Refusal::WrongDigest("wasm"));
     }
-    let cwasm = read("cwasm", CWASM_BYTES_MAX)?;
-    if Digest::of(&cwasm) != manifest.cwasm_sha256 {
-        return Err(Refusal::WrongDigest("cwasm"));
+    let code = read(extension, CWASM_BYTES_MAX)?;
+    if Digest::of(&code) != digest {
+        return Err(Refusal::WrongDigest(extension));
     }
-    Ok(Artifact { manifest, cwasm: cwasm.into() })
+    Ok(Artifact { manifest, cwasm: code.into() })
 }
 
 /// Writes the four files of a pair, the signature last.
@@ -169,6 +227,17 @@ pub fn write_pair(dir: &Path, manifest: &Manifest, wasm: &[u8], cwasm: &[u8], ke
     fs::write(path("sig"), format!("{} {hex}\n", signed.key))
 }
 
+/// Writes the byte code of a pair whose manifest was made with [`Manifest::with_pulley`]; before [`write_pair`], so that a
+/// signature never stands beside a file that is not there yet.
+///
+/// # Errors
+///
+/// If the file cannot be written.
+pub fn write_pulley(dir: &Path, manifest: &Manifest, pulley: &[u8]) -> io::Result<()> {
+    fs::create_dir_all(dir)?;
+    fs::write(dir.join(format!("{}.pulley", manifest.name)), pulley)
+}
+
 fn names(dir: &Path) -> io::Result<Vec<String>> {
     let entries = match fs::read_dir(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -179,7 +248,7 @@ fn names(dir: &Path) -> io::Result<Vec<String>> {
         let path = entry?.path();
         let ours = path
             .extension()
-            .is_some_and(|extension| ["wasm", "cwasm", "json", "sig"].iter().any(|one| extension == *one));
+            .is_some_and(|extension| ["wasm", "cwasm", "pulley", "json", "sig"].iter().any(|one| extension == *one));
         if let (true, Some(stem)) = (ours, path.file_stem()) {
             names.insert(stem.to_string_lossy().into_owned());
         }

@@ -132,6 +132,24 @@ fn spare_allocator() {
 #[cfg(not(target_env = "gnu"))]
 fn spare_allocator() {}
 
+/// Whether this process may make a page executable, as a worker must before it seals itself: a service manager or the
+/// kernel's policy may deny it to everybody.
+#[allow(unsafe_code, reason = "asks the kernel for a page of its own and gives it back")]
+pub fn new_code_is_allowed() -> bool {
+    const PAGE_BYTES: usize = 64 << 10;
+    let (none, anonymous) = (std::ptr::null_mut(), libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    // SAFETY: a new mapping that nobody else knows; nothing in it is executed, and it ends here.
+    unsafe {
+        let page = libc::mmap(none, PAGE_BYTES, libc::PROT_READ | libc::PROT_WRITE, anonymous, -1, 0);
+        if page == libc::MAP_FAILED {
+            return false;
+        }
+        let allowed = libc::mprotect(page, PAGE_BYTES, libc::PROT_READ | libc::PROT_EXEC) == 0;
+        libc::munmap(page, PAGE_BYTES);
+        allowed
+    }
+}
+
 /// Gives freed memory back to the kernel.
 #[allow(unsafe_code, reason = "malloc_trim is only reachable through libc")]
 pub fn return_freed_memory() {

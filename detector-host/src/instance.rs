@@ -154,7 +154,7 @@ impl Instance {
     ///
     /// # Errors
     ///
-    /// Any fault; [`Fault::Output`] if there are not as many scores as values, or one is negative.
+    /// Any fault; [`Fault::Output`] if there are not as many scores as values, or one is negative or infinite.
     pub fn observe(&mut self, columns: &Columns, scores: &mut Vec<f32>) -> Result<(), Failure> {
         let rows = columns.ids.len();
         let aligned = [columns.dt_ms.len(), columns.flags.len(), columns.values.len()].iter().all(|len| *len == rows);
@@ -184,9 +184,10 @@ impl Instance {
         }
         for score in scores.iter_mut() {
             if score.is_nan() {
+                // The bits of a NaN are the machine's; from here on there is one NaN.
                 *score = f32::NAN;
-            } else if *score < 0.0 {
-                let reason = format!("a score of {score}: scores are at least 0");
+            } else if *score < 0.0 || score.is_infinite() {
+                let reason = format!("a score of {score}: scores are at least 0 and finite");
                 return Err(self.poison(Fault::Output, reason));
             }
         }
@@ -268,6 +269,11 @@ impl Instance {
     /// Time inside the guest during the last call.
     pub fn guest_ns(&self) -> u64 {
         self.guest_ns
+    }
+
+    /// Linear memory that the guest holds, all its memories together.
+    pub fn memory_bytes(&self) -> u64 {
+        self.store.data().memory_bytes() as u64
     }
 
     /// The failure that poisoned this instance.

@@ -9,10 +9,12 @@
 
 mod config;
 mod detector;
+mod shadow;
 mod worker;
 
 pub use config::SupervisorConfig;
 pub use detector::{DetectorState, DetectorStatus, Wanted};
+pub use shadow::ScoreSummary;
 pub use worker::{Exit, WorkerId};
 
 use detector::{Detector, Failure};
@@ -97,6 +99,8 @@ pub struct WorkerStatus {
     pub requests_dropped: u64,
     /// Ticks withheld from a detector that had not answered its last one.
     pub ticks_withheld: u64,
+    /// States that a detector took over from the worker before it, or from an earlier version of itself.
+    pub states_restored: u64,
     /// Restores that a detector refused; the rest of that request's series start cold.
     pub restores_refused: u64,
 }
@@ -113,6 +117,8 @@ pub struct Supervisor {
     retiring: Vec<(WorkerId, MonoTime)>,
     spawn_not_before: MonoTime,
     restart_pause: Duration,
+    /// Whether any detector is a shadow: a steady tick does not look for them.
+    has_shadows: bool,
     status: WorkerStatus,
     actions: VecDeque<Action>,
 }
@@ -130,6 +136,7 @@ impl Supervisor {
             retiring: Vec::new(),
             spawn_not_before: MonoTime::default(),
             restart_pause: RESTART_PAUSE_MIN,
+            has_shadows: false,
             status: WorkerStatus::default(),
             actions: VecDeque::new(),
         }
@@ -150,12 +157,14 @@ impl Supervisor {
         for (number, detector) in &mut self.detectors {
             detector.dismissed = !kept.contains(number);
         }
+        self.keep_records();
         self.plan(now);
     }
 
     /// A request of the pipeline. [`WorkerRequest::Load`] and [`WorkerRequest::Seal`] are the supervisor's own and ignored.
     pub fn handle_request(&mut self, now: MonoTime, request: WorkerRequest) {
         let Some(number) = worker::addressee(&request) else { return };
+        self.mirror(now, &request);
         let (Some(worker), Some(detector)) = (self.active.as_mut(), self.detectors.get_mut(&number)) else {
             self.status.requests_dropped += 1;
             return;
@@ -200,7 +209,8 @@ impl Supervisor {
                 self.handle_failed(now, id, detector, &failure);
             }
             WorkerReply::Snapshots { detector, states } if own => self.hand_over(detector, states),
-            reply => self.handle_answer(reply),
+            WorkerReply::Done { .. } if kind == worker::Kind::Restore => self.status.states_restored += asked.states,
+            reply => self.handle_answer(reply, own),
         }
         self.advance(now);
     }
@@ -299,6 +309,10 @@ impl Supervisor {
     fn handle_failed(&mut self, now: MonoTime, id: WorkerId, detector: u32, failure: &Failure) {
         let was_active = self.active.as_ref().is_some_and(|active| active.id == id);
         if let Some(worker) = self.worker_mut(id) {
+            if worker.failed.contains(&detector) {
+                // What was asked after the failing request fails with it: one failure, one strike.
+                return;
+            }
             worker.failed.push(detector);
         }
         self.strike(now, detector, failure, was_active);
@@ -307,7 +321,8 @@ impl Supervisor {
         }
     }
 
-    fn handle_answer(&mut self, reply: WorkerReply) {
+    /// An answer to the pipeline, or the score of a shadow (`own`), which ends in its record.
+    fn handle_answer(&mut self, reply: WorkerReply, own: bool) {
         let number = match &reply {
             WorkerReply::Scores { detector, .. }
             | WorkerReply::Snapshots { detector, .. }
@@ -317,7 +332,9 @@ impl Supervisor {
         if let Some(detector) = self.detectors.get_mut(&number) {
             detector.note_reply(&reply);
         }
-        self.actions.push_back(Action::Reply(reply));
+        if !own {
+            self.actions.push_back(Action::Reply(reply));
+        }
     }
 
     /// Keeps last states for the next worker; those of a dismissed detector for its successor of the same name.
@@ -326,9 +343,9 @@ impl Supervisor {
         if !detector.dismissed {
             return detector.inherit(states);
         }
-        let name = detector.wanted.name.clone();
-        if let Some(heir) = self.detectors.values_mut().find(|one| one.wanted.name == name && !one.dismissed) {
-            heir.inherit(states);
+        let gone = detector.wanted.clone();
+        for heir in self.detectors.values_mut().filter(|one| !one.dismissed && one.wanted.succeeds(&gone)) {
+            heir.inherit_from(&gone, &states);
         }
     }
 
@@ -350,7 +367,7 @@ impl Supervisor {
     fn strike(&mut self, now: MonoTime, number: u32, failure: &Failure, announced: bool) {
         let Some(detector) = self.detectors.get_mut(&number) else { return };
         detector.strike(now, failure, &self.config.paroles);
-        if announced {
+        if announced && detector.wanted.shadow_of.is_none() {
             let Failure { fault, reason, .. } = failure.clone();
             self.actions.push_back(Action::Failed { detector: number, fault, reason });
         }

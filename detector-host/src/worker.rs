@@ -6,13 +6,13 @@
 mod log;
 
 use crate::confine::{self, ConfineError, Role};
-use crate::engine::Engine;
+use crate::engine::{Engine, Execution};
 use crate::instance::{Code, Failure, Instance, Limits};
-use crate::wire::{self, REPLY_BYTES_MAX, REQUEST_BYTES_MAX, WireError};
+use crate::wire::{self, REPLY_BYTES_MAX, REQUEST_BYTES_MAX, Spare, WireError};
 use log::LogGate;
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
-use vedette_protocol::worker::{Columns, Fault, SeriesState, WorkerReply, WorkerRequest};
+use vedette_protocol::worker::{Columns, Fault, WorkerReply, WorkerRequest};
 
 /// Exit code of a worker that could not be confined or made no engine: no detector is to blame.
 pub const EXIT_NOT_CONFINED: i32 = 70;
@@ -22,14 +22,20 @@ pub const EXIT_BROKEN: i32 = 71;
 /// A buffer that held an artifact is not kept.
 const BODY_BYTES_KEPT_MAX: usize = 1 << 20;
 
-/// The process of a worker. Call it before any thread is made or file is opened; it returns never.
+/// The process of a worker that executes native code. Call it before any thread is made or file is opened; it returns
+/// never.
 pub fn main() -> ! {
+    main_executing(Execution::Native)
+}
+
+/// The same for a way to execute. One that interprets gives up executable memory before the first detector comes.
+pub fn main_executing(execution: Execution) -> ! {
     // A backtrace would read files, and be killed for it with the wrong reason.
     std::panic::set_hook(Box::new(|panic| {
         let _ = writeln!(io::stderr(), "detector worker: {panic}");
         std::process::exit(EXIT_BROKEN);
     }));
-    let (engine, confinement) = match prepare() {
+    let (engine, confinement) = match prepare(execution) {
         Ok(prepared) => prepared,
         Err(reason) => {
             let _ = writeln!(io::stderr(), "detector worker: {reason}");
@@ -38,7 +44,9 @@ pub fn main() -> ! {
     };
     let mut worker = Worker::new(engine, move || {
         let mut confinement = confinement.clone();
-        confinement.push(confine::forbid_new_code()?.into());
+        if execution == Execution::Native {
+            confinement.push(confine::forbid_new_code()?.into());
+        }
         Ok(confinement)
     });
     match worker.run(&mut Stdin, &mut Stdout) {
@@ -50,11 +58,14 @@ pub fn main() -> ! {
     }
 }
 
-fn prepare() -> Result<(Engine, Vec<String>), String> {
+fn prepare(execution: Execution) -> Result<(Engine, Vec<String>), String> {
     let mut confinement = confine::isolate(Role::Worker).map_err(|error| error.to_string())?;
-    let engine = Engine::new().map_err(|error| error.to_string())?;
+    let engine = Engine::executing(execution).map_err(|error| error.to_string())?;
     Engine::prepare_thread();
     confinement.push(confine::filter(Role::Worker).map_err(|error| error.to_string())?.into());
+    if execution == Execution::Pulley {
+        confinement.push(confine::forbid_new_code().map_err(|error| error.to_string())?.into());
+    }
     Ok((engine, confinement))
 }
 
@@ -84,36 +95,43 @@ impl<S: FnMut() -> Result<Vec<String>, ConfineError>> Worker<S> {
     ///
     /// If a frame is malformed or a pipe breaks.
     pub fn run(&mut self, input: &mut impl Read, output: &mut impl Write) -> Result<(), WireError> {
-        let (mut body, mut frame) = (Vec::new(), Vec::new());
-        while let Some(request) = wire::read(input, REQUEST_BYTES_MAX, &mut body)? {
+        let (mut body, mut frame, mut spare) = (Vec::new(), Vec::new(), Spare::default());
+        while let Some(request) = wire::read_into(input, REQUEST_BYTES_MAX, &mut body, &mut spare)? {
             if body.capacity() > BODY_BYTES_KEPT_MAX {
                 body = Vec::new();
             }
-            let reply = self.answer(request);
+            let reply = self.reply_to(&request);
             wire::write(output, &reply, REPLY_BYTES_MAX, &mut frame)?;
+            if let WorkerRequest::Observe { columns, .. } = request {
+                spare.columns = columns;
+            }
         }
         Ok(())
     }
 
     /// Answers one request.
     pub fn answer(&mut self, request: WorkerRequest) -> WorkerReply {
+        self.reply_to(&request)
+    }
+
+    fn reply_to(&mut self, request: &WorkerRequest) -> WorkerReply {
         match request {
-            WorkerRequest::Load { detector, artifact, parameters } => self.load(detector, &artifact, &parameters),
+            WorkerRequest::Load { detector, artifact, parameters } => self.load(*detector, artifact, parameters),
             WorkerRequest::Seal => self.give_up_new_code(),
-            WorkerRequest::SeriesAdded { detector, series } => {
-                self.ask(detector, |instance| instance.series_added(&series).map(|()| WorkerReply::Done { detector }))
+            WorkerRequest::SeriesAdded { detector, series } => self.tell(*detector, |one| one.series_added(series)),
+            WorkerRequest::SeriesRemoved { detector, ids } => self.tell(*detector, |one| one.series_removed(ids)),
+            WorkerRequest::Observe { detector, tick, columns } => self.observe(*detector, *tick, columns),
+            WorkerRequest::Explain { detector, ids } => {
+                let explained = |explanations| WorkerReply::Explanations { detector: *detector, explanations };
+                self.ask(*detector, |instance| instance.explain(ids).map(explained))
             }
-            WorkerRequest::SeriesRemoved { detector, ids } => {
-                self.ask(detector, |instance| instance.series_removed(&ids).map(|()| WorkerReply::Done { detector }))
+            WorkerRequest::Snapshot { detector, ids } => {
+                let saved = |states| WorkerReply::Snapshots { detector: *detector, states };
+                self.ask(*detector, |instance| instance.snapshot(ids).map(saved))
             }
-            WorkerRequest::Observe { detector, tick, columns } => self.observe(detector, tick, &columns),
-            WorkerRequest::Explain { detector, ids } => self.ask(detector, |instance| {
-                instance.explain(&ids).map(|explanations| WorkerReply::Explanations { detector, explanations })
-            }),
-            WorkerRequest::Snapshot { detector, ids } => self.ask(detector, |instance| {
-                instance.snapshot(&ids).map(|states| WorkerReply::Snapshots { detector, states })
-            }),
-            WorkerRequest::Restore { detector, ids, states } => self.restore(detector, &ids, &states),
+            WorkerRequest::Restore { detector, ids, states } => {
+                self.tell(*detector, |instance| instance.restore(ids, states))
+            }
         }
     }
 
@@ -154,12 +172,13 @@ impl<S: FnMut() -> Result<Vec<String>, ConfineError>> Worker<S> {
         self.ask(detector, |instance| {
             let mut scores = Vec::new();
             instance.observe(columns, &mut scores)?;
-            Ok(WorkerReply::Scores { detector, tick, scores, guest_ns: instance.guest_ns() })
+            let (guest_ns, memory_bytes) = (instance.guest_ns(), instance.memory_bytes());
+            Ok(WorkerReply::Scores { detector, tick, scores, guest_ns, memory_bytes })
         })
     }
 
-    fn restore(&mut self, detector: u32, ids: &[u32], states: &[SeriesState]) -> WorkerReply {
-        self.ask(detector, |instance| instance.restore(ids, states).map(|()| WorkerReply::Done { detector }))
+    fn tell(&mut self, detector: u32, run: impl FnOnce(&mut Instance) -> Result<(), Failure>) -> WorkerReply {
+        self.ask(detector, |instance| run(instance).map(|()| WorkerReply::Done { detector }))
     }
 
     fn ask(&mut self, detector: u32, run: impl FnOnce(&mut Instance) -> Result<WorkerReply, Failure>) -> WorkerReply {

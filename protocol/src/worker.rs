@@ -109,6 +109,8 @@ pub enum WorkerReply {
         scores: Vec<f32>,
         /// Time inside the guest.
         guest_ns: u64,
+        /// Linear memory that the guest holds after the call.
+        memory_bytes: u64,
     },
     /// Answer to `Explain`.
     Explanations {

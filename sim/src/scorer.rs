@@ -174,7 +174,7 @@ impl Scorer for LevelScorer {
                 WorkerReply::Done { detector }
             }
             WorkerRequest::Observe { detector, tick, columns } => {
-                WorkerReply::Scores { detector, tick, scores: self.observe(&columns), guest_ns: 0 }
+                WorkerReply::Scores { detector, tick, scores: self.observe(&columns), guest_ns: 0, memory_bytes: 0 }
             }
             WorkerRequest::Explain { detector, ids } => {
                 let known = ids.into_iter().filter_map(|id| Some(self.series.get(&id)?.explain(id)));

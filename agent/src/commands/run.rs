@@ -1,6 +1,7 @@
 //! `run`: the agent itself.
 
 use super::{Failure, load_config};
+use crate::config::ExecutionConfig;
 use crate::hardening;
 use crate::identity::{Identity, IdentityError};
 use crate::runtime::{self, StartError};
@@ -8,7 +9,8 @@ use std::path::Path;
 use tracing_subscriber::EnvFilter;
 
 pub(super) fn run(path: &Path) -> Result<(), Failure> {
-    let config = load_config(path)?;
+    let mut config = load_config(path)?;
+    config.detectors.execution = ExecutionConfig::Always(config.detectors.execution.resolve());
     let confinement = hardening::apply();
     start_log();
     let identity = Identity::load(&config.data_dir).map_err(|error| not_usable(path, &error))?;

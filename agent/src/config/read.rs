@@ -1,7 +1,7 @@
 //! The walk over `agent.toml`. A missing or bad value becomes its default here; the document remembers the problem.
 
 use super::{
-    CollectorConfig, Config, DetectorsConfig, FileConfig, KEYS_MAX, LOGS_MAX, LimitsConfig, NAME_BYTES_MAX,
+    ByDetector, CollectorConfig, Config, DetectorsConfig, FileConfig, KEYS_MAX, LOGS_MAX, LimitsConfig, NAME_BYTES_MAX,
     PATH_BYTES_MAX, SourceConfig, TrustConfig, WATCHED_MAX,
 };
 use std::collections::BTreeSet;
@@ -91,17 +91,24 @@ fn keys(table: &mut Table<'_>, key: &str) -> Option<Vec<PublicKey>> {
 
 fn detectors(table: &mut Table<'_>, detectors: &mut DetectorsConfig) {
     set(&mut detectors.directory, path(table, "directory"));
-    let Some(mut parameters) = table.table("parameters") else { return };
+    set(&mut detectors.shadow_directory, path(table, "shadow-directory"));
+    set(&mut detectors.execution, table.parsed("execution", "`auto`, `native` or `pulley`"));
+    detectors.parameters = by_detector(table, "parameters");
+    detectors.shadow_parameters = by_detector(table, "shadow-parameters");
+}
+
+fn by_detector(table: &mut Table<'_>, key: &str) -> ByDetector {
+    let Some(mut parameters) = table.table(key) else { return Vec::new() };
     let mut names = parameters.entries();
     names.sort_unstable();
-    for detector in names {
-        let Some(mut values) = parameters.table(&detector) else { continue };
+    let read = |detector: String| {
+        let mut values = parameters.table(&detector)?;
         let mut keys = values.entries();
         keys.sort_unstable();
         let read = |key: String| values.float(&key, f64::MIN..=f64::MAX).map(|value| (key, value));
-        let values: Vec<_> = keys.into_iter().filter_map(read).collect();
-        detectors.parameters.push((detector, values));
-    }
+        Some((detector, keys.into_iter().filter_map(read).collect()))
+    };
+    names.into_iter().filter_map(read).collect()
 }
 
 fn limits(table: &mut Table<'_>, limits: &mut LimitsConfig) {

@@ -44,12 +44,17 @@ pub(super) fn effective_text(config: &Config) -> String {
         }
         text.push('\n');
     }
-    for (detector, parameters) in &config.detectors.parameters {
-        let _ = writeln!(text, "[detectors.parameters.{}]", quoted(detector));
-        for (name, value) in parameters {
-            let _ = writeln!(text, "{} = {value:?}", quoted(name));
+    let detectors = &config.detectors;
+    for (key, parameters) in
+        [("parameters", &detectors.parameters), ("shadow-parameters", &detectors.shadow_parameters)]
+    {
+        for (detector, parameters) in parameters {
+            let _ = writeln!(text, "[detectors.{key}.{}]", quoted(detector));
+            for (name, value) in parameters {
+                let _ = writeln!(text, "{} = {value:?}", quoted(name));
+            }
+            text.push('\n');
         }
-        text.push('\n');
     }
     for (key, files) in [("logs", &config.logs), ("watch", &config.watch)] {
         files.iter().for_each(|file| text.push_str(&file_text(key, file)));
@@ -103,12 +108,24 @@ fn sections(config: &Config) -> Vec<Section> {
         ),
         section(
             "[detectors]",
-            "Signed detectors. A parameter is set with `parameters.<detector>.<name> = 1.0`.",
-            vec![setting(
-                "directory",
-                path(&config.detectors.directory),
-                "Directory of signed pairs (`.wasm`, `.cwasm`).",
-            )],
+            "Signed detectors; SIGHUP reads them anew. A parameter is set with `parameters.<detector>.<name> = 1.0`.",
+            vec![
+                setting(
+                    "directory",
+                    path(&config.detectors.directory),
+                    "Directory of signed pairs (`.wasm`, `.cwasm`).",
+                ),
+                setting(
+                    "shadow-directory",
+                    path(&config.detectors.shadow_directory),
+                    "Pairs that run beside those of their names and are not judged by; parameters: `shadow-parameters`.",
+                ),
+                setting(
+                    "execution",
+                    quoted(config.detectors.execution.name()),
+                    "`native`, `pulley` (interpreted, no executable memory), or `auto`: native where the host allows it.",
+                ),
+            ],
         ),
         section(
             "[limits]",

@@ -37,6 +37,9 @@ policy-keys = ["{KEY}"]
 author-keys = ["{KEY}", "{KEY}"]
 [detectors]
 directory = "/opt/detectors"
+shadow-directory = "/opt/shadows"
+execution = "pulley"
+shadow-parameters.level.window = 60
 parameters.level.window = 30
 parameters.level.alpha = 0.5
 parameters."log-novelty".surge = 3.0
@@ -65,6 +68,9 @@ service = "app"
     let level = ("level".to_owned(), vec![("alpha".to_owned(), 0.5), ("window".to_owned(), 30.0)]);
     let novelty = ("log-novelty".to_owned(), vec![("surge".to_owned(), 3.0)]);
     assert_eq!(config.detectors.parameters, [level, novelty]);
+    assert_eq!(config.detectors.shadow_parameters, [("level".to_owned(), vec![("window".to_owned(), 60.0)])]);
+    assert_eq!(config.detectors.shadow_directory, std::path::Path::new("/opt/shadows"));
+    assert_eq!(config.detectors.execution, ExecutionConfig::Always(Execution::Pulley));
     let limits = LimitsConfig { memory_spool_bytes: 16 << 20, series_max: 50, templates_max: 60 };
     assert_eq!(config.limits, limits);
     let source = |name| config.sources.iter().find(|source| source.spec.name == name).copied().unwrap();

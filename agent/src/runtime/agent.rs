@@ -1,7 +1,8 @@
 //! All state of the running agent. Nothing here waits; every `handle_*` ends with what follows from it done or queued.
 
 use super::tick::{Phase, PipelineSink};
-use super::{StartError, detectors};
+use super::StartError;
+use super::detectors::{Found, Shelf};
 use crate::clock::{Ticker, mono_now, wall_now};
 use crate::config::Config;
 use crate::control::directive::DirectiveGate;
@@ -15,7 +16,7 @@ use crate::source::Root;
 use crate::spool::{Counts, Spool};
 use crate::status::RefusedStatus;
 use crate::uplink::{Order, Renewed, Uplink};
-use crate::worker_process::{WorkerEvent, WorkerProcess};
+use crate::worker_process::{ScoreBuffers, WorkerEvent, WorkerProcess};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -39,6 +40,7 @@ pub(super) struct Inputs {
     pub(super) workers: mpsc::Receiver<WorkerEvent>,
     pub(super) link: mpsc::Receiver<LinkEvent>,
     pub(super) policies: mpsc::Receiver<PolicyEvent>,
+    pub(super) found: mpsc::Receiver<Found>,
 }
 
 /// The running agent.
@@ -58,8 +60,10 @@ pub(super) struct Agent {
     pub(super) lanes: Lanes,
     pub(super) line_lane: LineLane,
     pub(super) change_lane: ChangeLane,
+    pub(super) shelf: Shelf,
     pub(super) supervisor: Supervisor,
     pub(super) detectors_refused: Vec<RefusedStatus>,
+    pub(super) score_buffers: ScoreBuffers,
     pub(super) workers: BTreeMap<WorkerId, WorkerProcess>,
     pub(super) spool: Spool,
     pub(super) uplink: Uplink,
@@ -99,9 +103,10 @@ impl Agent {
         let (lanes, reports) = Lanes::open(&config.sources, &root).map_err(threads())?;
         let (line_lane, lines) = LineLane::open(&config.logs, &root, &recovered.positions).map_err(threads())?;
         let (change_lane, changes) = ChangeLane::open(&config.watch, &root, &recovered.positions).map_err(threads())?;
-        let (wanted, detectors_refused) = detectors::load(&config.detectors, &config.trust);
+        let (shelf, found) = Shelf::new(config.detectors.clone(), config.trust.author_keys.clone());
+        let on_shelf = shelf.look();
         let mut supervisor = Supervisor::new(SupervisorConfig::default());
-        supervisor.set_detectors(now, wanted);
+        supervisor.set_detectors(now, on_shelf.wanted);
         let (worker_events, workers) = mpsc::channel(WORKER_EVENTS);
         let pipeline = Pipeline::new(pipeline_config(&config, &identity, &recovered.policy), now, wall);
         let mut agent = Self {
@@ -125,15 +130,17 @@ impl Agent {
             lanes,
             line_lane,
             change_lane,
+            shelf,
             supervisor,
-            detectors_refused,
+            detectors_refused: on_shelf.refused,
+            score_buffers: ScoreBuffers::default(),
             spool,
             uplink,
             disk,
             worker_events,
         };
         agent.pump(now);
-        Ok((agent, Inputs { reports, lines, changes, workers, link, policies }, task))
+        Ok((agent, Inputs { reports, lines, changes, workers, link, policies, found }, task))
     }
 
     /// Ticks that were run to their end.
@@ -204,6 +211,22 @@ impl Agent {
             }
         }
         self.pump(now);
+    }
+
+    /// A person wants the detectors read anew: elsewhere, because it may take longer than a tick.
+    pub(super) fn handle_reload(&self) {
+        tracing::info!("detectors are read anew");
+        self.shelf.look_later();
+    }
+
+    /// The detectors were read: what has changed takes the way of every switch, through a second worker.
+    pub(super) fn handle_found(&mut self, found: Found) {
+        let now = mono_now();
+        tracing::info!(wanted = found.wanted.len(), refused = found.refused.len(), "detectors were read");
+        self.detectors_refused = found.refused;
+        self.supervisor.set_detectors(now, found.wanted);
+        self.pump(now);
+        self.report();
     }
 
     /// The link said something.

@@ -90,7 +90,8 @@ impl Agent {
     }
 
     fn spawn_worker(&mut self, now: MonoTime, worker: WorkerId) {
-        match WorkerProcess::spawn(worker, self.worker_events.clone()) {
+        let (execution, buffers) = (self.shelf.execution(), self.score_buffers.clone());
+        match WorkerProcess::spawn(worker, execution, self.worker_events.clone(), buffers) {
             Ok(process) => {
                 tracing::info!(worker.id = worker.0, worker.pid = process.pid, "worker started");
                 self.workers.insert(worker, process);
@@ -106,6 +107,7 @@ impl Agent {
         match reply {
             WorkerReply::Scores { detector, tick, scores, .. } => {
                 self.pipeline.handle_scores(now, detector, tick, &scores);
+                self.score_buffers.put(scores);
             }
             WorkerReply::Explanations { detector, explanations } => {
                 self.pipeline.handle_explanations(now, detector, explanations);
@@ -124,7 +126,11 @@ impl Agent {
             policy_refused: self.policy.last_refused.clone(),
             directives: self.directives.in_effect().collect(),
             directive_refused: self.directives.last_refused().cloned(),
-            detectors: detectors.into_iter().map(|one| (one.name, one.digest, one.state.name().to_owned())).collect(),
+            detectors: detectors
+                .into_iter()
+                .filter(|one| one.shadow_of.is_none())
+                .map(|one| (one.name, one.digest, one.state.name().to_owned()))
+                .collect(),
         }
     }
 }

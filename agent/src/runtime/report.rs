@@ -6,7 +6,7 @@ use crate::control::policy::stale;
 use crate::lanes::SourceView;
 use crate::lanes::lines::FileState;
 use crate::status::{
-    ClassCounts, DetectorStatus, DirectiveStatus, HostStatus, LogStatus, PolicyStatus, ProcessStatus, SeriesStatus,
+    ClassCounts, DetectorStatus, DirectiveStatus, HostStatus, LogStatus, PolicyStatus, ProcessStatus, ScoresStatus, SeriesStatus,
     SourceStatus, SpoolStatus, Status, TickStatus, WatchStatus, WorkerStatus,
 };
 use std::time::Duration;
@@ -116,11 +116,14 @@ impl Agent {
         let process = worker.active.and_then(|active| self.workers.get(&active));
         WorkerStatus {
             pid: process.and_then(|process| process.pid),
+            execution: self.shelf.execution().name().to_owned(),
             confinement: worker.confinement.clone(),
             restarts: worker.restarts,
             switches: worker.switches,
             ticks_withheld: worker.ticks_withheld,
             requests_dropped: worker.requests_dropped,
+            states_restored: worker.states_restored,
+            restores_refused: worker.restores_refused,
         }
     }
 
@@ -187,7 +190,16 @@ fn detector(one: &supervise::DetectorStatus) -> DetectorStatus {
         guest_ns: one.guest_ns,
         series: one.series as u64,
         state_bytes: one.state_bytes as u64,
+        ns_per_value: one.guest_ns.checked_div(one.values).unwrap_or(0),
+        memory_bytes: one.memory_bytes,
+        shadow_of: one.shadow_of.clone(),
+        scores: one.scores.map(scores),
     }
+}
+
+fn scores(summary: supervise::ScoreSummary) -> ScoresStatus {
+    let supervise::ScoreSummary { judged, undecided, median, p99, highest } = summary;
+    ScoresStatus { judged, undecided, median, p99, highest }
 }
 
 fn log(file: &FileState) -> LogStatus {

@@ -1,6 +1,6 @@
 //! The status as a screen for people: what matters first, one thing a line.
 
-use super::Status;
+use super::{DetectorStatus, ScoresStatus, Status, WorkerStatus};
 use std::fmt::{self, Write as _};
 
 /// Renders the status.
@@ -22,7 +22,10 @@ fn write(out: &mut String, status: &Status) -> fmt::Result {
     logs(out, status)?;
     writeln!(out, "agent       pid {}, {}", status.agent.pid, list(&status.agent.confinement))?;
     match status.worker.pid {
-        Some(pid) => writeln!(out, "worker      pid {pid}, {}", list(&status.worker.confinement)),
+        Some(pid) => {
+            let WorkerStatus { execution, confinement, .. } = &status.worker;
+            writeln!(out, "worker      pid {pid}, {execution}, {}", list(confinement))
+        }
         None => writeln!(out, "worker      none"),
     }
 }
@@ -75,15 +78,32 @@ fn detectors(out: &mut String, status: &Status) -> fmt::Result {
     writeln!(out, "detectors")?;
     let width = status.detectors.iter().map(|one| one.name.len() + one.version.len() + 1).max().unwrap_or(0).max(16);
     for one in &status.detectors {
-        let reason = if one.reason.is_empty() { String::new() } else { format!(" — {}", one.reason) };
-        let per_value = one.guest_ns.checked_div(one.values).unwrap_or(0);
         let name = format!("{} {}", one.name, one.version);
-        writeln!(out, "  {name:<width$} {:<12} {:>5} series, {per_value} ns a value{reason}", one.state, one.series)?;
+        writeln!(out, "  {name:<width$} {:<12} {}", one.state, cost(one))?;
+        if let Some(shadowed) = &one.shadow_of {
+            writeln!(out, "    shadow of {shadowed}: not judged by")?;
+        }
+        if let Some(scores) = &one.scores {
+            let ScoresStatus { judged, median, p99, highest, .. } = scores;
+            writeln!(out, "    {judged} scores: median {median:.2}, p99 {p99:.2}, highest {highest:.2}")?;
+        }
+        if !one.reason.is_empty() {
+            writeln!(out, "    {}", one.reason)?;
+        }
     }
     for one in &status.detectors_refused {
         writeln!(out, "  {:<width$} {:<12} {}", one.name, "REFUSED", one.reason)?;
     }
     Ok(())
+}
+
+/// What a detector costs: time, calls, memory.
+fn cost(one: &DetectorStatus) -> String {
+    let (memory_kib, state_kib) = (one.memory_bytes / 1024, one.state_bytes.div_ceil(1024));
+    format!(
+        "{:>5} series, {} ns a value, {} calls, memory {memory_kib} KiB, states {state_kib} KiB",
+        one.series, one.ns_per_value, one.calls
+    )
 }
 
 fn sources(out: &mut String, status: &Status) -> fmt::Result {

@@ -106,6 +106,7 @@ impl Agent {
                 digest: artifact.wasm_digest(),
                 artifact: Arc::clone(artifact.cwasm()),
                 parameters: Vec::new(),
+                shadow_of: None,
             }
         });
         agent.supervisor.set_detectors(agent.now(), wanted.collect());

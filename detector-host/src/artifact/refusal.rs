@@ -67,13 +67,16 @@ pub enum Refusal {
     /// A file's digest is not that of the manifest; names the extension.
     #[error("the .{0} is not the one that was signed")]
     WrongDigest(&'static str),
+    /// It is to be interpreted here, and holds nothing but native code.
+    #[error("it holds no byte code, and this agent interprets its detectors")]
+    NoByteCode,
 }
 
 impl Refusal {
     /// Every code, each with a page in docs/errors.
     pub const CODES: &[&str] = &[
         "VDT-D001", "VDT-D002", "VDT-D003", "VDT-D004", "VDT-D005", "VDT-D006", "VDT-D007", "VDT-D008", "VDT-D009",
-        "VDT-D010", "VDT-D011", "VDT-D012", "VDT-D013", "VDT-D014", "VDT-D015",
+        "VDT-D010", "VDT-D011", "VDT-D012", "VDT-D013", "VDT-D014", "VDT-D015", "VDT-D016",
     ];
 
     /// The reason's code.
@@ -104,6 +107,7 @@ impl Refusal {
             Self::WrongWasmtime(..) => (12, RECOMPILE),
             Self::WrongTunables => (13, RECOMPILE),
             Self::WrongDigest(_) => (14, "do not use it; fetch the pair again from its author"),
+            Self::NoByteCode => (15, "compile it for pulley64 too and sign it anew, or set detectors.execution to native"),
         }
     }
 }

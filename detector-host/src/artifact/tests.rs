@@ -70,6 +70,50 @@ fn every_foreign_identity_is_refused_with_its_own_code() {
 }
 
 #[test]
+fn an_interpreting_host_takes_the_byte_code_and_refuses_a_foreign_identity() {
+    type Alteration = (fn(&mut Manifest), Result<&'static [u8], &'static str>);
+    let alterations: [Alteration; 7] = [
+        (|manifest| *manifest = manifest.clone().with_pulley(b"byte code"), Ok(b"byte code")),
+        (
+            |manifest| {
+                // Native code of another machine is not looked at.
+                *manifest = manifest.clone().with_pulley(b"byte code");
+                manifest.target = "sparc-sun-solaris".into();
+            },
+            Ok(b"byte code"),
+        ),
+        (
+            |manifest| *manifest = Manifest::new("probe", "1.0.0", b"wasm", b"native", Identity::loaded_by(Execution::Pulley)),
+            Ok(b"native"),
+        ),
+        (|_| (), Err("VDT-D016")),
+        (
+            |manifest| {
+                *manifest = manifest.clone().with_pulley(b"byte code");
+                manifest.wasmtime = "48.0.0".into();
+            },
+            Err("VDT-D013"),
+        ),
+        (
+            |manifest| {
+                *manifest = manifest.clone().with_pulley(b"byte code");
+                manifest.pulley.as_mut().unwrap().tunables = manifest.tunables;
+            },
+            Err("VDT-D014"),
+        ),
+        (|manifest| *manifest = manifest.clone().with_pulley(b"other code"), Err("VDT-D015")),
+    ];
+    for (alter, expected) in alterations {
+        let shelf = Shelf::new();
+        shelf.publish(alter);
+        fs::write(shelf.path("pulley"), b"byte code").unwrap();
+        let loaded = load_for(shelf.dir.path(), "probe", &[shelf.key.public()], Execution::Pulley);
+        let loaded = loaded.map(|artifact| artifact.cwasm().to_vec()).map_err(|refusal| refusal.code());
+        assert_eq!(loaded, expected.map(<[u8]>::to_vec));
+    }
+}
+
+#[test]
 fn every_altered_file_is_refused() {
     for (extension, content, code) in [
         ("wasm", &b"other"[..], "VDT-D015"),

@@ -43,6 +43,11 @@ impl Host {
         self.memory_denied
     }
 
+    /// Linear memory in use.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.memory_bytes
+    }
+
     pub(super) fn take_log(&mut self) -> (Vec<LogLine>, u64) {
         (std::mem::take(&mut self.log), std::mem::take(&mut self.log_dropped))
     }

@@ -1,6 +1,7 @@
 //! One detector's record: what it is, how it does, what it hands over at a switch.
 
 use super::Running;
+use super::shadow::{ScoreRecord, ScoreSummary};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +26,24 @@ pub struct Wanted {
     pub artifact: Arc<[u8]>,
     /// Parameters that differ from their defaults.
     pub parameters: Vec<(String, f64)>,
+    /// Name of the detector beside which it runs without being judged by; `None` for one that counts.
+    pub shadow_of: Option<String>,
+}
+
+impl Wanted {
+    /// Whether it runs beside the detector of this name.
+    pub(super) fn shadows(&self, name: &str) -> bool {
+        self.shadow_of.as_deref() == Some(name)
+    }
+
+    /// Whether it may start from the states of `gone`: an earlier version of itself, or a shadow that now counts.
+    pub(super) fn succeeds(&self, gone: &Self) -> bool {
+        self.name == gone.name && (self.shadow_of == gone.shadow_of || self.is_module_of(gone))
+    }
+
+    fn is_module_of(&self, other: &Self) -> bool {
+        self.digest == other.digest
+    }
 }
 
 /// Where a detector stands.
@@ -84,6 +103,12 @@ pub struct DetectorStatus {
     pub series: usize,
     /// Bytes of its series' states, by the mean of the snapshots seen.
     pub state_bytes: usize,
+    /// Linear memory of the guest.
+    pub memory_bytes: u64,
+    /// Detector beside which it runs without being judged by.
+    pub shadow_of: Option<String>,
+    /// Its scores since the record began, for a shadow and for whom it follows.
+    pub scores: Option<ScoreSummary>,
 }
 
 /// Why a detector is demoted.
@@ -121,6 +146,8 @@ pub(super) struct Detector {
     calls: u64,
     values: u64,
     guest_ns: u64,
+    memory_bytes: u64,
+    record: Option<ScoreRecord>,
     /// States seen in snapshots, and their bytes.
     states_seen: (usize, usize),
     /// Series it was told in the active worker.
@@ -142,6 +169,8 @@ impl Detector {
             calls: 0,
             values: 0,
             guest_ns: 0,
+            memory_bytes: 0,
+            record: None,
             states_seen: (0, 0),
             told: BTreeMap::new(),
             inherited: HashMap::new(),
@@ -185,7 +214,11 @@ impl Detector {
         self.inherited.clear();
     }
 
+    /// What the pipeline is told of it: nothing of a shadow.
     pub(super) fn running(&self, number: u32) -> Option<Running> {
+        if self.wanted.shadow_of.is_some() {
+            return None;
+        }
         let description = self.description.clone()?;
         let reference = DetectorRef {
             name: description.name.clone(),
@@ -207,10 +240,14 @@ impl Detector {
 
     pub(super) fn note_reply(&mut self, reply: &WorkerReply) {
         match reply {
-            WorkerReply::Scores { scores, guest_ns, .. } => {
+            WorkerReply::Scores { scores, guest_ns, memory_bytes, .. } => {
                 self.calls += 1;
                 self.values += scores.len() as u64;
                 self.guest_ns += guest_ns;
+                self.memory_bytes = *memory_bytes;
+                if let Some(record) = &mut self.record {
+                    record.count(scores);
+                }
             }
             WorkerReply::Snapshots { states, .. } => {
                 self.states_seen.0 += states.len();
@@ -220,9 +257,27 @@ impl Detector {
         }
     }
 
+    /// Begins a record of scores, goes on with it, or drops it.
+    pub(super) fn keep_record(&mut self, keep: bool) {
+        if !keep {
+            self.record = None;
+        } else if self.record.is_none() {
+            self.record = Some(ScoreRecord::new());
+        }
+    }
+
     /// Takes over last states from the worker before.
     pub(super) fn inherit(&mut self, states: Vec<SeriesState>) {
         self.inherited.extend(states.into_iter().map(|one| (one.key, one.state)));
+    }
+
+    /// Takes over last states of a detector that is no longer wanted; those of the very same module are the better ones.
+    pub(super) fn inherit_from(&mut self, gone: &Wanted, states: &[SeriesState]) {
+        for SeriesState { key, state } in states {
+            if self.wanted.is_module_of(gone) || !self.inherited.contains_key(key) {
+                self.inherited.insert(*key, state.clone());
+            }
+        }
     }
 
     /// The worker that knew the series is gone.
@@ -269,6 +324,9 @@ impl Detector {
             guest_ns: self.guest_ns,
             series: self.told.len(),
             state_bytes: self.told.len() * self.states_seen.1 / self.states_seen.0.max(1),
+            memory_bytes: self.memory_bytes,
+            shadow_of: self.wanted.shadow_of.clone(),
+            scores: self.record.as_ref().map(ScoreRecord::summary),
         }
     }
 }

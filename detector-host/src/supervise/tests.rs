@@ -133,7 +133,13 @@ fn wanted(name: &str, version: u8) -> Wanted {
         digest: Digest([version; 32]),
         artifact: Arc::from(name.as_bytes()),
         parameters: Vec::new(),
+        shadow_of: None,
     }
+}
+
+/// Version 2 beside the judged one.
+fn shadow(name: &str) -> Wanted {
+    Wanted { shadow_of: Some(name.into()), ..wanted(name, 2) }
 }
 
 fn series(id: u32) -> SeriesDescriptor {
@@ -164,7 +170,7 @@ fn reply(request: WorkerRequest) -> WorkerReply {
         },
         WorkerRequest::Seal => WorkerReply::Sealed { confinement: vec!["seccomp".into()] },
         WorkerRequest::Observe { detector, tick, columns } => {
-            WorkerReply::Scores { detector, tick, scores: vec![0.0; columns.ids.len()], guest_ns: 10 }
+            WorkerReply::Scores { detector, tick, scores: vec![0.0; columns.ids.len()], guest_ns: 10, memory_bytes: 65_536 }
         }
         WorkerRequest::Snapshot { detector, ids } => WorkerReply::Snapshots {
             detector,
@@ -399,4 +405,74 @@ fn the_last_detector_takes_the_worker_with_it() {
     assert_eq!(rig.take_seen(), ["retire 0", "detectors "]);
     assert!(rig.supervisor.detectors().is_empty());
     assert_eq!(rig.supervisor.poll_timeout(), None);
+}
+
+#[test]
+fn a_shadow_gets_what_its_detector_gets_and_nobody_hears_of_its_scores() {
+    let mut rig = Rig::new(&["level"]);
+    rig.supervisor.set_detectors(rig.now, vec![wanted("level", 1), shadow("level")]);
+    rig.settle();
+    rig.take_seen();
+    rig.add_series(0);
+    rig.observe(0, 1);
+    let asked: Vec<u32> = rig.open[&WorkerId(1)].iter().filter_map(worker::addressee).collect();
+    assert_eq!(asked, [1, 0, 1, 0]);
+    rig.settle();
+    rig.supervisor.handle_request(rig.now, WorkerRequest::Explain { detector: 0, ids: vec![7] });
+    rig.settle();
+    assert_eq!(rig.take_seen(), ["scores 0 1"]);
+    let [judged, shadow] = &rig.supervisor.detectors()[..] else { panic!() };
+    assert_eq!((judged.shadow_of.as_deref(), shadow.shadow_of.as_deref()), (None, Some("level")));
+    assert_eq!((judged.values, shadow.values, shadow.series, shadow.memory_bytes), (1, 1, 1, 65_536));
+    let expected = ScoreSummary { judged: 1, ..ScoreSummary::default() };
+    assert_eq!((judged.scores, shadow.scores), (Some(expected), Some(expected)));
+}
+
+#[test]
+fn a_shadow_that_fails_falls_alone_and_silently() {
+    let mut rig = Rig::new(&["level"]);
+    rig.supervisor.set_detectors(rig.now, vec![wanted("level", 1), shadow("level")]);
+    rig.settle();
+    rig.add_series(0);
+    rig.settle();
+    rig.take_seen();
+    rig.deadly.push((1, SIGSYS));
+    rig.observe(0, 1);
+    rig.settle();
+    assert_eq!(rig.take_seen(), ["detectors ", "spawn 2", "detectors level"], "and the pipeline is told of no failure");
+    assert_eq!((rig.state(0), rig.state(1)), ("running", "quarantined"));
+}
+
+#[test]
+fn a_shadow_that_is_promoted_goes_on_from_its_own_states() {
+    let mut rig = Rig::new(&["level"]);
+    rig.supervisor.set_detectors(rig.now, vec![wanted("level", 1), shadow("level")]);
+    rig.settle();
+    rig.add_series(0);
+    rig.settle();
+    rig.supervisor.set_detectors(rig.now, vec![wanted("level", 2)]);
+    rig.settle();
+    rig.take_seen();
+    rig.add_series(2);
+    let restores: Vec<_> =
+        rig.open[&WorkerId(2)].iter().filter(|one| matches!(one, WorkerRequest::Restore { .. })).collect();
+    assert_eq!(restores.len(), 1, "{restores:?}");
+    rig.settle();
+    assert_eq!(rig.supervisor.worker().states_restored, 1);
+    assert_eq!(rig.supervisor.detectors()[0].scores, None, "a record is kept for a comparison only");
+}
+
+#[test]
+fn one_failure_is_one_strike_however_much_was_asked_meanwhile() {
+    let mut rig = Rig::new(&["level"]);
+    rig.settle();
+    rig.add_series(0);
+    rig.observe(0, 1);
+    for _ in 0..2 {
+        let failed = WorkerReply::Failed { detector: 0, fault: Fault::Trap, reason: "unreachable".into() };
+        rig.supervisor.handle_reply(rig.now, WorkerId(0), failed);
+        rig.open.get_mut(&WorkerId(0)).unwrap().pop_front();
+    }
+    rig.act();
+    assert_eq!((rig.state(0), rig.supervisor.detectors()[0].strikes), ("backing-off", 1));
 }

@@ -61,6 +61,8 @@ pub(super) struct Asked {
     pub(super) at: MonoTime,
     /// The supervisor's own: the pipeline does not expect an answer.
     pub(super) own: bool,
+    /// States in a restore.
+    pub(super) states: u64,
     detector: Option<u32>,
 }
 
@@ -106,7 +108,8 @@ impl Worker {
         if self.asked.is_empty() {
             self.turn_since = now;
         }
-        self.asked.push_back(Asked { kind: kind(&request), at: now, own, detector: addressee(&request) });
+        let states = if let WorkerRequest::Restore { states, .. } = &request { states.len() as u64 } else { 0 };
+        self.asked.push_back(Asked { kind: kind(&request), at: now, own, states, detector: addressee(&request) });
         actions.push_back(Action::Send { worker: self.id, request });
     }
 
