@@ -1,6 +1,7 @@
 //! `vedette detector`: an author's way from source to a signed pair, and the proof that a module is reproducible.
 
 mod build;
+mod eval;
 mod inspect;
 mod keys;
 mod native;
@@ -20,6 +21,8 @@ pub(crate) enum Command {
     Keygen(Told<keys::Args>),
     /// Builds a crate to a WebAssembly component.
     Build(Told<build::Args>),
+    /// Scores public data with the signed detectors through the agent's own judge, and measures the scores.
+    Eval(Told<eval::Args>),
     /// Compiles a component ahead of time and signs the pair.
     Sign(Told<sign::Args>),
     /// Shows what a signed pair is and verifies it.
@@ -46,6 +49,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Keygen(told) => keys::run(&told.args, told.output),
         Command::Build(told) => build::run(&told.args, told.output),
+        Command::Eval(told) => eval::run(&told.args, told.output),
         Command::Sign(told) => sign::run(&told.args, told.output),
         Command::Inspect(told) => inspect::run(&told.args, told.output),
         Command::Replay(told) => replay::run(&told.args, told.output),

@@ -336,6 +336,13 @@ impl Pipeline {
         judge.map_or(0, |judge| judge.tracks.iter().flatten().count())
     }
 
+    /// What a detector's last scores of the series in `slot` mean: −log10 of the probability that a healthy host shows
+    /// a run of them this high. `None` for a series that the detector does not know.
+    pub fn surprise(&self, detector: u32, slot: u32) -> Option<f32> {
+        let judge = self.judges.iter().find(|judge| judge.id() == detector)?;
+        judge.track(slot).map(|track| track.surprise)
+    }
+
     /// Number of log templates.
     pub fn template_count(&self) -> usize {
         self.logs.len()

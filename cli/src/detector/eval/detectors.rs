@@ -1,0 +1,179 @@
+//! The signed pairs that are evaluated, verified once and loaded anew for every series.
+
+use super::super::inspect;
+use super::super::keys::unusable;
+use anyhow::{bail, ensure};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use vedette_detector_host::confine::ConfineError;
+use vedette_detector_host::engine::Engine;
+use vedette_detector_host::worker::Worker;
+use vedette_edge::pipeline::DetectorSlot;
+use vedette_protocol::signature::PublicKey;
+use vedette_protocol::v1::DetectorRef;
+use vedette_protocol::worker::{DetectorInput, WorkerReply, WorkerRequest};
+
+/// A worker without confinement: the modules are the author's own, or the bundled ones.
+pub(crate) type OpenWorker = Worker<fn() -> Result<Vec<String>, ConfineError>>;
+
+/// Detectors that look at metrics.
+pub(crate) struct Detectors {
+    loaded: Vec<Loaded>,
+    dir: PathBuf,
+}
+
+struct Loaded {
+    cwasm: Vec<u8>,
+    reference: DetectorRef,
+    cost: Cost,
+}
+
+/// Time inside a guest, all series together.
+#[derive(Debug, Default)]
+struct Cost {
+    guest_ns: AtomicU64,
+    values: AtomicU64,
+}
+
+impl Detectors {
+    /// Loads the pairs of `dir`, or of the first usual place that has some, and keeps those that judge metrics.
+    ///
+    /// # Errors
+    ///
+    /// If there are none, or one of them is not what its signature says.
+    pub(crate) fn load(dir: Option<&Path>, trust: Option<PublicKey>) -> anyhow::Result<Self> {
+        let places = dir.map_or_else(usual_places, |dir| vec![dir.to_owned()]);
+        let Some((dir, names)) = places.iter().map(|dir| (dir, names(dir))).find(|(_, names)| !names.is_empty()) else {
+            let looked: Vec<_> = places.iter().map(|dir| dir.display().to_string()).collect();
+            let reason = "no signed pairs there; `cargo xtask plugins` builds the bundled detectors, \
+                          --detectors names another folder";
+            return Err(unusable(Path::new(&looked.join(", ")), &reason).into());
+        };
+        let mut loaded = Vec::new();
+        for name in names {
+            let (artifact, _) = inspect::load(&dir.join(name), trust)?;
+            let manifest = artifact.manifest();
+            let reference = DetectorRef {
+                name: manifest.name.clone(),
+                version: manifest.version.clone(),
+                digest: artifact.wasm_digest(),
+            };
+            loaded.push(Loaded { cwasm: artifact.cwasm().to_vec(), reference, cost: Cost::default() });
+        }
+        let mut detectors = Self { loaded, dir: dir.clone() };
+        let (_, slots) = detectors.start()?;
+        let metrics = |at: &usize| slots[*at].description.input == DetectorInput::Metrics;
+        let kept: Vec<usize> = (0..slots.len()).filter(metrics).collect();
+        ensure!(!kept.is_empty(), unusable(dir, &"none of these detectors looks at metrics"));
+        let mut at = 0;
+        detectors.loaded.retain(|_| {
+            at += 1;
+            kept.contains(&(at - 1))
+        });
+        Ok(detectors)
+    }
+
+    /// Fresh instances of all of them, and what the pipeline has to know.
+    ///
+    /// # Errors
+    ///
+    /// If one of them cannot be loaded.
+    pub(crate) fn start(&self) -> anyhow::Result<(OpenWorker, Vec<DetectorSlot>)> {
+        let mut worker: OpenWorker = Worker::new(Engine::new()?, || Ok(Vec::new()));
+        let mut slots = Vec::new();
+        for (detector, one) in (0..).zip(&self.loaded) {
+            let request = WorkerRequest::Load { detector, artifact: one.cwasm.clone(), parameters: Vec::new() };
+            match worker.answer(request) {
+                WorkerReply::Loaded { description, .. } => {
+                    slots.push(DetectorSlot { detector, reference: one.reference.clone(), description });
+                }
+                WorkerReply::Failed { reason, .. } => bail!("detector {}: {reason}", one.reference.name),
+                _ => bail!("detector {}: an answer to another question", one.reference.name),
+            }
+        }
+        worker.answer(WorkerRequest::Seal);
+        Ok((worker, slots))
+    }
+
+    /// Books the cost of a call.
+    pub(crate) fn book(&self, detector: u32, guest_ns: u64, values: usize) {
+        if let Some(one) = self.loaded.get(detector as usize) {
+            one.cost.guest_ns.fetch_add(guest_ns, Ordering::Relaxed);
+            one.cost.values.fetch_add(values as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// Which they are.
+    pub(crate) fn to_json(&self) -> Value {
+        let one = |one: &Loaded| {
+            let reference = &one.reference;
+            json!({"name": reference.name, "version": reference.version, "wasm_sha256": reference.digest.to_string()})
+        };
+        json!({"dir": self.dir.display().to_string(), "modules": self.loaded.iter().map(one).collect::<Vec<_>>()})
+    }
+
+    /// Nanoseconds inside each guest per value since the last time this was asked, and the values.
+    pub(crate) fn take_costs(&self) -> Vec<(String, f64, u64)> {
+        let cost = |one: &Loaded| {
+            let ns = one.cost.guest_ns.swap(0, Ordering::Relaxed);
+            let values = one.cost.values.swap(0, Ordering::Relaxed);
+            #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+            let each = ns as f64 / values.max(1) as f64;
+            (one.reference.name.clone(), each, values)
+        };
+        self.loaded.iter().map(cost).collect()
+    }
+}
+
+fn usual_places() -> Vec<PathBuf> {
+    let mut places = Vec::new();
+    if let Some(beside) = std::env::current_exe().ok().and_then(|program| Some(program.parent()?.to_owned())) {
+        places.push(beside.join("detectors"));
+        places.push(beside.join("../detectors"));
+    }
+    places.extend(["target/detectors", "/usr/lib/vedette/detectors"].map(PathBuf::from));
+    places
+}
+
+/// Names of the signed pairs in a folder, sorted.
+fn names(dir: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let signatures = entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|one| one == "sig"));
+    let mut names: Vec<String> = signatures.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())).collect();
+    names.sort();
+    names
+}
+
+/// What [`Detectors::take_costs`] gave, as text and JSON.
+pub(crate) fn costs(costs: &[(String, f64, u64)]) -> (String, Value) {
+    let told = costs.iter().map(|(name, ns, _)| format!("{name} {ns:.0} ns")).collect::<Vec<_>>().join(", ");
+    let json =
+        costs.iter().map(|(name, ns, values)| json!({"detector": name, "guest_ns_per_value": ns, "values": values}));
+    (format!("cost per value inside the guests: {told}"), Value::Array(json.collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_without_pairs_is_named_with_the_remedy() {
+        let empty = tempfile::tempdir().unwrap();
+        let error = Detectors::load(Some(empty.path()), None).err().unwrap().to_string();
+        assert!(
+            error.contains(&empty.path().display().to_string()) && error.contains("cargo xtask plugins"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn pairs_are_found_by_their_signatures() {
+        let dir = tempfile::tempdir().unwrap();
+        for file in ["level.sig", "level.wasm", "exhaustion.sig", "notes.txt"] {
+            std::fs::write(dir.path().join(file), "").unwrap();
+        }
+        assert_eq!(names(dir.path()), ["exhaustion", "level"]);
+        assert!(names(&dir.path().join("none")).is_empty());
+    }
+}

@@ -1,0 +1,251 @@
+//! Labelled spans and what was found of them: recall at a rate of false episodes, and delay.
+
+use super::bench::{median, number};
+use super::rows::days;
+use serde_json::{Value, json};
+
+/// Rows by which an episode may outlast its span without being false, and calm rows that do not end one.
+pub(crate) const GRACE_ROWS: usize = 3;
+/// Thresholds that are tried.
+const THRESHOLDS_MAX: usize = 400;
+
+/// Rows from first to last, both within.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span {
+    /// First row.
+    pub(crate) first: usize,
+    /// Last row.
+    pub(crate) last: usize,
+}
+
+impl Span {
+    /// Whether it holds a row.
+    pub(crate) fn holds(&self, row: usize) -> bool {
+        (self.first..=self.last).contains(&row)
+    }
+
+    /// The same with some rows more at its end.
+    pub(crate) fn grown(&self, rows: usize) -> Self {
+        Self { first: self.first, last: self.last.saturating_add(rows) }
+    }
+
+    fn meets(&self, other: &Self) -> bool {
+        self.first <= other.last && other.first <= self.last
+    }
+}
+
+/// Runs of labelled rows.
+pub(crate) fn spans(labels: &[bool]) -> Vec<Span> {
+    runs(labels.len(), |row| labels[row], 0)
+}
+
+/// Rows from `from` to before `rows` that lie in a span.
+pub(crate) fn covered(spans: &[Span], from: usize, rows: usize) -> usize {
+    (from..rows).filter(|row| spans.iter().any(|span| span.holds(*row))).count()
+}
+
+/// Runs of rows that hold, over up to `calm` that do not.
+fn runs(rows: usize, holds: impl Fn(usize) -> bool, calm: usize) -> Vec<Span> {
+    let mut runs: Vec<Span> = Vec::new();
+    for row in (0..rows).filter(|row| holds(*row)) {
+        match runs.last_mut() {
+            Some(run) if row - run.last <= calm + 1 => run.last = row,
+            _ => runs.push(Span { first: row, last: row }),
+        }
+    }
+    runs
+}
+
+/// One labelled series or host.
+#[derive(Clone, Debug)]
+pub(crate) struct Case<'a> {
+    /// Score of each row.
+    pub(crate) scores: &'a [f64],
+    /// Rows at which the agent opened an episode, with their series.
+    pub(crate) opened: &'a [(usize, usize)],
+    /// What is labelled.
+    pub(crate) spans: &'a [Span],
+    /// Rows from here on count.
+    pub(crate) from: usize,
+    /// Time between rows.
+    pub(crate) interval_ms: u32,
+}
+
+/// What a threshold gives over many cases.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Found {
+    /// The threshold.
+    pub(crate) threshold: f64,
+    /// Spans that had a row at or above it.
+    pub(crate) found: usize,
+    /// All spans.
+    pub(crate) spans: usize,
+    /// Runs of high rows that meet no span, per case and day.
+    pub(crate) false_per_day: f64,
+    /// From a span's first row to its first high row, of those that were found: median, in rows and minutes.
+    pub(crate) delay_rows: f64,
+    pub(crate) delay_minutes: f64,
+}
+
+impl Found {
+    /// Share of the spans that were found; NaN if there are none.
+    pub(crate) fn recall(&self) -> f64 {
+        number(self.found) / number(self.spans)
+    }
+
+    pub(crate) fn to_json(&self) -> Value {
+        json!({
+            "threshold": self.threshold,
+            "found": self.found,
+            "events": self.spans,
+            "recall": self.recall(),
+            "false_episodes_per_day": self.false_per_day,
+            "delay_rows_median": self.delay_rows,
+            "delay_minutes_median": self.delay_minutes,
+        })
+    }
+
+    pub(crate) fn text(&self) -> String {
+        let threshold =
+            if self.threshold.is_nan() { String::new() } else { format!(", threshold {:.4}", self.threshold) };
+        format!(
+            "{:.3} of {} events, {:.3} false episodes a day, median delay {:.0} rows ({:.0} min){threshold}",
+            self.recall(),
+            self.spans,
+            self.false_per_day,
+            self.delay_rows,
+            self.delay_minutes,
+        )
+    }
+}
+
+/// What rows at or above `threshold` find; runs of them are the episodes.
+pub(crate) fn at(cases: &[Case<'_>], threshold: f64) -> Found {
+    let high = |case: &Case<'_>, row: usize| row >= case.from && case.scores[row] >= threshold;
+    let episodes = |case: &Case<'_>| runs(case.scores.len(), |row| high(case, row), GRACE_ROWS);
+    told(cases, threshold, high, episodes)
+}
+
+/// What the agent's own episodes find.
+pub(crate) fn by_episodes(cases: &[Case<'_>]) -> Found {
+    let opened = |case: &Case<'_>, row: usize| case.opened.iter().any(|(other, _)| *other == row);
+    let episodes = |case: &Case<'_>| {
+        let counted = case.opened.iter().filter(|(row, _)| *row >= case.from);
+        counted.map(|(row, _)| Span { first: *row, last: *row }).collect()
+    };
+    told(cases, f64::NAN, opened, episodes)
+}
+
+fn told(
+    cases: &[Case<'_>],
+    threshold: f64,
+    high: impl Fn(&Case<'_>, usize) -> bool,
+    episodes: impl Fn(&Case<'_>) -> Vec<Span>,
+) -> Found {
+    let (mut found, mut spans, mut wrong, mut all_days) = (0, 0, 0, 0.0);
+    let (mut delays, mut minutes) = (Vec::new(), Vec::new());
+    for case in cases {
+        let rows = case.scores.len();
+        for span in case.spans.iter().filter(|span| span.last >= case.from) {
+            spans += 1;
+            let mut within = span.first.max(case.from)..=span.last.min(rows.saturating_sub(1));
+            if let Some(row) = within.find(|row| high(case, *row)) {
+                found += 1;
+                delays.push(number(row - span.first));
+                minutes.push(number(row - span.first) * f64::from(case.interval_ms) / 60_000.0);
+            }
+        }
+        let meets = |run: &Span| case.spans.iter().any(|span| span.grown(GRACE_ROWS).meets(run));
+        wrong += episodes(case).iter().filter(|run| !meets(run)).count();
+        let clean = rows.saturating_sub(case.from + covered(case.spans, case.from, rows));
+        all_days += days(clean, case.interval_ms);
+    }
+    let false_per_day = if all_days > 0.0 { number(wrong) / all_days } else { 0.0 };
+    Found { threshold, found, spans, false_per_day, delay_rows: median(delays), delay_minutes: median(minutes) }
+}
+
+/// The threshold that finds most with at most `false_per_day_max` false episodes per case and day; one for all cases.
+pub(crate) fn best_at_rate(cases: &[Case<'_>], false_per_day_max: f64) -> Found {
+    let mut scores: Vec<f64> =
+        cases.iter().flat_map(|case| &case.scores[case.from.min(case.scores.len())..]).copied().collect();
+    scores.sort_by(|a, b| b.total_cmp(a));
+    scores.dedup();
+    let mut best = at(cases, 1.0);
+    for threshold in spread(&scores) {
+        let found = at(cases, threshold);
+        if found.false_per_day <= false_per_day_max && found.found > best.found {
+            best = found;
+        }
+    }
+    best
+}
+
+/// Some of the values in order, denser at the beginning.
+fn spread(sorted: &[f64]) -> Vec<f64> {
+    if sorted.len() <= THRESHOLDS_MAX {
+        return sorted.to_vec();
+    }
+    let growth = number(sorted.len()).ln() / number(THRESHOLDS_MAX - 1);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rank below the length")]
+    let mut ranks: Vec<usize> = (0..THRESHOLDS_MAX).map(|step| (growth * number(step)).exp() as usize - 1).collect();
+    ranks.dedup();
+    ranks.into_iter().filter_map(|rank| sorted.get(rank)).copied().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn case<'a>(scores: &'a [f64], spans: &'a [Span]) -> Case<'a> {
+        Case { scores, opened: &[(6, 0), (15, 0)], spans, from: 0, interval_ms: 8_640_000 }
+    }
+
+    #[test]
+    fn runs_of_labels_become_spans() {
+        let labels = [false, true, true, false, true];
+        assert_eq!(spans(&labels), [Span { first: 1, last: 2 }, Span { first: 4, last: 4 }]);
+        assert_eq!(covered(&spans(&labels), 2, 5), 2);
+    }
+
+    #[test]
+    fn recall_delay_and_false_episodes_are_counted() {
+        let mut scores = vec![0.0; 20];
+        let spans = [Span { first: 5, last: 9 }, Span { first: 12, last: 12 }];
+        for row in [7, 11, 16, 18] {
+            scores[row] = 0.9;
+        }
+        let found = at(&[case(&scores, &spans)], 0.5);
+        assert_eq!((found.found, found.spans, found.delay_rows), (1, 2, 2.0));
+        assert!((found.delay_minutes - 288.0).abs() < 1e-9);
+        // One run over the calm row 17; the run of row 11 begins before the second span and ends before it, but the
+        // first span ended two rows before.
+        assert!((found.false_per_day - 1.0 / 1.4).abs() < 1e-9, "{}", found.false_per_day);
+    }
+
+    #[test]
+    fn episodes_of_the_agent_are_counted_alike() {
+        let spans = [Span { first: 5, last: 9 }, Span { first: 17, last: 17 }];
+        let found = by_episodes(&[case(&[0.0; 20], &spans)]);
+        assert_eq!((found.found, found.spans, found.delay_rows), (1, 2, 1.0));
+        assert!((found.false_per_day - 1.0 / 1.4).abs() < 1e-9);
+    }
+
+    #[test]
+    fn threshold_is_the_one_that_finds_most_within_the_rate() {
+        let mut scores = vec![0.1; 100];
+        (scores[10], scores[50], scores[70], scores[90]) = (0.9, 0.8, 0.7, 0.6);
+        let spans = [Span { first: 10, last: 11 }, Span { first: 70, last: 72 }, Span { first: 90, last: 91 }];
+        let cases = [case(&scores, &spans)];
+        assert_eq!(best_at_rate(&cases, 0.0).found, 1);
+        let best = best_at_rate(&cases, 1.0);
+        assert_eq!((best.found, best.threshold), (3, 0.6));
+    }
+
+    #[test]
+    fn many_values_are_thinned_from_the_top() {
+        let sorted: Vec<f64> = (0..10_000u16).rev().map(f64::from).collect();
+        let some = spread(&sorted);
+        assert_eq!((some[0], some[1]), (9_999.0, 9_998.0));
+        assert!(some.len() <= THRESHOLDS_MAX && some.windows(2).all(|two| two[0] > two[1]));
+    }
+}

@@ -1,0 +1,256 @@
+//! A host in virtual time: `edge`'s pipeline as the agent runs it, detectors in the real host, values from a file.
+
+use super::detectors::{Detectors, OpenWorker};
+use super::evidence;
+use anyhow::{bail, ensure};
+use std::collections::VecDeque;
+use std::sync::OnceLock;
+use std::time::Duration;
+use vedette_edge::metric::{MetricKind, MetricSpec};
+use vedette_edge::pipeline::{Action, Pipeline, PipelineConfig};
+use vedette_protocol::ids::HostId;
+use vedette_protocol::policy::Policy;
+use vedette_protocol::time::{MonoTime, WallTime};
+use vedette_protocol::v1::{Body, EpisodeEvent, Finding, Subject};
+use vedette_protocol::worker::{WorkerReply, WorkerRequest};
+
+/// Most series of one host.
+pub(crate) const COLUMNS_MAX: usize = 512;
+/// The agent's tick.
+const TICK: Duration = Duration::from_secs(1);
+/// Ticks between two rows that are run; after a longer gap the host was asleep.
+const TICKS_MAX: u64 = 7_200;
+const SOURCE: &str = "series";
+
+/// What nothing is known of: no unit, no bounds, no grid. Every series is a metric of its own, since nobody said that
+/// two of them are alike.
+fn spec(column: usize) -> &'static MetricSpec {
+    static SPECS: OnceLock<Vec<MetricSpec>> = OnceLock::new();
+    let make = |column: usize| MetricSpec {
+        name: format!("series.c{column}").leak(),
+        unit: "",
+        kind: MetricKind::Gauge,
+        resolution: 0.0,
+        lower: f64::NAN,
+        upper: f64::NAN,
+        doc: "a series of a public data set",
+    };
+    &SPECS.get_or_init(|| (0..COLUMNS_MAX).map(make).collect())[column]
+}
+
+/// One verdict on one row.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Verdict {
+    /// Most surprising verdict of each series, all detectors; NaN where none was given.
+    pub(crate) surprises: Vec<f32>,
+    /// Verdicts given.
+    pub(crate) verdicts: usize,
+    /// Series on which an episode opened.
+    pub(crate) opened: Vec<usize>,
+}
+
+impl Verdict {
+    /// The row's score in [0, 1).
+    pub(crate) fn score(&self) -> f64 {
+        let most = self.surprises.iter().copied().fold(f32::NAN, f32::max);
+        evidence::score(evidence::of_row(most, self.verdicts))
+    }
+}
+
+/// A pipeline with its detectors.
+pub(crate) struct Host<'a> {
+    detectors: &'a Detectors,
+    pipeline: Pipeline,
+    worker: OpenWorker,
+    interval_ms: u32,
+    /// Last row's time in the file, and the monotonic time it was taken for.
+    row_ms: Option<i64>,
+    now: MonoTime,
+    ticked: MonoTime,
+    wall_offset_ns: i64,
+    requests: VecDeque<WorkerRequest>,
+    /// Series by the pipeline's slot.
+    column_of: Vec<Option<usize>>,
+    verdict: Verdict,
+    /// Detector and slot of this row's scores.
+    scored: Vec<(u32, u32)>,
+    failed: Option<String>,
+}
+
+impl<'a> Host<'a> {
+    /// A host that has just started, whose series are read each `interval_ms`.
+    ///
+    /// # Errors
+    ///
+    /// If there are too many series, or a detector cannot be loaded.
+    pub(crate) fn new(detectors: &'a Detectors, interval_ms: u32, columns: usize) -> anyhow::Result<Self> {
+        ensure!((1..=COLUMNS_MAX).contains(&columns), "{columns} series; 1 to {COLUMNS_MAX} are read");
+        let (worker, slots) = detectors.start()?;
+        let now = MonoTime::from_ms(1_000);
+        let config = PipelineConfig {
+            host: HostId([0xE7; 16]),
+            policy: Policy::default(),
+            series_max: 2 * columns + 2,
+            templates_max: 1,
+            sources: vec![(SOURCE.to_owned(), interval_ms)],
+        };
+        let mut host = Self {
+            detectors,
+            pipeline: Pipeline::new(config, now, WallTime::default()),
+            worker,
+            interval_ms,
+            row_ms: None,
+            now,
+            ticked: now,
+            wall_offset_ns: 0,
+            requests: VecDeque::new(),
+            column_of: Vec::new(),
+            verdict: Verdict { surprises: vec![f32::NAN; columns], ..Verdict::default() },
+            scored: Vec::new(),
+            failed: None,
+        };
+        host.pipeline.set_detectors(now, slots);
+        host.settle()?;
+        Ok(host)
+    }
+
+    /// Takes the row of this time, one value for each series; NaN where there is none. The verdict is known before the
+    /// next row is.
+    ///
+    /// Time that does not advance is a clock that was set back: the row counts as one interval after the last.
+    ///
+    /// # Errors
+    ///
+    /// If a detector failed: scores without it would be those of another set.
+    pub(crate) fn row(&mut self, time_ms: i64, values: &[f64]) -> anyhow::Result<&Verdict> {
+        let interval_ms = i64::from(self.interval_ms.max(1));
+        let elapsed_ms = self.row_ms.map_or(interval_ms, |last| time_ms.saturating_sub(last));
+        let elapsed_ms =
+            u64::try_from(elapsed_ms).ok().filter(|ms| *ms > 0).unwrap_or(u64::from(self.interval_ms.max(1)));
+        self.row_ms = Some(time_ms);
+        self.wait(Duration::from_millis(elapsed_ms))?;
+        let wall_ns = time_ms.saturating_mul(1_000_000);
+        self.wall_offset_ns = wall_ns.saturating_sub(i64::try_from(self.now.ns).unwrap_or(i64::MAX));
+        self.verdict.surprises.fill(f32::NAN);
+        self.verdict.opened.clear();
+        self.scored.clear();
+        for (column, value) in values.iter().enumerate() {
+            self.pipeline.handle_reading(self.now, SOURCE, self.interval_ms, spec(column), &[], *value);
+        }
+        self.tick()?;
+        self.verdict.verdicts = self.scored.len();
+        for (detector, slot) in &self.scored {
+            let Some(Some(column)) = self.column_of.get(*slot as usize) else { continue };
+            let surprise = self.pipeline.surprise(*detector, *slot).unwrap_or(f32::NAN);
+            let most = &mut self.verdict.surprises[*column];
+            *most = most.max(surprise);
+        }
+        Ok(&self.verdict)
+    }
+
+    /// Lets time pass, with the ticks in which nothing is read.
+    fn wait(&mut self, elapsed: Duration) -> anyhow::Result<()> {
+        let due = self.now + elapsed;
+        if elapsed.as_secs() <= TICKS_MAX {
+            while self.ticked + TICK < due {
+                self.now = self.ticked + TICK;
+                self.tick()?;
+            }
+        }
+        self.now = due;
+        Ok(())
+    }
+
+    fn tick(&mut self) -> anyhow::Result<()> {
+        let wall_ns = i64::try_from(self.now.ns).unwrap_or(i64::MAX).saturating_add(self.wall_offset_ns);
+        self.pipeline.handle_tick(self.now, WallTime { unix_ns: wall_ns });
+        self.ticked = self.now;
+        self.settle()
+    }
+
+    /// Carries actions out until there are none.
+    fn settle(&mut self) -> anyhow::Result<()> {
+        loop {
+            while let Some(action) = self.pipeline.poll_action() {
+                match action {
+                    Action::Ask(request) => self.requests.push_back(request),
+                    Action::Enqueue { body: Body::Findings(findings), .. } => self.note(&findings),
+                    Action::Enqueue { .. } | Action::SetInterval { .. } => {}
+                }
+            }
+            let Some(request) = self.requests.pop_front() else { break };
+            self.answer(request);
+        }
+        match self.failed.take() {
+            Some(reason) => bail!("{reason}"),
+            None => Ok(()),
+        }
+    }
+
+    fn note(&mut self, findings: &[Finding]) {
+        for finding in findings.iter().filter(|finding| finding.event == EpisodeEvent::Open) {
+            if let Subject::Series(meta) = &finding.subject {
+                self.verdict.opened.extend(column(&meta.metric));
+            }
+        }
+    }
+
+    fn answer(&mut self, request: WorkerRequest) {
+        let mut slots = Vec::new();
+        match &request {
+            WorkerRequest::SeriesAdded { series, .. } => {
+                for one in series {
+                    let at = one.id as usize;
+                    self.column_of.resize(self.column_of.len().max(at + 1), None);
+                    self.column_of[at] = column(&one.meta.metric);
+                }
+            }
+            WorkerRequest::Observe { columns, .. } => slots.clone_from(&columns.ids),
+            _ => {}
+        }
+        let now = self.now;
+        match self.worker.answer(request) {
+            WorkerReply::Scores { detector, tick, scores, guest_ns, .. } => {
+                self.detectors.book(detector, guest_ns, slots.len());
+                let judged = slots.iter().zip(&scores).filter(|(_, score)| !score.is_nan());
+                self.scored.extend(judged.map(|(slot, _)| (detector, *slot)));
+                self.pipeline.handle_scores(now, detector, tick, &scores);
+            }
+            WorkerReply::Explanations { detector, explanations } => {
+                self.pipeline.handle_explanations(now, detector, explanations);
+            }
+            WorkerReply::Snapshots { detector, states } => self.pipeline.handle_snapshots(now, detector, states),
+            WorkerReply::Failed { detector, reason, .. } => {
+                self.failed = Some(format!("detector {detector} failed: {reason}"));
+            }
+            WorkerReply::Done { .. } | WorkerReply::Loaded { .. } | WorkerReply::Sealed { .. } => {}
+        }
+    }
+}
+
+/// The series that a metric's name stands for.
+fn column(metric: &str) -> Option<usize> {
+    metric.strip_prefix("series.c")?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_series_is_a_metric_and_a_family_of_its_own() {
+        let names: std::collections::BTreeSet<_> = (0..COLUMNS_MAX).map(|at| spec(at).name).collect();
+        assert_eq!(names.len(), COLUMNS_MAX);
+        for at in [0, 7, COLUMNS_MAX - 1] {
+            assert_eq!(column(spec(at).name), Some(at));
+            assert_eq!(vedette_edge::metric::family(spec(at).name), spec(at).name);
+        }
+    }
+
+    #[test]
+    fn a_row_scores_as_its_most_surprising_series() {
+        let verdict = Verdict { surprises: vec![f32::NAN, 2.0, 6.0], verdicts: 1, opened: Vec::new() };
+        assert!((verdict.score() - 0.5).abs() < 1e-6);
+        assert_eq!(Verdict::default().score(), 0.0, "no verdict, no suspicion");
+    }
+}
