@@ -7,10 +7,10 @@ mod incidents;
 mod ledger;
 mod metrics;
 mod policy;
+mod serve;
 
-use crate::engine::Engine;
 use crate::shell::Denied;
-use crate::shell::core::Job;
+use crate::shell::core::{Job, SharedEngine};
 use crate::shell::counters::Counters;
 use crate::shell::enrolment::Enrolment;
 use crate::shell::policy::PolicyDesk;
@@ -20,8 +20,8 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
-use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::{mpsc, watch};
+use std::sync::Arc;
+use tokio::sync::{Mutex, mpsc, watch};
 use vedette_link::authority::Authority;
 use vedette_link::clock::Clock;
 use vedette_link::server::ServerHandle;
@@ -36,7 +36,7 @@ const LIST_MAX: usize = 1_000;
 pub(crate) struct Api {
     pub(crate) jobs: mpsc::Sender<Job>,
     pub(crate) readers: Readers,
-    pub(crate) engine: Arc<Mutex<Engine>>,
+    pub(crate) engine: SharedEngine,
     pub(crate) server: ServerHandle,
     pub(crate) policy: Arc<PolicyDesk>,
     pub(crate) enrolment: Arc<Enrolment>,
@@ -76,28 +76,22 @@ impl Readers {
     }
 }
 
+/// Waits for the reader before it takes a thread: a call that is given up while it waits leaves nothing behind.
 async fn on<T: Send + 'static>(
     reader: &Arc<Mutex<Box<dyn Reader>>>,
     read: impl FnOnce(&dyn Reader) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, ApiError> {
-    let reader = Arc::clone(reader);
-    let read = move || read(&**reader.lock().unwrap_or_else(PoisonError::into_inner));
-    match tokio::task::spawn_blocking(read).await {
+    let reader = Arc::clone(reader).lock_owned().await;
+    match tokio::task::spawn_blocking(move || read(&**reader)).await {
         Ok(found) => Ok(found?),
         Err(_) => Err(ApiError::going_down()),
     }
 }
 
 /// Serves until `stopped` says so.
-pub(crate) async fn serve(listener: tokio::net::TcpListener, api: Api, mut stopped: watch::Receiver<bool>) {
-    let router = router(Arc::new(api));
-    let stop = async move {
-        // An error means that the sender is gone: stop as well.
-        drop(stopped.wait_for(|stop| *stop).await);
-    };
-    if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stop).await {
-        tracing::error!(%error, "the API ended");
-    }
+pub(crate) async fn serve(listener: tokio::net::TcpListener, api: Api, stopped: watch::Receiver<bool>) {
+    let counters = Arc::clone(&api.counters);
+    serve::serve(listener, router(Arc::new(api)), &counters, stopped).await;
 }
 
 fn router(api: Shared) -> Router {

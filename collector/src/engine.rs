@@ -25,6 +25,7 @@ mod report;
 mod saves;
 mod setup;
 mod state;
+mod tally;
 mod terms;
 
 #[cfg(test)]
@@ -32,7 +33,7 @@ mod tests;
 
 pub use causes::CauseTerms;
 pub use conservation::Conservation;
-pub use episode::{Episode, Suppression};
+pub use episode::{End, Ended, Episode, Suppression};
 pub use event::{Action, Event, Logged, OperatorCommand};
 pub use group::{GroupId, WhyNot};
 pub use lifecycle::{IllegalTransition, IncidentState, Resolution};
@@ -43,17 +44,17 @@ pub use terms::{Terms, Why};
 
 use changes::SeenChange;
 use group::Group;
-use intake::Received;
-use progress::Pulse;
-use promote::later;
+use intake::{Life, Received};
+use promote::{Touch, later};
 use saves::Saves;
 use state::State;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
+use vedette_protocol::ids::{DirectiveId, HostId};
 use vedette_protocol::time::WallTime;
 use vedette_protocol::v1::Finding;
 
 /// Format of [`Engine::snapshot`]; a snapshot of another is not read.
-pub const SNAPSHOT_VERSION: u32 = 1;
+pub const SNAPSHOT_VERSION: u32 = 2;
 
 /// A deadline is never armed nearer than this, so a rule that does not fire cannot spin.
 const DEADLINE_MS_MIN: u64 = 100;
@@ -97,44 +98,60 @@ impl Engine {
         self.state.position = logged.position;
         self.state.now = self.state.now.max(logged.at);
         self.handle_due();
-        let changed = match logged.event {
-            Event::Configured(setup) => {
-                self.state.configure(*setup);
-                BTreeSet::new()
-            }
-            Event::HostSeen { host, name } => {
-                self.state.name_host(host, name);
-                BTreeSet::new()
-            }
+        match logged.event {
+            Event::Configured(setup) => self.configure(*setup),
+            Event::HostSeen { host, name } => self.state.name_host(host, name),
             Event::Finding { host, offset_ns, finding } => {
-                self.state.closed.accepted += 1;
-                let received = Received { host, offset_ns, at: self.state.now, finding: *finding };
-                let enriched = received.normalise().enrich(&self.state);
-                self.state.take_in(enriched, logged.position)
+                self.take_in(host, offset_ns, *finding, Life::Current, logged.position);
+            }
+            Event::EarlierFinding { host, offset_ns, finding } => {
+                self.take_in(host, offset_ns, *finding, Life::Earlier, logged.position);
             }
             Event::Change { host, offset_ns, change } => {
                 let at = change.at.offset_by(offset_ns).min(self.state.now);
-                self.state.take_in_change(host, SeenChange { host, at, change })
+                let changed = self.state.take_in_change(host, SeenChange { host, at, change });
+                changed.into_iter().for_each(|id| self.touch(id, Touch::All));
             }
-            Event::DirectiveInEffect { directive } => self.state.directive_in_effect(directive).into_iter().collect(),
+            Event::DirectiveInEffect { directive } => {
+                let changed = self.state.directive_in_effect(directive);
+                changed.into_iter().for_each(|id| self.touch(id, Touch::All));
+            }
             Event::Operator { incident, command } => self.obey(&incident, command),
-            Event::Tick => BTreeSet::new(),
-        };
-        for id in changed {
-            self.touch(id);
+            Event::AgentRestarted { host } => {
+                let changed = self.state.agent_restarted(host);
+                changed.into_iter().for_each(|id| self.touch(id, Touch::All));
+            }
+            Event::Tick => {}
+        }
+        self.forget_old();
+    }
+
+    fn take_in(&mut self, host: HostId, offset_ns: i64, finding: Finding, life: Life, position: u64) {
+        self.state.closed.accepted += 1;
+        let episode = finding.episode;
+        let received = Received { host, offset_ns, at: self.state.now, life, finding };
+        for id in self.state.take_in(received.normalise(), position) {
+            self.touch(id, Touch::Word(episode));
+        }
+    }
+
+    /// Deadlines follow from the configuration: all live groups are looked at.
+    fn configure(&mut self, setup: Setup) {
+        self.state.configure(setup);
+        let live: Vec<GroupId> =
+            self.state.groups.values().filter(|group| group.is_live()).map(|group| group.id).collect();
+        for id in live {
+            self.state.count_anew(id);
+            self.touch(id, Touch::All);
         }
     }
 
     /// Next action; call until `None`, after events and when [`Engine::poll_save`] is due. An incident is saved at once
-    /// when its state changes, else at most twice a second and more rarely if it is large, always in its latest form.
+    /// when its state changes, else at most twice a minute: who wants to know how it is now asks [`Engine::incident`].
     pub fn poll_action(&mut self, now: WallTime) -> Option<Action> {
         while let Some(id) = self.saves.next(now) {
             let report = self.state.groups.get(&id).and_then(|group| self.state.report(group));
             if let Some(report) = report {
-                if !report.state.is_open() {
-                    self.saves.forget(id);
-                    self.forget_old();
-                }
                 return Some(Action::SaveIncident(Box::new(report)));
             }
         }
@@ -164,6 +181,36 @@ impl Engine {
     /// Suppressed findings by reason.
     pub fn suppressed(&self) -> Vec<(Suppression, u64)> {
         self.state.suppressed().collect()
+    }
+
+    /// Episodes that were ended without a word of their agent, by how.
+    pub fn expired_episodes(&self) -> impl Iterator<Item = (End, u64)> {
+        End::ALL.into_iter().zip(self.state.closed.ends).filter(|(how, _)| how.is_unknown())
+    }
+
+    /// The incident as it is now; `None` if it is not in memory.
+    pub fn incident(&self, id: &str) -> Option<IncidentReport> {
+        self.state.report(self.state.groups.get(self.state.incidents.get(id)?)?)
+    }
+
+    /// Where an incident stands; `None` if it is not in memory.
+    pub fn incident_state(&self, id: &str) -> Option<IncidentState> {
+        self.state.incident_state(*self.state.incidents.get(id)?)
+    }
+
+    /// Ids of the open incidents with the time of their opening, oldest group first.
+    pub fn open_incidents(&self) -> Vec<(String, WallTime)> {
+        let incidents = self.state.groups.values().filter_map(|group| group.incident.as_deref());
+        let open = incidents.filter(|incident| incident.lifecycle.state.is_open());
+        open.map(|incident| (incident.id.clone(), incident.lifecycle.opened)).collect()
+    }
+
+    /// From a directive's issue to its agent's first report that it is in effect, ms; `None` if it was not reported or
+    /// is not known any more.
+    pub fn directive_delay_ms(&self, directive: DirectiveId) -> Option<i64> {
+        let group = self.state.groups.get(self.state.directives.get(&directive)?)?;
+        let mut directives = group.incident.as_ref()?.directives.iter();
+        directives.find(|known| known.id == directive)?.delay_ms()
     }
 
     /// Open incidents and candidates: counts for metrics.
@@ -196,16 +243,14 @@ impl Engine {
         Finding { evidence: None, ..finding.clone() }
     }
 
-    fn obey(&mut self, incident: &str, command: OperatorCommand) -> BTreeSet<GroupId> {
+    fn obey(&mut self, incident: &str, command: OperatorCommand) {
         let now = self.state.now;
-        let Some(id) = self.state.incidents.get(incident).copied() else { return BTreeSet::new() };
+        let Some(id) = self.state.incidents.get(incident).copied() else { return };
         let incident = self.state.groups.get_mut(&id).and_then(|group| group.incident.as_mut());
-        let obeyed = incident.is_some_and(|incident| incident.lifecycle.obey(now, command).is_ok());
-        if !obeyed {
-            return BTreeSet::new();
+        if incident.is_some_and(|incident| incident.lifecycle.obey(now, command).is_ok()) {
+            self.saves.want(id, true, now);
+            self.touch(id, Touch::All);
         }
-        self.saves.want(id, 1, true, now);
-        BTreeSet::from([id])
     }
 
     fn handle_due(&mut self) {
@@ -215,46 +260,45 @@ impl Engine {
             }
             self.state.deadlines.remove(&(at, id));
             self.state.schedule(id, None);
-            self.touch(id);
+            self.touch(id, Touch::All);
         }
     }
 
     /// Brings one group up to date after anything about it, or the time, has changed.
-    fn touch(&mut self, id: GroupId) {
+    fn touch(&mut self, id: GroupId, by: Touch) {
         let before = self.state.incident_state(id);
-        let mut directive = None;
-        let pulse = self.state.pulse(id);
-        if let Some(pulse) = &pulse {
-            if before.is_none() && !self.consider(id, pulse) {
+        let live = self.state.groups.get(&id).is_some_and(Group::is_live);
+        if live {
+            self.state.end_silent(id);
+            if before.is_none() && !self.consider(id, by) {
                 return;
             }
             if self.state.incident_state(id).is_some() {
-                self.state.advance(id, pulse);
-                let (directives, next) = self.state.direct(id);
+                self.state.advance(id);
+                let directives = self.state.direct(id, by);
                 self.actions.extend(directives.into_iter().map(Action::IssueDirective));
-                directive = next;
             }
         }
         let after = self.state.incident_state(id);
         if after.is_some() {
-            let members = self.state.groups.get(&id).map_or(0, |group| group.members.len());
-            self.saves.want(id, members, before != after || pulse.is_none(), self.state.now);
+            self.saves.want(id, before != after || !live, self.state.now);
         }
         let earliest = later(self.state.now, DEADLINE_MS_MIN);
-        let deadline = pulse.and_then(|pulse| self.state.deadline(id, &pulse, directive));
+        let deadline = self.state.deadline(id);
         self.state.schedule(id, deadline.map(|at| at.max(earliest)));
     }
 
     /// Promotes a candidate if a rule holds; lets it go if it came to nothing. Whether it still exists.
-    fn consider(&mut self, id: GroupId, pulse: &Pulse) -> bool {
+    fn consider(&mut self, id: GroupId, by: Touch) -> bool {
         let Some(group) = self.state.groups.get(&id) else { return false };
-        match self.state.promotion(group) {
+        match self.state.promotion(group, by) {
             Some(promotion) => self.state.open_incident(id, promotion),
-            None if self.state.expiry(id, pulse).is_some_and(|at| at <= self.state.now) => {
+            None if self.state.expiry(id).is_some_and(|at| at <= self.state.now) => {
                 let findings = self.state.forget(id);
                 self.state.closed.expired += findings;
                 return false;
             }
+            None if group.tally.extreme.is_some_and(|due| due <= self.state.now) => self.state.count_anew(id),
             None => {}
         }
         true
@@ -262,12 +306,13 @@ impl Engine {
 
     /// Resolved incidents stay for a while so that people can review them and new ones can refer to them.
     fn forget_old(&mut self) {
-        while self.state.resolved.len() > setup::limits::RESOLVED {
-            let Some(oldest) = self.state.resolved.front().copied() else { return };
-            if self.saves.waits(oldest) {
-                return;
+        let limits = (setup::limits::RESOLVED, setup::limits::RESOLVED_EPISODES);
+        while self.state.resolved.len() > limits.0 || self.state.resolved_episodes > limits.1 {
+            let Some(oldest) = self.state.resolved.pop_front() else { return };
+            if self.saves.forget(oldest) {
+                let report = self.state.groups.get(&oldest).and_then(|group| self.state.report(group));
+                self.actions.extend(report.map(|report| Action::SaveIncident(Box::new(report))));
             }
-            self.state.resolved.pop_front();
             let findings = self.state.forget(oldest);
             self.state.closed.incident += findings;
         }

@@ -7,7 +7,6 @@ pub(crate) mod enrolment;
 mod first_start;
 mod intake;
 pub(crate) mod policy;
-mod restore;
 
 use crate::api::{self, Api};
 use crate::config::Config;
@@ -75,7 +74,7 @@ pub async fn run(config: Config, topology: Topology) -> anyhow::Result<()> {
         clock: Arc::clone(&clock),
         retention: config.retention.clone(),
         pending: Vec::new(),
-        snapshot_position: 0,
+        snapshotted: (0, 0),
     };
     core.start(Setup { correlate: config.correlate.clone(), topology })?;
     let policy = Arc::new(PolicyDesk::new(config.policy_keys.clone(), reader.policy()?, Arc::clone(&counters)));

@@ -74,16 +74,20 @@ pub trait Reader: Send {
     fn events_after(&self, position: u64, max: usize) -> Result<Vec<Logged>, StoreError>;
     /// The latest engine snapshot: format and bytes.
     fn snapshot(&self) -> Result<Option<(u32, Vec<u8>)>, StoreError>;
-    /// Incidents as JSON, newest first; `open` restricts to open or to resolved ones.
-    fn incidents(&self, open: Option<bool>, max: usize) -> Result<Vec<String>, StoreError>;
-    /// One incident as JSON.
-    fn incident(&self, id: &str) -> Result<Option<String>, StoreError>;
+    /// Incidents that were stored as open, or as resolved, newest first.
+    fn incidents(&self, open: bool, max: usize) -> Result<Vec<IncidentRow>, StoreError>;
+    /// Ids of all incidents that were stored as open.
+    fn open_incidents(&self) -> Result<Vec<String>, StoreError>;
+    /// One incident.
+    fn incident(&self, id: &str) -> Result<Option<IncidentRow>, StoreError>;
     /// Findings, newest first.
     fn findings(&self, max: usize) -> Result<Vec<Stored<Finding>>, StoreError>;
     /// Changes, newest first.
     fn changes(&self, max: usize) -> Result<Vec<Stored<Change>>, StoreError>;
     /// All agents ever enrolled or seen.
     fn agents(&self, max: usize) -> Result<Vec<AgentRow>, StoreError>;
+    /// Whether a host was ever enrolled or seen.
+    fn knows(&self, host: HostId) -> Result<bool, StoreError>;
     /// Hosts that may not come in.
     fn denied(&self) -> Result<Vec<HostId>, StoreError>;
     /// The policy with the highest version.
@@ -94,6 +98,19 @@ pub trait Reader: Send {
     fn ledger(&self) -> Result<Vec<LedgerRow>, StoreError>;
     /// Rows per table, for metrics.
     fn rows(&self) -> Result<Vec<(&'static str, u64)>, StoreError>;
+}
+
+/// An incident as it was stored last. While it is open the engine may know more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IncidentRow {
+    /// Public id.
+    pub id: String,
+    /// Whether it was open.
+    pub open: bool,
+    /// When it was opened.
+    pub opened: WallTime,
+    /// The whole incident, as the API tells it.
+    pub json: String,
 }
 
 /// A stored item with where it came from.

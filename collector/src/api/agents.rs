@@ -1,7 +1,8 @@
 //! The fleet: who is there, who may come in, who is shut out.
 
 use super::Shared;
-use super::answer::ApiError;
+use super::answer::{ApiError, to_the_end};
+use crate::shell::core::{SharedEngine, lock};
 use crate::shell::enrolment::{TOKEN_MS_MAX, TOKEN_USES_MAX, ask};
 use crate::store::{AgentRow, AgentWrite, Write};
 use axum::Json;
@@ -9,8 +10,8 @@ use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
-use vedette_protocol::ids::HostId;
+use std::collections::BTreeSet;
+use vedette_protocol::ids::{DirectiveId, HostId};
 
 /// Agents in one answer.
 pub(super) const AGENTS_MAX: usize = 20_000;
@@ -32,8 +33,7 @@ const fn one() -> u32 {
 pub(super) async fn list(State(api): State<Shared>) -> Result<Json<Value>, ApiError> {
     let agents = api.readers.quick(|reader| reader.agents(AGENTS_MAX)).await?;
     let connected: BTreeSet<HostId> = api.server.connections().into_iter().map(|(_, host)| host).collect();
-    let delays = directive_delays(&api).await?;
-    let agents: Vec<_> = agents.iter().map(|row| agent(row, connected.contains(&row.host), &delays)).collect();
+    let agents: Vec<_> = agents.iter().map(|row| agent(row, connected.contains(&row.host), &api.engine)).collect();
     Ok(Json(json!({"agents": agents})))
 }
 
@@ -53,16 +53,19 @@ pub(super) async fn token(
 /// `POST /api/v1/fleet/{host}/revoke`
 pub(super) async fn revoke(State(api): State<Shared>, Path(host): Path<String>) -> Result<Json<Value>, ApiError> {
     let host: HostId = host.parse().map_err(ApiError::bad)?;
-    let known = api.readers.quick(|reader| reader.agents(AGENTS_MAX)).await?.iter().any(|agent| agent.host == host);
-    if !known {
-        return Err(ApiError::not_found("host"));
-    }
-    let write = Write::Agent { host, at: api.clock.wall(), write: AgentWrite::Revoked };
-    ask(&api.jobs, write).await.ok_or_else(ApiError::going_down)?;
-    api.deny_list.add(host);
-    api.server.recheck();
-    tracing::warn!(host.id = %host, "agent revoked");
-    Ok(Json(json!({"host": host.to_string(), "revoked": true})))
+    to_the_end(async move {
+        if !api.readers.quick(move |reader| reader.knows(host)).await? {
+            return Err(ApiError::not_found("host"));
+        }
+        // Shut out first: what follows takes time, and may fail.
+        api.deny_list.add(host);
+        api.server.recheck();
+        let write = Write::Agent { host, at: api.clock.wall(), write: AgentWrite::Revoked };
+        ask(&api.jobs, write).await.ok_or_else(ApiError::going_down)?;
+        tracing::warn!(host.id = %host, "agent revoked");
+        Ok(Json(json!({"host": host.to_string(), "revoked": true})))
+    })
+    .await
 }
 
 /// `GET /api/v1/ca`
@@ -74,26 +77,13 @@ pub(super) async fn ca(State(api): State<Shared>) -> Json<Value> {
     }))
 }
 
-/// Delay of each directive of an open incident, by id.
-async fn directive_delays(api: &Shared) -> Result<BTreeMap<String, Value>, ApiError> {
-    let incidents = api.readers.quick(|reader| reader.incidents(None, 100)).await?;
-    let parsed = incidents.iter().filter_map(|text| serde_json::from_str::<Value>(text).ok());
-    let directives = parsed.flat_map(|incident| incident["directives"].as_array().cloned().unwrap_or_default());
-    Ok(directives
-        .filter_map(|directive| Some((directive["id"].as_str()?.to_owned(), directive["in_effect_after_ms"].clone())))
-        .collect())
-}
-
-fn agent(row: &AgentRow, connected: bool, delays: &BTreeMap<String, Value>) -> Value {
+fn agent(row: &AgentRow, connected: bool, engine: &SharedEngine) -> Value {
     let in_effect = &row.in_effect;
+    let delay = |id: &DirectiveId| lock(engine).directive_delay_ms(*id);
     let directives: Vec<_> = in_effect
         .directives
         .iter()
-        .map(|id| {
-            let id = id.to_string();
-            let delay = delays.get(&id).cloned().unwrap_or_default();
-            json!({"id": id, "in_effect_after_ms": delay})
-        })
+        .map(|id| json!({"id": id.to_string(), "in_effect_after_ms": delay(id)}))
         .collect();
     let detectors: Vec<_> = in_effect
         .detectors

@@ -52,6 +52,14 @@ impl IntoResponse for ApiError {
     }
 }
 
+/// Does `work` whole even if the caller goes away in the middle or the call takes too long: what is half done would be
+/// in the store but not in effect.
+pub(super) async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, ApiError>> + Send + 'static,
+) -> Result<T, ApiError> {
+    tokio::spawn(work).await.unwrap_or_else(|_| Err(ApiError::going_down()))
+}
+
 /// Ready as long as the writer takes jobs.
 pub(super) async fn ready(State(api): State<Shared>) -> Response {
     if api.jobs.is_closed() {

@@ -3,15 +3,21 @@
 use super::answer::ApiError;
 use super::{LIST_MAX, Shared};
 use crate::engine::{Event, OperatorCommand};
-use crate::shell::core::lock;
+use crate::shell::core::{SharedEngine, json_of, lock};
 use crate::shell::enrolment::ask;
-use crate::store::Write;
+use crate::store::{IncidentRow, Reader, StoreError, Write};
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::collections::HashSet;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+/// Most bytes of one list: incidents of a storm have a thousand members each.
+const LIST_BYTES_MAX: usize = 32 << 20;
 
 /// Query of the list.
 #[derive(Debug, Deserialize)]
@@ -27,20 +33,60 @@ enum StateFilter {
     Resolved,
 }
 
-/// `GET /api/v1/incidents`
+/// `GET /api/v1/incidents`: open ones as the engine has them now, resolved ones as they were stored.
+///
+/// As many as fit [`LIST_BYTES_MAX`], newest first; `more` says how many did not.
 pub(super) async fn list(
     State(api): State<Shared>,
     Query(filter): Query<Filter>,
 ) -> Result<impl IntoResponse, ApiError> {
-    let open = filter.state.map(|state| state == StateFilter::Open);
-    let incidents = api.readers.quick(move |reader| reader.incidents(open, LIST_MAX)).await?;
-    Ok(as_json(format!("{{\"incidents\":[{}]}}", incidents.join(","))))
+    let engine = Arc::clone(&api.engine);
+    let list = move |reader: &dyn Reader| listed(&engine, reader, filter.state);
+    api.readers.quick(list).await.map(as_json)
+}
+
+/// Runs beside the other calls: forming a thousand reports takes a while, each under a lock of its own.
+fn listed(engine: &SharedEngine, reader: &dyn Reader, state: Option<StateFilter>) -> Result<String, StoreError> {
+    let mut rows = reader.incidents(true, LIST_MAX)?;
+    if state != Some(StateFilter::Open) {
+        rows.extend(reader.incidents(false, LIST_MAX)?);
+    }
+    let known: HashSet<String> = rows.iter().map(|row| row.id.clone()).collect();
+    let fresh = lock(engine).open_incidents().into_iter().filter(|(id, _)| !known.contains(id));
+    rows.extend(fresh.map(|(id, opened)| IncidentRow { id, open: true, opened, json: String::new() }));
+    rows.sort_by(|a, b| b.opened.cmp(&a.opened).then_with(|| a.id.cmp(&b.id)));
+    let (mut text, mut listed, mut more) = (String::from("{\"incidents\":["), 0, 0);
+    for row in rows {
+        // What was stored as open may have been resolved since.
+        let now = if row.open { lock(engine).incident(&row.id) } else { None };
+        let open = now.as_ref().map_or(row.open, |report| report.state.is_open());
+        if state.is_some_and(|wanted| (wanted == StateFilter::Open) != open) {
+            continue;
+        }
+        let json = now.map_or(row.json, |report| json_of(&report));
+        if listed >= LIST_MAX || text.len() + json.len() > LIST_BYTES_MAX {
+            more += 1;
+            continue;
+        }
+        if listed > 0 {
+            text.push(',');
+        }
+        text.push_str(&json);
+        listed += 1;
+    }
+    // Writing to a text does not fail.
+    _ = write!(text, "],\"more\":{more}}}");
+    Ok(text)
 }
 
 /// `GET /api/v1/incidents/{id}`
 pub(super) async fn show(State(api): State<Shared>, Path(id): Path<String>) -> Result<impl IntoResponse, ApiError> {
+    let now = lock(&api.engine).incident(&id);
+    if let Some(report) = now {
+        return Ok(as_json(json_of(&report)));
+    }
     let incident = api.readers.quick(move |reader| reader.incident(&id)).await?;
-    incident.map(as_json).ok_or_else(|| ApiError::not_found("incident"))
+    incident.map(|row| as_json(row.json)).ok_or_else(|| ApiError::not_found("incident"))
 }
 
 /// `POST /api/v1/incidents/{id}/acknowledge`, `/mitigate`, `/review`

@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 
 /// `GET /metrics`
 pub(super) async fn metrics(State(api): State<Shared>) -> Result<impl IntoResponse, ApiError> {
-    let rows = api.readers.long(|reader| reader.rows()).await?;
+    let rows = api.readers.quick(|reader| reader.rows()).await?;
     let mut page = Page::default();
     page.sample("vedette_build_info", concat!("version=\"", env!("CARGO_PKG_VERSION"), "\""), 1);
     for (metric, label, value) in api.counters.entries() {
@@ -27,9 +27,10 @@ pub(super) async fn metrics(State(api): State<Shared>) -> Result<impl IntoRespon
     for (table, count) in rows {
         page.sample("vedette_store_rows", &format!("table=\"{table}\""), count);
     }
-    let (conservation, suppressed, (incidents, candidates)) = {
+    let (conservation, suppressed, expired, (incidents, candidates)) = {
         let engine = lock(&api.engine);
-        (engine.conservation(), engine.suppressed(), engine.open_counts())
+        let expired: Vec<_> = engine.expired_episodes().collect();
+        (engine.conservation(), engine.suppressed(), expired, engine.open_counts())
     };
     page.sample("vedette_incidents_open", "", incidents as u64);
     page.sample("vedette_candidates", "", candidates as u64);
@@ -44,6 +45,9 @@ pub(super) async fn metrics(State(api): State<Shared>) -> Result<impl IntoRespon
     }
     for (reason, count) in suppressed {
         page.sample("vedette_findings_suppressed_total", &format!("reason=\"{}\"", reason.name()), count);
+    }
+    for (how, count) in expired {
+        page.sample("vedette_episodes_expired_total", &format!("reason=\"{}\"", how.label()), count);
     }
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], page.text))
 }

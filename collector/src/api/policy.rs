@@ -2,7 +2,7 @@
 
 use super::Shared;
 use super::agents::AGENTS_MAX;
-use super::answer::ApiError;
+use super::answer::{ApiError, to_the_end};
 use crate::shell::counters::count;
 use crate::shell::policy::PolicyRefused;
 use axum::Json;
@@ -70,9 +70,12 @@ pub(super) async fn put(
         count(&api.counters.policies_malformed);
         ApiError::bad(error)
     })?;
-    let accepted = api.policy.accept(signed, &*api.clock, &api.jobs, &api.server).await;
-    let (version, pushed_to) = accepted.map_err(refused)?;
-    Ok(Json(json!({"version": version, "pushed_to": pushed_to})))
+    to_the_end(async move {
+        let accepted = api.policy.accept(signed, &*api.clock, &api.jobs, &api.server).await;
+        let (version, pushed_to) = accepted.map_err(refused)?;
+        Ok(Json(json!({"version": version, "pushed_to": pushed_to})))
+    })
+    .await
 }
 
 fn refused(refused: PolicyRefused) -> ApiError {

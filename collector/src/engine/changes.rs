@@ -1,6 +1,7 @@
 //! Changes on hosts, as far back as they can matter.
 
 use super::episode::Episode;
+use super::intake::bound_text;
 use super::setup::limits;
 use super::state::State;
 use serde::{Deserialize, Serialize};
@@ -33,7 +34,9 @@ impl SeenChange {
 
 impl State {
     /// Remembers a change once, whatever is re-sent. Returns whether it is new.
-    pub(crate) fn remember_change(&mut self, seen: SeenChange) -> bool {
+    pub(crate) fn remember_change(&mut self, mut seen: SeenChange) -> bool {
+        bound_text(&mut seen.change.target);
+        bound_text(&mut seen.change.service);
         let kept = self.changes.entry(seen.host).or_default();
         if kept.iter().any(|known| known.change.id == seen.change.id) {
             return false;

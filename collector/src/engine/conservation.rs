@@ -37,11 +37,10 @@ impl State {
             expired: self.closed.expired,
         };
         for group in self.groups.values() {
-            let findings: u64 = self.members(group.id).map(|episode| episode.findings).sum();
             if group.incident.is_some() {
-                found.incident += findings;
+                found.incident += group.tally.findings;
             } else {
-                found.candidate += findings;
+                found.candidate += group.tally.findings;
             }
         }
         found

@@ -1,19 +1,20 @@
 //! Which group an episode belongs to. Groups are the connected components of episodes whose join score suffices, so the
 //! order of arrival does not matter; group-wide bounds (span, size) keep one incident from growing for ever.
+//!
+//! What one word costs is bounded: an episode is compared with the newest groups around it, and in a large group with
+//! its newest members, the first sufficient of which counts.
 
 use super::changes::SeenChange;
 use super::episode::{Episode, Suppression};
 use super::group::{Group, GroupId, NearMiss, WhyNot};
-use super::intake::Enriched;
+use super::intake::Normalised;
 use super::setup::{limits, weights};
 use super::state::State;
 use super::terms::{Why, compare};
 use std::collections::BTreeSet;
 use vedette_protocol::ids::{EpisodeId, HostId};
 use vedette_protocol::time::WallTime;
-
-/// In groups larger than this the first sufficient member counts, not the best.
-const MEMBERS_COMPARED_ALL: usize = 64;
+use vedette_protocol::v1::EpisodeEvent;
 
 /// A group that an episode has something in common with.
 struct Nearby {
@@ -23,69 +24,84 @@ struct Nearby {
 
 impl State {
     /// De-duplicates; a fresh episode is correlated. Returns the groups that changed.
-    pub(crate) fn take_in(&mut self, word: Enriched, position: u64) -> BTreeSet<GroupId> {
+    pub(crate) fn take_in(&mut self, word: Normalised, position: u64) -> Vec<GroupId> {
         let id = word.finding.episode;
-        let Some(episode) = self.episodes.get_mut(&id) else {
-            return self.take_in_fresh(word, position);
-        };
+        let Some(episode) = self.episodes.get_mut(&id) else { return self.take_in_fresh(word, position) };
         if episode.host != word.host {
             self.suppress(Suppression::Foreign);
-            return BTreeSet::new();
+            return Vec::new();
         }
-        let group = episode.group;
-        let repeated = word.finding.event == vedette_protocol::v1::EpisodeEvent::Open && episode.opened;
-        let live = self.groups.get(&group).is_some_and(Group::is_live);
-        if !live || repeated {
+        let repeated = word.finding.event == EpisodeEvent::Open && episode.opened;
+        let Some(group) = self.groups.get_mut(&episode.group).filter(|group| group.is_live() && !repeated) else {
+            let live = self.groups.get(&episode.group).is_some_and(Group::is_live);
             self.suppress(if live { Suppression::Duplicate } else { Suppression::Closed });
-            return BTreeSet::new();
-        }
+            return Vec::new();
+        };
         let onset = episode.onset;
+        group.tally.leave(episode);
         episode.hear(word);
-        if episode.onset == onset { BTreeSet::from([group]) } else { self.rejoin(id) }
+        group.tally.findings += 1;
+        group.tally.enter(episode, &self.setup.correlate);
+        if episode.onset == onset { vec![group.id] } else { self.rejoin(id) }
     }
 
-    fn take_in_fresh(&mut self, word: Enriched, position: u64) -> BTreeSet<GroupId> {
+    fn take_in_fresh(&mut self, word: Normalised, position: u64) -> Vec<GroupId> {
         if self.tombstones.contains(&word.finding.episode) {
             self.suppress(Suppression::Closed);
-            return BTreeSet::new();
+            return Vec::new();
         }
         if !self.has_room(word.host) {
             self.suppress(Suppression::Limit);
-            return BTreeSet::new();
+            return Vec::new();
         }
         let own = GroupId(position);
-        let episode = Episode::begin(word, own);
-        let mut group = Group::begin(own, episode.onset);
-        group.add(&episode, Why::default(), self.now);
-        self.index(own, episode.host, &episode.services);
-        self.groups.insert(own, group);
+        let mut episode = Episode::begin(word.enrich(self), own);
+        let (joins, misses) = self.nearby(&episode);
+        let home = joins.iter().position(|join| self.has_place(join.group, &episode));
+        let why = home.map_or_else(Why::default, |home| joins[home].why.clone());
+        let mut target = home.map_or(own, |home| joins[home].group);
+        episode.group = target;
+        let now = self.now;
+        let group = self.groups.entry(target).or_insert_with(|| Group::begin(own, episode.onset));
+        group.add(&episode, why, now, &self.setup.correlate);
         let id = episode.id;
-        *self.episodes_of_host.entry(episode.host).or_default() += 1;
-        self.episodes.insert(id, episode);
-        self.rejoin(id)
+        self.remember(episode);
+        self.note_misses(id, misses);
+        let mut changed = vec![target];
+        for (_, join) in joins.into_iter().enumerate().filter(|(place, _)| Some(*place) != home) {
+            self.join(id, &mut target, join, &mut changed);
+        }
+        changed
+    }
+
+    /// Whether a group can take one more episode.
+    fn has_place(&self, group: GroupId, episode: &Episode) -> bool {
+        let alone = |group: &Group| self.obstacle(group, 1, episode.onset, episode.onset).is_none();
+        self.groups.get(&group).is_some_and(alone)
     }
 
     /// Unites an episode's group with every group that it belongs to. Returns the groups that changed.
-    pub(crate) fn rejoin(&mut self, id: EpisodeId) -> BTreeSet<GroupId> {
-        let Some(episode) = self.episodes.get(&id) else { return BTreeSet::new() };
-        let mut target = episode.group;
-        let onset = episode.onset;
+    pub(crate) fn rejoin(&mut self, id: EpisodeId) -> Vec<GroupId> {
+        let Some(episode) = self.episodes.get(&id) else { return Vec::new() };
+        let (mut target, onset) = (episode.group, episode.onset);
         let (joins, misses) = self.nearby(episode);
         if let Some(group) = self.groups.get_mut(&target) {
             group.cover(onset);
         }
-        for miss in misses {
-            self.note_near_miss(miss.group, id, miss.why, WhyNot::BelowThreshold);
-        }
-        let mut changed = BTreeSet::from([target]);
-        for join in joins {
-            changed.insert(join.group);
-            match self.obstacle(target, join.group) {
-                Some(reason) => self.note_near_miss(join.group, id, join.why, reason),
-                None => target = self.unite(target, join.group, id, &join.why),
-            }
-        }
+        self.note_misses(id, misses);
+        let mut changed = vec![target];
+        joins.into_iter().for_each(|join| self.join(id, &mut target, join, &mut changed));
         changed
+    }
+
+    /// Unites `target`, the group of `episode`, with one that the episode belongs to as well, unless that is too much.
+    fn join(&mut self, episode: EpisodeId, target: &mut GroupId, join: Nearby, changed: &mut Vec<GroupId>) {
+        changed.push(join.group);
+        let (Some(one), Some(other)) = (self.groups.get(target), self.groups.get(&join.group)) else { return };
+        match self.obstacle(one, other.members.len(), other.onset_first, other.onset_last) {
+            Some(reason) => self.note_near_miss(join.group, episode, join.why, reason),
+            None => *target = self.unite(*target, join.group, episode, &join.why),
+        }
     }
 
     /// Groups near an episode, oldest first: those it belongs to, and those it nearly does.
@@ -102,29 +118,38 @@ impl State {
         found
     }
 
+    /// The newest live groups with members on the episode's host, in its services or near these.
     fn groups_around(&self, episode: &Episode) -> BTreeSet<GroupId> {
-        let mut around: BTreeSet<GroupId> = self.by_host.get(&episode.host).cloned().unwrap_or_default();
+        let newest = |groups: Option<&BTreeSet<GroupId>>, around: &mut BTreeSet<GroupId>| {
+            around.extend(groups.into_iter().flat_map(|groups| groups.iter().rev().take(limits::GROUPS_COMPARED)));
+        };
+        let mut around = BTreeSet::new();
+        newest(self.by_host.get(&episode.host), &mut around);
         for service in &episode.services {
             for near in std::iter::once(service.as_str()).chain(self.graph.near(service)) {
-                around.extend(self.by_service.get(near).into_iter().flatten());
+                newest(self.by_service.get(near), &mut around);
             }
+        }
+        while around.len() > limits::GROUPS_COMPARED {
+            around.pop_first();
         }
         around
     }
 
-    /// The member with which `episode` has most in common.
+    /// The member with which `episode` has most in common; in a large group the newest with which it has enough.
     fn best_match(&self, episode: &Episode, group: &Group) -> Option<Why> {
-        let stop_early = group.members.len() > MEMBERS_COMPARED_ALL;
+        let stop_early = group.members.len() > limits::MEMBERS_COMPARED;
+        let window_ms = self.setup.correlate.window_ms;
         let mut best: Option<Why> = None;
-        for member in &group.members {
+        for member in group.members.iter().rev().take(limits::MEMBERS_COMPARED) {
             let Some(other) = self.episodes.get(&member.episode).filter(|other| other.id != episode.id) else {
                 continue;
             };
-            let window_ms = self.setup.correlate.window_ms;
             let shares_change = || self.share_change(episode, other);
             let Some(terms) = compare(episode, other, &self.graph, window_ms, shares_change) else { continue };
             let score = terms.score();
-            if best.as_ref().is_none_or(|best| score > best.score) {
+            // Of equals the oldest counts.
+            if best.as_ref().is_none_or(|best| score >= best.score) {
                 best = Some(Why { terms, score, with: Some(other.id) });
                 if stop_early && score >= weights::JOIN {
                     break;
@@ -134,13 +159,13 @@ impl State {
         best
     }
 
-    fn obstacle(&self, one: GroupId, other: GroupId) -> Option<WhyNot> {
-        let (one, other) = (self.groups.get(&one)?, self.groups.get(&other)?);
+    /// What keeps a group from taking in so many episodes with onsets in `[first, last]`.
+    fn obstacle(&self, group: &Group, members: usize, first: WallTime, last: WallTime) -> Option<WhyNot> {
         let span_max = i64::try_from(self.setup.correlate.window_max_ms).unwrap_or(i64::MAX).saturating_mul(1_000_000);
-        if one.span_with(other.onset_first, other.onset_last) > span_max {
+        if group.span_with(first, last) > span_max {
             return Some(WhyNot::SpanTooLong);
         }
-        (one.members.len() + other.members.len() > limits::MEMBERS).then_some(WhyNot::Full)
+        (group.members.len() + members > limits::MEMBERS).then_some(WhyNot::Full)
     }
 
     /// Moves all members of the younger group into the older; an incident always takes candidates in. `episode` of
@@ -150,7 +175,9 @@ impl State {
         let (to, from) = if rank(self, one) <= rank(self, other) { (one, other) } else { (other, one) };
         self.unindex(from);
         self.schedule(from, None);
-        let moved = self.groups.get_mut(&from).map(|group| std::mem::take(&mut group.members)).unwrap_or_default();
+        let (now, Some(source)) = (self.now, self.groups.get_mut(&from)) else { return to };
+        let (moved, tally) = (std::mem::take(&mut source.members), std::mem::take(&mut source.tally));
+        let (first, last) = (source.onset_first, source.onset_last);
         for mut member in moved {
             if member.episode == episode {
                 member.why = why.clone();
@@ -159,12 +186,17 @@ impl State {
             }
             let Some(moving) = self.episodes.get_mut(&member.episode) else { continue };
             moving.group = to;
-            let (host, services, onset) = (moving.host, moving.services.clone(), moving.onset);
+            let (host, services) = (moving.host, moving.services.clone());
             self.index(to, host, &services);
             let Some(target) = self.groups.get_mut(&to) else { continue };
             member.late = target.incident.is_some();
-            target.cover(onset);
             target.members.push(member);
+        }
+        if let Some(target) = self.groups.get_mut(&to) {
+            target.cover(first);
+            target.cover(last);
+            target.tally.absorb(&tally);
+            target.incident.iter_mut().for_each(|incident| incident.look_soon(now));
         }
         self.retire_merged(from, to);
         to
@@ -182,10 +214,15 @@ impl State {
             (Some(incident), Some(heir)) => {
                 incident.lifecycle.merged(now, &heir);
                 incident.merged_into = Some(heir);
+                incident.direct_due = None;
                 self.resolved.push_back(from);
             }
             _ => _ = self.groups.remove(&from),
         }
+    }
+
+    fn note_misses(&mut self, episode: EpisodeId, misses: Vec<Nearby>) {
+        misses.into_iter().for_each(|miss| self.note_near_miss(miss.group, episode, miss.why, WhyNot::BelowThreshold));
     }
 
     fn note_near_miss(&mut self, group: GroupId, episode: EpisodeId, why: Why, reason: WhyNot) {
@@ -194,22 +231,27 @@ impl State {
         }
     }
 
-    /// A change may be what episodes around it share: looks again at those. Returns the groups that changed.
+    /// A change may be what episodes around it share: looks again at the newest of those. Returns the groups around it,
+    /// and those that changed.
     pub(crate) fn take_in_change(&mut self, host: HostId, seen: SeenChange) -> BTreeSet<GroupId> {
         let at = seen.at;
         let service = seen.change.service.clone();
         if !self.remember_change(seen) {
             return BTreeSet::new();
         }
-        let mut around = self.by_host.get(&host).cloned().unwrap_or_default();
-        around.extend(self.by_service.get(&service).into_iter().flatten());
-        let affected: Vec<EpisodeId> = around
+        let places = [self.by_host.get(&host), self.by_service.get(&service)];
+        let newest = places.into_iter().flatten().flat_map(|groups| groups.iter().rev().take(limits::GROUPS_COMPARED));
+        let mut changed: BTreeSet<GroupId> = newest.copied().collect();
+        let affected: Vec<EpisodeId> = changed
             .iter()
-            .flat_map(|id| self.members(*id))
+            .rev()
+            .filter_map(|id| self.groups.get(id))
+            .flat_map(|group| group.members.iter().rev())
+            .filter_map(|member| self.episodes.get(&member.episode))
             .filter(|episode| self.may_follow(episode, at))
-            .map(|e| e.id)
+            .take(limits::FOLLOWERS)
+            .map(|episode| episode.id)
             .collect();
-        let mut changed = around;
         for id in affected {
             changed.extend(self.rejoin(id));
         }

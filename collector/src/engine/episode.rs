@@ -1,7 +1,7 @@
 //! Episodes, and de-duplication: all words about one episode are one thing.
 
 use super::group::GroupId;
-use super::intake::Enriched;
+use super::intake::{Enriched, Life, Normalised};
 use super::promote::later;
 use super::setup::Correlate;
 use serde::{Deserialize, Serialize};
@@ -24,21 +24,67 @@ pub struct Episode {
     pub detected: WallTime,
     /// When the last word about it was received.
     pub heard: WallTime,
-    /// When it was cleared, the collector's time; `None` while it goes on.
-    pub cleared: Option<WallTime>,
+    /// When and how it ended, the collector's time; `None` while it goes on.
+    pub ended: Option<Ended>,
     /// Findings about it that were accepted and not suppressed.
     pub findings: u64,
     /// Largest surprise so far.
     pub surprise_max: f32,
     /// Finding with the latest decision.
     pub finding: Finding,
-    /// It ended because nothing was heard of it any more.
-    pub silent: bool,
     pub(crate) group: GroupId,
     pub(crate) decided: WallTime,
     pub(crate) opened: bool,
     pub(crate) words: Vec<u32>,
     pub(crate) subject_key: u64,
+}
+
+/// An episode's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// When.
+    pub at: WallTime,
+    /// How.
+    pub how: End,
+}
+
+/// How an episode ended. Closed: these are metric labels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum End {
+    /// Its agent said that it is over.
+    Cleared,
+    /// Nothing was heard of it for too long.
+    Silent,
+    /// Its agent restarted and lost what it knew: nobody will ever say that it is over.
+    AgentRestarted,
+}
+
+impl End {
+    /// All ways.
+    pub const ALL: [Self; 3] = [Self::Cleared, Self::Silent, Self::AgentRestarted];
+
+    /// Its name in the API.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Cleared => "cleared",
+            Self::Silent => "expired: silent",
+            Self::AgentRestarted => "expired: agent restarted",
+        }
+    }
+
+    /// Its name in metrics.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Cleared => "cleared",
+            Self::Silent => "silent",
+            Self::AgentRestarted => "agent-restarted",
+        }
+    }
+
+    /// Nobody said that it is over, which is not the same as well.
+    pub const fn is_unknown(self) -> bool {
+        !matches!(self, Self::Cleared)
+    }
 }
 
 /// What an episode is about, coarsely: two series of one metric are one aspect.
@@ -78,41 +124,56 @@ impl Suppression {
 
 impl Episode {
     /// The episode that a first word about it makes. Words arrive in any order, so the first may be its end.
-    pub(crate) fn begin(word: Enriched, group: GroupId) -> Self {
-        let cleared = (word.finding.event == EpisodeEvent::Clear).then_some(word.decided);
-        Self {
+    pub(crate) fn begin(enriched: Enriched, group: GroupId) -> Self {
+        let Enriched { word, services, words, subject_key } = enriched;
+        let mut episode = Self {
             id: word.finding.episode,
             host: word.host,
-            services: word.services,
+            services,
             onset: word.onset,
             detected: word.decided,
             heard: word.received,
-            cleared,
+            ended: end_of(&word),
             findings: 1,
             surprise_max: word.finding.surprise,
-            silent: false,
             group,
             decided: word.decided,
             opened: word.finding.event == EpisodeEvent::Open,
-            words: word.words,
-            subject_key: word.subject_key,
+            words,
+            subject_key,
             finding: word.finding,
-        }
+        };
+        episode.end_if_nobody_will(word.life, word.received);
+        episode
     }
 
     /// Takes a further word in: the latest decision counts, whatever the order of arrival.
-    pub(crate) fn hear(&mut self, word: Enriched) {
+    pub(crate) fn hear(&mut self, word: Normalised) {
         self.findings += 1;
         self.heard = self.heard.max(word.received);
-        self.silent = false;
         self.onset = self.onset.min(word.onset);
         self.detected = self.detected.min(word.decided);
         self.surprise_max = self.surprise_max.max(word.finding.surprise);
         self.opened |= word.finding.event == EpisodeEvent::Open;
+        let (life, received) = (word.life, word.received);
         if word.decided >= self.decided {
             self.decided = word.decided;
-            self.cleared = (word.finding.event == EpisodeEvent::Clear).then_some(word.decided);
+            self.ended = end_of(&word);
             self.finding = word.finding;
+        } else if self.ended.is_some_and(|ended| ended.how == End::Silent) {
+            self.ended = None;
+        }
+        self.end_if_nobody_will(life, received);
+    }
+
+    /// Ends an episode that goes on.
+    pub(crate) fn end(&mut self, at: WallTime, how: End) {
+        self.ended.get_or_insert(Ended { at, how });
+    }
+
+    fn end_if_nobody_will(&mut self, life: Life, at: WallTime) {
+        if life == Life::Earlier {
+            self.end(at, End::AgentRestarted);
         }
     }
 
@@ -125,11 +186,15 @@ impl Episode {
 
     /// When it will have persisted long enough to count alone; `None` if it is not extreme or over.
     pub(crate) fn extreme_since(&self, correlate: &Correlate) -> Option<WallTime> {
-        let extreme = f64::from(self.surprise_max) >= correlate.surprise_alone && self.cleared.is_none();
+        let extreme = f64::from(self.surprise_max) >= correlate.surprise_alone && self.ended.is_none();
         extreme.then(|| later(self.detected, correlate.persist_alone_ms))
     }
 
     pub(crate) fn is_log(&self) -> bool {
         matches!(self.finding.subject, Subject::LogTemplate { .. })
     }
+}
+
+fn end_of(word: &Normalised) -> Option<Ended> {
+    (word.finding.event == EpisodeEvent::Clear).then_some(Ended { at: word.decided, how: End::Cleared })
 }

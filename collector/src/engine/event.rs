@@ -19,7 +19,7 @@ pub struct Logged {
     pub event: Event,
 }
 
-/// Everything that the engine can learn.
+/// Everything that the engine can learn. The log keeps the variants' numbers: new ones come last.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Event {
     /// Configuration and topology from here on.
@@ -63,6 +63,21 @@ pub enum Event {
     },
     /// Time passed; written when [`super::Engine::poll_timeout`] is due.
     Tick,
+    /// An agent came back without what it knew: a new queue epoch. Nobody will say of its open episodes that they are
+    /// over.
+    AgentRestarted {
+        /// Host.
+        host: HostId,
+    },
+    /// A finding was accepted that an agent had made before it restarted.
+    EarlierFinding {
+        /// From its certificate.
+        host: HostId,
+        /// Collector's clock minus the host's clock.
+        offset_ns: i64,
+        /// Content, without the evidence.
+        finding: Box<Finding>,
+    },
 }
 
 /// What a person can do to an incident.

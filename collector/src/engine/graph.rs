@@ -9,6 +9,11 @@ const PER_HOP: f64 = 0.8;
 const HUB_NEIGHBOURS: f64 = 8.0;
 /// Farther apart than this is not near.
 const HOPS_MAX: u32 = 2;
+/// Less than this is not near: behind a hub of 18 neighbours nothing is, or whatever departs everywhere at one time
+/// would be one incident of all that use the same name server.
+const NEARNESS_MIN: f64 = 0.3;
+/// Neighbours of one service that are looked at.
+const NEAR_MAX: usize = 64;
 
 /// Nearness of services, precomputed from a [`Topology`].
 #[derive(Debug, Default)]
@@ -52,9 +57,9 @@ impl Graph {
         self.near.get(one).and_then(|near| near.get(other)).copied().unwrap_or(0.0)
     }
 
-    /// Services near `service`, itself excluded.
+    /// Services near `service`, itself excluded, at most 64.
     pub(crate) fn near(&self, service: &str) -> impl Iterator<Item = &str> {
-        self.near.get(service).into_iter().flat_map(|near| near.keys().map(String::as_str))
+        self.near.get(service).into_iter().flat_map(|near| near.keys().map(String::as_str).take(NEAR_MAX))
     }
 
     pub(crate) fn services_of_host(&self, host_name: &str) -> &[String] {
@@ -96,6 +101,7 @@ fn near(start: &str, neighbours: &BTreeMap<&str, BTreeSet<&str>>) -> BTreeMap<St
         }
         frontier = next;
     }
+    found.retain(|_, nearness| *nearness >= NEARNESS_MIN);
     found
 }
 
@@ -127,6 +133,15 @@ mod tests {
         services.push(service("dns", &[]));
         let graph = Graph::new(&Topology { services });
         assert_eq!(graph.nearness("s0", "dns"), 0.8);
-        assert!((graph.nearness("s0", "s1") - 0.64 * 8.0 / 64.0).abs() < 1e-12);
+        assert_eq!(graph.nearness("s0", "s1"), 0.0);
+    }
+
+    #[test]
+    fn passing_through_a_small_hub_is_damped() {
+        let names: Vec<String> = (0..12).map(|i| format!("s{i}")).collect();
+        let mut services: Vec<_> = names.iter().map(|name| service(name, &["db"])).collect();
+        services.push(service("db", &[]));
+        let graph = Graph::new(&Topology { services });
+        assert!((graph.nearness("s0", "s1") - 0.64 * 8.0 / 12.0).abs() < 1e-12);
     }
 }

@@ -4,6 +4,8 @@ use super::directives::DirectiveState;
 use super::episode::Episode;
 use super::lifecycle::Lifecycle;
 use super::promote::Promotion;
+use super::setup::Correlate;
+use super::tally::Tally;
 use super::terms::Why;
 use serde::{Deserialize, Serialize};
 use vedette_protocol::ids::EpisodeId;
@@ -24,6 +26,8 @@ pub(crate) struct Group {
     pub(crate) onset_first: WallTime,
     /// Latest onset.
     pub(crate) onset_last: WallTime,
+    /// Sums over the members.
+    pub(crate) tally: Tally,
     /// What came near and did not join.
     pub(crate) near_misses: Vec<NearMiss>,
     /// Set once it is an incident.
@@ -78,6 +82,10 @@ pub(crate) struct Incident {
     pub(crate) lifecycle: Lifecycle,
     /// Directives issued for it.
     pub(crate) directives: Vec<DirectiveState>,
+    /// When its suspects are to be looked at again, whether there is more to ask; `None` while it is only watched.
+    pub(crate) direct_due: Option<WallTime>,
+    /// When they were looked at last.
+    pub(crate) directed: Option<WallTime>,
     /// Id of the incident that this one follows on the same subject.
     pub(crate) follows: Option<String>,
     /// Id of the incident that took this one's members over.
@@ -91,20 +99,27 @@ impl Group {
             members: Vec::new(),
             onset_first: onset,
             onset_last: onset,
+            tally: Tally::default(),
             near_misses: Vec::new(),
             incident: None,
             deadline: None,
         }
     }
 
-    pub(crate) fn add(&mut self, episode: &Episode, why: Why, now: WallTime) {
+    pub(crate) fn add(&mut self, episode: &Episode, why: Why, now: WallTime, correlate: &Correlate) {
         self.cover(episode.onset);
+        self.tally.add(episode, correlate);
         self.members.push(Member { episode: episode.id, why, joined: now, late: self.incident.is_some() });
     }
 
     pub(crate) fn cover(&mut self, onset: WallTime) {
         self.onset_first = self.onset_first.min(onset);
         self.onset_last = self.onset_last.max(onset);
+    }
+
+    /// Further findings can change it.
+    pub(crate) fn is_live(&self) -> bool {
+        self.incident.as_ref().is_none_or(|incident| incident.lifecycle.state.is_open())
     }
 
     /// Span from the first to the last onset if those of `[first, last]` were added, ns.

@@ -1,8 +1,7 @@
-//! The order of intake, as types: a finding is [`Received`], then [`Normalised`], then [`Enriched`]; only that enters
-//! de-duplication, and only what that calls fresh is correlated.
+//! The order of intake, as types: a finding is [`Received`], then [`Normalised`]; that enters de-duplication, and what
+//! is fresh there becomes [`Enriched`]; only that is correlated.
 
 use super::state::State;
-use std::collections::BTreeSet;
 use vedette_protocol::ids::{Digest, HostId};
 use vedette_protocol::time::WallTime;
 use vedette_protocol::v1::{Finding, Subject};
@@ -15,6 +14,18 @@ const TEXT_CHARS_MAX: usize = 512;
 const ATTRIBUTES_MAX: usize = 16;
 /// Words compared per subject.
 const WORDS_MAX: usize = 64;
+/// An onset less certain than this says nothing about what came together, ms.
+const UNCERTAINTY_MS_MAX: u32 = 600_000;
+
+/// Which life of the agent a word comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Life {
+    /// The one that is on.
+    Current,
+    /// One that ended: it was on its way when the agent had already lost what it knew. It says what happened, but
+    /// nobody will ever say that it is over, so its episode does not go on.
+    Earlier,
+}
 
 /// A finding as it was accepted.
 #[derive(Debug)]
@@ -23,33 +34,31 @@ pub(crate) struct Received {
     pub(crate) offset_ns: i64,
     /// The collector's clock.
     pub(crate) at: WallTime,
+    pub(crate) life: Life,
     pub(crate) finding: Finding,
 }
 
 /// A finding in the collector's time, with sane numbers and bounded texts.
 #[derive(Debug)]
 pub(crate) struct Normalised {
-    host: HostId,
-    received: WallTime,
+    pub(crate) host: HostId,
+    pub(crate) received: WallTime,
     /// When it was decided, the collector's time.
-    decided: WallTime,
-    onset: WallTime,
-    finding: Finding,
+    pub(crate) decided: WallTime,
+    pub(crate) onset: WallTime,
+    pub(crate) life: Life,
+    pub(crate) finding: Finding,
 }
 
 /// A finding that knows its place.
 #[derive(Debug)]
 pub(crate) struct Enriched {
-    pub(crate) host: HostId,
-    pub(crate) received: WallTime,
-    pub(crate) decided: WallTime,
-    pub(crate) onset: WallTime,
+    pub(crate) word: Normalised,
     pub(crate) services: Vec<String>,
     /// Sorted hashes of the subject's words.
     pub(crate) words: Vec<u32>,
     /// The same for the same subject under the same detector on the same host.
     pub(crate) subject_key: u64,
-    pub(crate) finding: Finding,
 }
 
 impl Received {
@@ -67,8 +76,9 @@ impl Received {
         let finding = &mut self.finding;
         finding.evidence = None;
         finding.surprise = if finding.surprise.is_finite() { finding.surprise.clamp(0.0, 300.0) } else { 0.0 };
+        finding.onset_uncertainty_ms = finding.onset_uncertainty_ms.min(UNCERTAINTY_MS_MAX);
         bound_texts(&mut finding.subject);
-        Normalised { host: self.host, received: self.at, decided, onset, finding: self.finding }
+        Normalised { host: self.host, received: self.at, decided, onset, life: self.life, finding: self.finding }
     }
 }
 
@@ -81,14 +91,10 @@ impl Normalised {
         };
         let services = declared.map_or_else(|| state.services_of(self.host), |service| vec![service]);
         Enriched {
-            host: self.host,
-            received: self.received,
-            decided: self.decided,
-            onset: self.onset,
             services,
             words: words(&self.finding.subject),
             subject_key: subject_key(self.host, &self.finding),
-            finding: self.finding,
+            word: self,
         }
     }
 }
@@ -96,14 +102,23 @@ impl Normalised {
 fn bound_texts(subject: &mut Subject) {
     match subject {
         Subject::LogTemplate { text, exemplar, source, service, .. } => {
-            for text in [text, exemplar, source, service] {
-                truncate_chars(text, TEXT_CHARS_MAX);
-            }
+            [text, exemplar, source, service].into_iter().for_each(bound_text);
         }
         Subject::Series(meta) => {
             meta.attributes.truncate(ATTRIBUTES_MAX);
-            meta.attributes.iter_mut().for_each(|(_, value)| truncate_chars(value, TEXT_CHARS_MAX));
+            let attributes = meta.attributes.iter_mut().flat_map(|(name, value)| [name, value]);
+            [&mut meta.metric, &mut meta.unit].into_iter().chain(attributes).for_each(bound_text);
         }
+    }
+}
+
+/// Bounds a text that came from outside; what could steer the terminal of who reads it goes.
+pub(crate) fn bound_text(text: &mut String) {
+    if text.chars().any(char::is_control) {
+        *text = text.replace(char::is_control, " ");
+    }
+    if let Some((end, _)) = text.char_indices().nth(TEXT_CHARS_MAX) {
+        text.truncate(end);
     }
 }
 
@@ -124,17 +139,17 @@ fn words(subject: &Subject) -> Vec<u32> {
         Subject::LogTemplate { text, .. } => text.as_str(),
     };
     let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| word.len() > 1 && *word != "system");
-    let hashes: BTreeSet<u32> = words.take(WORDS_MAX).map(|word| fnv1a(&word.to_lowercase())).collect();
-    hashes.into_iter().collect()
+    let mut hashes: Vec<u32> = words.take(WORDS_MAX).map(fnv1a).collect();
+    hashes.sort_unstable();
+    hashes.dedup();
+    hashes
 }
 
-/// FNV-1a: any stable hash of short words does.
+/// FNV-1a of the word in lower case: any stable hash of short words does.
 fn fnv1a(word: &str) -> u32 {
-    word.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
-}
-
-fn truncate_chars(text: &mut String, chars_max: usize) {
-    if let Some((end, _)) = text.char_indices().nth(chars_max) {
-        text.truncate(end);
+    let step = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+    if word.is_ascii() {
+        return word.bytes().map(|byte| byte.to_ascii_lowercase()).fold(0x811c_9dc5, step);
     }
+    word.to_lowercase().bytes().fold(0x811c_9dc5, step)
 }

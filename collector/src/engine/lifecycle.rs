@@ -30,7 +30,8 @@ pub enum IncidentState {
 pub enum Resolution {
     /// All members cleared and stayed clear.
     Cleared,
-    /// At least one member was not heard of for too long; unknown is not the same as well.
+    /// Of at least one member nobody said that it is over: its host fell silent, or its agent restarted. Unknown is not
+    /// the same as well.
     Expired,
     /// Another incident took its members over.
     Merged,
@@ -117,13 +118,15 @@ impl Lifecycle {
         }
     }
 
-    /// A member departs again, or a new one joined, before the incident was resolved.
-    pub(crate) fn relapse(&mut self, now: WallTime) {
-        if self.state == IncidentState::Monitoring {
+    /// A member departs again, or a new one joined, before the incident was resolved. Whether that is news.
+    pub(crate) fn relapse(&mut self, now: WallTime) -> bool {
+        let relapsed = self.state == IncidentState::Monitoring;
+        if relapsed {
             self.state = self.working;
             self.mitigated = None;
             self.note(now, "not all members are clear any more".to_owned());
         }
+        relapsed
     }
 
     pub(crate) fn resolve(&mut self, now: WallTime, resolution: Resolution) {

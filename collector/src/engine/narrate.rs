@@ -39,28 +39,56 @@ impl State {
         Severity { value: LEVELS[level.min(LEVELS.len() - 1)], why }
     }
 
-    /// One sentence: where, what is most surprising, what else, at most 240 characters.
+    /// One sentence: where, what is most surprising, what else, at most 240 characters. What has no room is cut at a
+    /// word; how many findings are not told always has room.
     pub(crate) fn title(&self, members: &[&Episode]) -> String {
         let Some(leading) = leading(members) else { return "nothing".to_owned() };
         let hosts: BTreeSet<_> = members.iter().map(|episode| episode.host).collect();
         let place = match leading.services.first() {
             Some(service) if hosts.len() > 1 => format!("{service} on {} hosts", hosts.len()),
             Some(service) => format!("{service} on {}", self.host_name(leading.host)),
-            None if hosts.len() > 1 => format!("{} and {} more hosts", self.host_name(leading.host), hosts.len() - 1),
+            None if hosts.len() > 1 => format!("{} and {}", self.host_name(leading.host), more(hosts.len() - 1, "host")),
             None => self.host_name(leading.host),
         };
-        let mut parts = vec![phrase(leading)];
+        let place = shorten(&place, TITLE_CHARS_MAX / 3);
         let second = members.iter().find(|episode| episode.is_log() != leading.is_log());
-        parts.extend(second.map(|episode| phrase(episode)));
-        let more = members.len() - parts.len();
-        let tail = if more > 0 {
-            format!(", and {more} more finding{}", if more == 1 { "" } else { "s" })
-        } else {
-            String::new()
+        let told: Vec<String> = std::iter::once(&leading).chain(second).map(|episode| phrase(episode)).collect();
+        let untold = members.len() - told.len();
+        let tail = if untold > 0 { format!(", and {}", more(untold, "finding")) } else { String::new() };
+        let room = TITLE_CHARS_MAX - chars(&place) - chars(": ") - chars(&tail);
+        let told = match told.as_slice() {
+            // The first may take what the second leaves, but never all.
+            [first, second] if chars(first) + chars("; ") + chars(second) > room => {
+                let first = shorten(first, (room - chars("; ")).saturating_sub(chars(second)).max(room / 2));
+                format!("{first}; {}", shorten(second, room - chars("; ") - chars(&first)))
+            }
+            all => shorten(&all.join("; "), room),
         };
-        let title = format!("{place}: {}{tail}", parts.join("; "));
-        title.chars().take(TITLE_CHARS_MAX).collect()
+        format!("{place}: {told}{tail}")
     }
+}
+
+/// `2 more hosts`.
+fn more(count: usize, what: &str) -> String {
+    format!("{count} more {what}{}", if count == 1 { "" } else { "s" })
+}
+
+fn chars(text: &str) -> usize {
+    text.chars().count()
+}
+
+/// A text of at most `chars_max` characters: if it is longer it ends at a word, with an ellipsis. A single long word is
+/// cut where the room ends.
+fn shorten(text: &str, chars_max: usize) -> String {
+    let Some((end, _)) = text.char_indices().nth(chars_max.saturating_sub(1)) else { return text.to_owned() };
+    if text[end..].chars().nth(1).is_none() {
+        return text.to_owned();
+    }
+    let ends_word = text[end..].starts_with(char::is_whitespace);
+    let kept = &text[..end];
+    let at_word = if ends_word { Some(end) } else { kept.rfind(char::is_whitespace) };
+    let kept = at_word.filter(|at| *at > end / 2).map_or(kept, |at| &kept[..at]);
+    format!("{}…", kept.trim_end_matches(|c: char| c.is_whitespace() || ",;:".contains(c)))
 }
 
 /// Aspects that departed: `cpu+log`, at most three.
@@ -99,8 +127,7 @@ pub(crate) fn phrase(episode: &Episode) -> String {
             }
         }
         Subject::LogTemplate { text, source, .. } => {
-            let text: String = text.chars().take(TEMPLATE_CHARS).collect();
-            format!("“{text}” in {source}")
+            format!("“{}” in {source}", shorten(text, TEMPLATE_CHARS))
         }
     }
 }
@@ -134,6 +161,17 @@ pub(crate) fn quantity(value: f64, unit: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_without_room_ends_at_a_word_with_an_ellipsis() {
+        assert_eq!(shorten("one two three", 13), "one two three");
+        assert_eq!(shorten("one two three", 12), "one two…");
+        assert_eq!(shorten("one two, three", 10), "one two…");
+        assert_eq!(shorten("one two three", 8), "one two…");
+        assert_eq!(shorten("abcdefghijkl", 5), "abcd…");
+        assert_eq!(shorten("ü ö ä", 4), "ü ö…");
+        assert_eq!(shorten("", 5), "");
+    }
 
     #[test]
     fn quantities_read_as_people_write_them() {

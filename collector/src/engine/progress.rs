@@ -1,77 +1,82 @@
 //! What time does to a group: silence, resolution, expiry, and when to look again.
 
-use super::group::{Group, GroupId};
+use super::episode::{End, Episode};
+use super::group::GroupId;
 use super::lifecycle::Resolution;
 use super::promote::later;
 use super::state::State;
+use super::tally::Tally;
+use std::collections::HashMap;
+use vedette_protocol::ids::HostId;
 use vedette_protocol::time::WallTime;
 
-/// How the members of a group are, from one walk over them.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Pulse {
-    /// When the last word that a member cleared was heard; `None` while one goes on. Not when it cleared: after an
-    /// outage old words come in at once and in any order, and what belongs together may still be under way.
-    clear_since: Option<WallTime>,
-    /// Somebody fell silent.
-    silent: bool,
-    /// When the first of those that go on will have been silent for too long.
-    silence: Option<WallTime>,
-    /// When the first extreme one will have persisted long enough.
-    extreme: Option<WallTime>,
-}
-
-impl Group {
-    /// Further findings can change it.
-    pub(crate) fn is_live(&self) -> bool {
-        self.incident.as_ref().is_none_or(|incident| incident.lifecycle.state.is_open())
-    }
-}
-
 impl State {
-    /// Feels a live group's pulse. Open episodes of which nothing was heard for too long end, and are known to have
-    /// ended that way.
-    pub(crate) fn pulse(&mut self, id: GroupId) -> Option<Pulse> {
+    /// Ends the open episodes of a live group of which nothing was heard for too long, if any can be due.
+    pub(crate) fn end_silent(&mut self, id: GroupId) {
         let (now, ttl) = (self.now, self.setup.correlate.episode_ttl_ms);
-        let group = self.groups.get(&id).filter(|group| group.is_live())?;
-        let mut pulse = Pulse::default();
-        let (mut ongoing, mut clear) = (false, None);
-        for member in &group.members {
-            let Some(episode) = self.episodes.get_mut(&member.episode) else { continue };
-            if episode.cleared.is_none() && later(episode.heard, ttl) <= now {
-                episode.cleared = Some(now);
-                episode.silent = true;
-            }
-            pulse.silent |= episode.silent;
-            if let Some(cleared) = episode.cleared {
-                clear = clear.max(Some(episode.heard.max(cleared)));
+        let due = |group: &&super::group::Group| group.tally.silence.is_some_and(|at| at <= now);
+        if self.groups.get(&id).filter(due).is_some() {
+            self.end_members(id, End::Silent, |episode| later(episode.heard, ttl) <= now);
+        }
+    }
+
+    /// Ends the open episodes of a host whose agent lost what it knew. Returns the groups that changed.
+    pub(crate) fn agent_restarted(&mut self, host: HostId) -> Vec<GroupId> {
+        let around: Vec<GroupId> = self.by_host.get(&host).into_iter().flatten().copied().collect();
+        let (now, name) = (self.now, self.host_name(host));
+        let mut changed = Vec::new();
+        for id in around {
+            let ended = self.end_members(id, End::AgentRestarted, |episode| episode.host == host);
+            if ended == 0 {
                 continue;
             }
-            ongoing = true;
-            let silence = later(episode.heard, ttl);
-            pulse.silence = Some(pulse.silence.map_or(silence, |first| first.min(silence)));
-            if let Some(extreme) = episode.extreme_since(&self.setup.correlate) {
-                pulse.extreme = Some(pulse.extreme.map_or(extreme, |first| first.min(extreme)));
+            changed.push(id);
+            if let Some(incident) = self.groups.get_mut(&id).and_then(|group| group.incident.as_mut()) {
+                let plural = if ended == 1 { "" } else { "s" };
+                incident.lifecycle.note(now, format!("{ended} finding{plural} of {name} expired: agent restarted"));
             }
         }
-        pulse.clear_since = clear.filter(|_| !ongoing);
-        Some(pulse)
+        changed
+    }
+
+    /// Ends those members that go on and that `ends` names, and counts the group anew. Returns how many.
+    fn end_members(&mut self, id: GroupId, how: End, ends: impl Fn(&Episode) -> bool) -> usize {
+        let (now, Some(group)) = (self.now, self.groups.get_mut(&id)) else { return 0 };
+        let mut ended = 0;
+        for member in &group.members {
+            let Some(episode) = self.episodes.get_mut(&member.episode) else { continue };
+            if episode.ended.is_none() && ends(episode) {
+                episode.end(now, how);
+                ended += 1;
+            }
+        }
+        let members = group.members.iter().filter_map(|member| self.episodes.get(&member.episode));
+        group.tally = Tally::of(members, &self.setup.correlate);
+        self.closed.count_end(how, ended);
+        ended
+    }
+
+    /// Counts a live group anew, as after a change of the configuration.
+    pub(crate) fn count_anew(&mut self, id: GroupId) {
+        self.end_members(id, End::Silent, |_| false);
     }
 
     /// Moves an open incident's life on.
-    pub(crate) fn advance(&mut self, id: GroupId, pulse: &Pulse) {
+    pub(crate) fn advance(&mut self, id: GroupId) {
         let now = self.now;
         let hold = self.setup.correlate.resolve_hold_ms;
-        let Some(life) = self.groups.get_mut(&id).and_then(|group| group.incident.as_mut()).map(|i| &mut i.lifecycle)
-        else {
+        let Some(group) = self.groups.get_mut(&id) else { return };
+        let (clear_since, unknown) = (group.tally.clear_since(), group.tally.unknown > 0);
+        let Some(incident) = group.incident.as_mut() else { return };
+        let Some(since) = clear_since else {
+            if incident.lifecycle.relapse(now) {
+                incident.look_soon(now);
+            }
             return;
         };
-        let Some(since) = pulse.clear_since else {
-            life.relapse(now);
-            return;
-        };
-        life.all_clear(now, since);
+        incident.lifecycle.all_clear(now, since);
         if later(since, hold) <= now {
-            life.resolve(now, if pulse.silent { Resolution::Expired } else { Resolution::Cleared });
+            incident.lifecycle.resolve(now, if unknown { Resolution::Expired } else { Resolution::Cleared });
             self.close(id);
         }
     }
@@ -79,30 +84,44 @@ impl State {
     /// A resolved incident no longer takes part in correlation, but is remembered.
     fn close(&mut self, id: GroupId) {
         self.unindex(id);
+        let Some(group) = self.groups.get(&id) else { return };
+        for member in &group.members {
+            let Some(episode) = self.episodes.get(&member.episode) else { continue };
+            leave(&mut self.episodes_of_host, episode.host);
+            self.resolved_subjects.insert(episode.subject_key, (self.now, id));
+        }
+        self.resolved_episodes += group.members.len();
         self.resolved.push_back(id);
-        let Some(incident) = self.groups.get(&id).and_then(|group| group.incident.as_ref()) else { return };
-        let (name, now) = (incident.id.clone(), self.now);
-        let subjects: Vec<u64> = self.members(id).map(|episode| episode.subject_key).collect();
-        self.resolved_subjects.extend(subjects.into_iter().map(|subject| (subject, (now, name.clone()))));
     }
 
     /// When a candidate whose episodes are over will have come to nothing.
-    pub(crate) fn expiry(&self, id: GroupId, pulse: &Pulse) -> Option<WallTime> {
-        let settled = later(pulse.clear_since?, self.setup.correlate.resolve_hold_ms);
+    pub(crate) fn expiry(&self, id: GroupId) -> Option<WallTime> {
         let group = self.groups.get(&id)?;
+        let settled = later(group.tally.clear_since()?, self.setup.correlate.resolve_hold_ms);
         Some(later(group.onset_last, self.setup.correlate.window_ms).max(settled))
     }
 
     /// When the group has to be looked at again, if nothing happens before.
-    pub(crate) fn deadline(&self, id: GroupId, pulse: &Pulse, directive: Option<WallTime>) -> Option<WallTime> {
-        let group = self.groups.get(&id)?;
-        if !group.is_live() {
-            return None;
+    pub(crate) fn deadline(&self, id: GroupId) -> Option<WallTime> {
+        let group = self.groups.get(&id).filter(|group| group.is_live())?;
+        let silence = group.tally.silence.filter(|_| group.tally.ongoing > 0);
+        let due = match &group.incident {
+            Some(incident) => {
+                let hold = group.tally.clear_since().map(|since| later(since, self.setup.correlate.resolve_hold_ms));
+                [silence, hold, incident.direct_due]
+            }
+            None => [silence, group.tally.extreme, self.expiry(id)],
+        };
+        due.into_iter().flatten().min()
+    }
+}
+
+/// One live episode of a host fewer.
+pub(crate) fn leave(episodes_of_host: &mut HashMap<HostId, usize>, host: HostId) {
+    if let Some(count) = episodes_of_host.get_mut(&host) {
+        *count -= 1;
+        if *count == 0 {
+            episodes_of_host.remove(&host);
         }
-        if group.incident.is_some() {
-            let hold = pulse.clear_since.map(|since| later(since, self.setup.correlate.resolve_hold_ms));
-            return [pulse.silence, hold, directive].into_iter().flatten().min();
-        }
-        [pulse.silence, pulse.extreme, self.expiry(id, pulse)].into_iter().flatten().min()
     }
 }

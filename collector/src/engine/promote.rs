@@ -10,8 +10,7 @@ use super::group::{Group, GroupId, Incident};
 use super::lifecycle::Lifecycle;
 use super::state::State;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
-use vedette_protocol::ids::Digest;
+use vedette_protocol::ids::{Digest, EpisodeId};
 use vedette_protocol::time::WallTime;
 
 /// Why a candidate became an incident.
@@ -38,29 +37,41 @@ pub enum Promotion {
 }
 
 impl State {
-    /// The first rule that holds.
-    pub(crate) fn promotion(&self, group: &Group) -> Option<Promotion> {
-        let members = || group.members.iter().filter_map(|member| self.episodes.get(&member.episode));
-        let aspects: BTreeSet<_> = members().map(|episode| (episode.host, episode.aspect())).collect();
-        if aspects.len() >= 2 {
+    /// The first rule that holds. `by` names the episode that changed; the others were looked at when they did.
+    pub(crate) fn promotion(&self, group: &Group, by: Touch) -> Option<Promotion> {
+        if group.tally.mixed {
             return Some(Promotion::TwoFindings);
         }
-        if let Some(seen) = members().find_map(|episode| self.change_before(episode)) {
-            return Some(Promotion::FindingAndChange { target: seen.change.target.clone() });
+        let seen = |episode: &Episode| self.change_before(episode).map(|seen| seen.change.target.clone());
+        if let Some(target) = self.touched(group, by).find_map(seen) {
+            return Some(Promotion::FindingAndChange { target });
         }
-        if let Some(incident) = members().find_map(|episode| self.departed_before(episode)) {
+        if let Some(incident) = self.touched(group, by).find_map(|episode| self.departed_before(episode)) {
             return Some(Promotion::Reopened { incident });
         }
-        let extreme =
-            members().find(|episode| episode.extreme_since(&self.setup.correlate).is_some_and(|due| due <= self.now));
+        if group.tally.extreme.is_none_or(|due| due > self.now) {
+            return None;
+        }
+        let extreme = self.touched(group, Touch::All).find(|episode| {
+            episode.extreme_since(&self.setup.correlate).is_some_and(|due| due <= self.now)
+        });
         extreme.map(|episode| Promotion::ExtremeAndPersistent { surprise: episode.surprise_max })
+    }
+
+    fn touched<'a>(&'a self, group: &'a Group, by: Touch) -> impl Iterator<Item = &'a Episode> {
+        let (one, all) = match by {
+            Touch::Word(episode) => (self.episodes.get(&episode).filter(|episode| episode.group == group.id), None),
+            Touch::All => (None, Some(group.members.iter().filter_map(|member| self.episodes.get(&member.episode)))),
+        };
+        one.into_iter().chain(all.into_iter().flatten())
     }
 
     /// The incident of the same subject, if it was resolved a short time before.
     fn departed_before(&self, episode: &Episode) -> Option<String> {
-        let (resolved, incident) = self.resolved_subjects.get(&episode.subject_key)?;
+        let (resolved, group) = self.resolved_subjects.get(&episode.subject_key)?;
         let recent = episode.onset <= later(*resolved, self.setup.correlate.reopen_window_ms);
-        recent.then(|| incident.clone())
+        let incident = self.groups.get(group).filter(|_| recent)?.incident.as_ref()?;
+        Some(incident.id.clone())
     }
 
     pub(crate) fn open_incident(&mut self, id: GroupId, promotion: Promotion) {
@@ -72,6 +83,8 @@ impl State {
             lifecycle: Lifecycle::open(self.now, &promotion),
             promotion,
             directives: Vec::new(),
+            direct_due: Some(self.now),
+            directed: None,
             follows,
             merged_into: None,
         };
@@ -89,6 +102,15 @@ fn public_id(group: &Group, now: WallTime) -> String {
     let digest = Digest::of(&bytes).to_string();
     let day: String = now.to_string().chars().take(10).filter(char::is_ascii_digit).collect();
     format!("inc-{day}-{}", &digest[..10])
+}
+
+/// Why a group is looked at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Touch {
+    /// A word about this episode.
+    Word(EpisodeId),
+    /// Time has passed, or something about all of it has changed.
+    All,
 }
 
 /// `ms` milliseconds after `time`.

@@ -102,8 +102,9 @@ impl State {
             onset: episode.onset.to_string(),
             onset_unix_ms: episode.onset.unix_ms(),
             onset_uncertainty_ms: finding.onset_uncertainty_ms,
-            cleared: episode.cleared.map(|at| at.to_string()),
-            open: episode.cleared.is_none(),
+            cleared: episode.ended.map(|ended| ended.at.to_string()),
+            ended: episode.ended.map(|ended| ended.how.name()),
+            open: episode.ended.is_none(),
             occurrences: finding.occurrences,
         }
     }
@@ -208,7 +209,6 @@ fn template(episode: &Episode) -> Option<TemplateReport> {
 }
 
 fn directive(directive: &super::directives::DirectiveState) -> DirectiveReport {
-    let delay = |at: WallTime| at.unix_ms().saturating_sub(directive.issued.unix_ms());
     DirectiveReport {
         id: directive.id.to_string(),
         host: directive.host.to_string(),
@@ -216,7 +216,7 @@ fn directive(directive: &super::directives::DirectiveState) -> DirectiveReport {
         raw_metrics: directive.metrics.clone(),
         issued: directive.issued.to_string(),
         expires: directive.expires.to_string(),
-        in_effect_after_ms: directive.in_effect.map(delay),
+        in_effect_after_ms: directive.delay_ms(),
     }
 }
 

@@ -1,13 +1,13 @@
-//! Which incidents wait to be stored, and since when: a storm must not write one incident again for every finding.
+//! Which incidents wait to be stored, and since when. Readers are told from the engine's state, so the stored form of an
+//! open incident may be a little old; a storm must not write one incident again for every finding.
 
 use super::group::GroupId;
 use super::promote::later;
 use std::collections::{BTreeSet, HashMap};
 use vedette_protocol::time::WallTime;
 
-/// Between two saves of one incident whose state did not change; longer for large ones, which cost more.
-const INTERVAL_MS: u64 = 500;
-const INTERVAL_MS_PER_MEMBER: u64 = 10;
+/// Between two saves of one incident whose state did not change.
+const INTERVAL_MS: u64 = 30_000;
 
 /// Incidents that wait to be saved.
 #[derive(Debug, Default)]
@@ -20,12 +20,11 @@ pub(crate) struct Saves {
 
 impl Saves {
     /// An incident has changed.
-    pub(crate) fn want(&mut self, id: GroupId, members: usize, urgent: bool, now: WallTime) {
+    pub(crate) fn want(&mut self, id: GroupId, urgent: bool, now: WallTime) {
         if urgent {
             self.urgent.insert(id);
         } else if !self.urgent.contains(&id) && !self.due.contains_key(&id) {
-            let interval_ms = INTERVAL_MS.max(INTERVAL_MS_PER_MEMBER * members as u64);
-            let due = self.saved.get(&id).map_or(now, |saved| later(*saved, interval_ms));
+            let due = self.saved.get(&id).map_or(now, |saved| later(*saved, INTERVAL_MS));
             self.due.insert(id, due);
             self.waiting.insert((due, id));
         }
@@ -53,13 +52,12 @@ impl Saves {
         self.urgent.extend(self.due.keys());
     }
 
-    pub(crate) fn waits(&self, id: GroupId) -> bool {
-        self.urgent.contains(&id) || self.due.contains_key(&id)
-    }
-
-    /// An incident that is over is not saved again soon.
-    pub(crate) fn forget(&mut self, id: GroupId) {
+    /// An incident goes out of memory. Whether it waited.
+    pub(crate) fn forget(&mut self, id: GroupId) -> bool {
         self.saved.remove(&id);
+        let due = self.due.remove(&id);
+        due.into_iter().for_each(|due| _ = self.waiting.remove(&(due, id)));
+        self.urgent.remove(&id) || due.is_some()
     }
 }
 
@@ -68,27 +66,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn changes_of_state_are_saved_at_once_and_others_twice_a_second() {
+    fn changes_of_state_are_saved_at_once_and_others_twice_a_minute() {
         let (mut saves, id, at) = (Saves::default(), GroupId(1), WallTime::from_unix_ms);
-        saves.want(id, 1, true, at(1_000));
+        saves.want(id, true, at(1_000));
         assert_eq!((saves.next(at(1_000)), saves.next(at(1_000))), (Some(id), None));
-        saves.want(id, 1, false, at(1_001));
-        saves.want(id, 1, false, at(1_002));
-        assert_eq!((saves.next(at(1_499)), saves.due()), (None, Some(at(1_500))));
-        assert_eq!((saves.next(at(1_500)), saves.next(at(9_000))), (Some(id), None));
-        saves.want(id, 1, false, at(1_501));
-        saves.want(id, 1, true, at(1_502));
-        assert_eq!((saves.next(at(1_502)), saves.next(at(9_000))), (Some(id), None));
+        saves.want(id, false, at(1_001));
+        saves.want(id, false, at(1_002));
+        assert_eq!((saves.next(at(30_999)), saves.due()), (None, Some(at(31_000))));
+        assert_eq!((saves.next(at(31_000)), saves.next(at(90_000))), (Some(id), None));
+        saves.want(id, false, at(31_001));
+        saves.want(id, true, at(31_002));
+        assert_eq!((saves.next(at(31_002)), saves.next(at(99_000))), (Some(id), None));
     }
 
     #[test]
-    fn a_flush_saves_all_that_waits() {
+    fn a_flush_saves_all_that_waits_and_what_is_forgotten_no_longer_waits() {
         let (mut saves, at) = (Saves::default(), WallTime::from_unix_ms);
-        for id in [GroupId(1), GroupId(2)] {
-            saves.want(id, 1, true, at(0));
+        for id in [GroupId(1), GroupId(2), GroupId(3)] {
+            saves.want(id, true, at(0));
             saves.next(at(0));
-            saves.want(id, 1, false, at(1));
+            saves.want(id, false, at(1));
         }
+        assert_eq!([saves.forget(GroupId(3)), saves.forget(GroupId(3))], [true, false]);
         saves.hurry();
         assert_eq!(
             [saves.next(at(1)), saves.next(at(1)), saves.next(at(1))],

@@ -80,7 +80,7 @@ pub(crate) mod weights {
 
 /// Bounds on what the engine keeps. What does not fit is suppressed with the reason `limit`, counted.
 pub(crate) mod limits {
-    /// Episodes that are not closed.
+    /// Episodes in live groups.
     pub(crate) const EPISODES: usize = 1_000_000;
     /// The same for one host, so that one cannot take the room of all.
     pub(crate) const EPISODES_PER_HOST: usize = 2_000;
@@ -100,6 +100,14 @@ pub(crate) mod limits {
     pub(crate) const CAUSES: usize = 5;
     /// Hosts whose names are remembered.
     pub(crate) const HOSTS: usize = 100_000;
-    /// Recently resolved incidents remembered for linking.
+    /// Recently resolved incidents remembered for linking …
     pub(crate) const RESOLVED: usize = 1_000;
+    /// … and their episodes.
+    pub(crate) const RESOLVED_EPISODES: usize = 100_000;
+    /// Live groups that an episode is compared with, the newest of each place.
+    pub(crate) const GROUPS_COMPARED: usize = 64;
+    /// Members of one group that an episode is compared with, the newest.
+    pub(crate) const MEMBERS_COMPARED: usize = 64;
+    /// Episodes that are looked at again because of one change.
+    pub(crate) const FOLLOWERS: usize = 256;
 }

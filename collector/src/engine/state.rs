@@ -1,14 +1,16 @@
 //! Everything that the engine knows; a fold over the event log, kept in snapshots so that a restart reads only the tail.
 
 use super::changes::SeenChange;
-use super::episode::{Episode, Suppression};
+use super::episode::{End, Episode, Suppression};
 use super::graph::Graph;
 use super::group::{Group, GroupId};
+use super::intake::bound_text;
 use super::lifecycle::IncidentState;
+use super::progress::leave;
 use super::setup::{Setup, limits};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
-use vedette_protocol::ids::{EpisodeId, HostId};
+use vedette_protocol::ids::{DirectiveId, EpisodeId, HostId};
 use vedette_protocol::time::WallTime;
 
 /// The engine's state.
@@ -24,6 +26,7 @@ pub(crate) struct State {
     pub(crate) hosts: BTreeMap<HostId, String>,
     pub(crate) hosts_by_name: HashMap<String, BTreeSet<HostId>>,
     pub(crate) episodes: HashMap<EpisodeId, Episode>,
+    /// Episodes in live groups by host.
     pub(crate) episodes_of_host: HashMap<HostId, usize>,
     pub(crate) groups: BTreeMap<GroupId, Group>,
     /// Live groups by the hosts and services of their members; resolved ones are not here, so nothing joins them.
@@ -31,10 +34,14 @@ pub(crate) struct State {
     pub(crate) by_service: BTreeMap<String, BTreeSet<GroupId>>,
     pub(crate) changes: BTreeMap<HostId, VecDeque<SeenChange>>,
     pub(crate) incidents: BTreeMap<String, GroupId>,
+    /// Incidents by the directives that they remember.
+    pub(crate) directives: HashMap<DirectiveId, GroupId>,
     /// Resolved incidents still remembered, oldest first.
     pub(crate) resolved: VecDeque<GroupId>,
+    /// Episodes in them.
+    pub(crate) resolved_episodes: usize,
     /// Subjects of resolved incidents: when and which.
-    pub(crate) resolved_subjects: HashMap<u64, (WallTime, String)>,
+    pub(crate) resolved_subjects: HashMap<u64, (WallTime, GroupId)>,
     pub(crate) tombstones: HashSet<EpisodeId>,
     pub(crate) tombstones_by_age: VecDeque<EpisodeId>,
     pub(crate) deadlines: BTreeSet<(WallTime, GroupId)>,
@@ -50,6 +57,15 @@ pub(crate) struct Closed {
     pub(crate) suppressed: [u64; Suppression::ALL.len()],
     pub(crate) changes: u64,
     pub(crate) hosts_unnamed: u64,
+    /// Episodes that were ended by us, by how.
+    pub(crate) ends: [u64; End::ALL.len()],
+}
+
+impl Closed {
+    pub(crate) fn count_end(&mut self, how: End, episodes: usize) {
+        let index = End::ALL.iter().position(|known| *known == how).expect("ALL holds every way");
+        self.ends[index] += episodes as u64;
+    }
 }
 
 impl State {
@@ -58,7 +74,8 @@ impl State {
         self.setup = setup;
     }
 
-    pub(crate) fn name_host(&mut self, host: HostId, name: String) {
+    pub(crate) fn name_host(&mut self, host: HostId, mut name: String) {
+        bound_text(&mut name);
         if self.hosts.len() >= limits::HOSTS && !self.hosts.contains_key(&host) {
             self.closed.hosts_unnamed += 1;
             return;
@@ -68,6 +85,9 @@ impl State {
             && let Some(namesakes) = self.hosts_by_name.get_mut(&old)
         {
             namesakes.remove(&host);
+            if namesakes.is_empty() {
+                self.hosts_by_name.remove(&old);
+            }
         }
     }
 
@@ -94,6 +114,13 @@ impl State {
                 None => _ = self.by_service.insert(service.clone(), BTreeSet::from([group])),
             }
         }
+    }
+
+    /// Takes an episode of its own or of another group in.
+    pub(crate) fn remember(&mut self, episode: Episode) {
+        self.index(episode.group, episode.host, &episode.services);
+        *self.episodes_of_host.entry(episode.host).or_default() += 1;
+        self.episodes.insert(episode.id, episode);
     }
 
     /// Removes a group from the places of its members, so that nothing finds it any more.
@@ -129,37 +156,32 @@ impl State {
         self.unindex(id);
         self.schedule(id, None);
         let Some(group) = self.groups.remove(&id) else { return 0 };
-        let mut findings = 0;
-        for member in group.members {
+        let live = group.is_live();
+        for member in &group.members {
             if let Some(episode) = self.episodes.remove(&member.episode) {
-                findings += episode.findings;
-                self.leave(episode.host);
-                let of_this = |known: &(WallTime, String)| group.incident.as_ref().is_some_and(|i| i.id == known.1);
-                if self.resolved_subjects.get(&episode.subject_key).is_some_and(of_this) {
+                if live {
+                    leave(&mut self.episodes_of_host, episode.host);
+                }
+                if self.resolved_subjects.get(&episode.subject_key).is_some_and(|(_, known)| *known == id) {
                     self.resolved_subjects.remove(&episode.subject_key);
                 }
             }
             self.bury(member.episode);
         }
+        if !live {
+            self.resolved_episodes -= group.members.len();
+        }
         if let Some(incident) = group.incident {
             self.incidents.remove(&incident.id);
+            incident.directives.iter().for_each(|directive| _ = self.directives.remove(&directive.id));
         }
-        findings
-    }
-
-    fn leave(&mut self, host: HostId) {
-        if let Some(count) = self.episodes_of_host.get_mut(&host) {
-            *count -= 1;
-            if *count == 0 {
-                self.episodes_of_host.remove(&host);
-            }
-        }
+        group.tally.findings
     }
 
     /// Whether there is room for one more episode of a host.
     pub(crate) fn has_room(&self, host: HostId) -> bool {
         let of_host = self.episodes_of_host.get(&host).copied().unwrap_or(0);
-        self.episodes.len() < limits::EPISODES && of_host < limits::EPISODES_PER_HOST
+        self.episodes.len() - self.resolved_episodes < limits::EPISODES && of_host < limits::EPISODES_PER_HOST
     }
 
     fn bury(&mut self, episode: EpisodeId) {

@@ -474,3 +474,195 @@ fn one_host_cannot_take_the_room_of_all() {
     assert!(conservation.holds());
     assert_eq!(bench.engine.suppressed()[3], (Suppression::Limit, 5));
 }
+
+#[test]
+fn a_restarted_agents_episodes_expire_visibly_and_the_incident_resolves() {
+    let mut bench = Bench::new(Vec::new());
+    bench.open(10_000, 1, 1, metric("system.cpu.utilization"));
+    bench.open(11_000, 1, 2, metric("system.memory.utilization"));
+    let issued = bench.directives.len();
+    bench.push(60_000, Event::AgentRestarted { host: host(1) });
+    let incident = bench.only();
+    assert_eq!(incident.state, IncidentState::Monitoring);
+    for member in &incident.members {
+        assert_eq!((member.finding.open, member.finding.ended), (false, Some("expired: agent restarted")));
+    }
+    assert!(incident.timeline.iter().any(|entry| entry.text == "2 findings of web-1 expired: agent restarted"));
+    bench.run_until(100_000_000);
+    let incident = bench.only();
+    assert_eq!((incident.state, incident.resolution), (IncidentState::Resolved, Some(Resolution::Expired)));
+    assert_eq!(bench.directives.len(), issued, "nothing is asked of an agent that no longer knows why");
+    assert!(bench.engine.conservation().holds());
+    assert_eq!(bench.engine.expired_episodes().collect::<Vec<_>>(), [(End::Silent, 0), (End::AgentRestarted, 2)]);
+}
+
+#[test]
+fn a_restart_ends_the_episodes_of_its_host_only() {
+    let service = Service { name: "shop".into(), hosts: vec!["web-1".into(), "web-2".into()], ..Service::default() };
+    let mut bench = Bench::new(vec![service]);
+    bench.open(10_000, 1, 1, metric("system.cpu.utilization"));
+    bench.open(11_000, 2, 2, metric("system.cpu.utilization"));
+    bench.push(60_000, Event::AgentRestarted { host: host(1) });
+    bench.run_until(200_000);
+    let open = |incident: &IncidentReport| incident.members.iter().filter(|member| member.finding.open).count();
+    assert_eq!((bench.only().state, open(bench.only())), (IncidentState::Detected, 1));
+    bench.clear(210_000, 2, 2, metric("system.cpu.utilization"));
+    bench.run_until(300_000);
+    assert_eq!(bench.only().resolution, Some(Resolution::Expired), "of one member nobody knows");
+}
+
+#[test]
+fn late_words_of_an_earlier_life_tell_what_happened_but_keep_nothing_open() {
+    let earlier = |n, event, name: &str, at_ms| {
+        let finding = Box::new(finding(n, event, metric(name), at_ms));
+        Event::EarlierFinding { host: host(1), offset_ns: 0, finding }
+    };
+    let mut bench = Bench::new(Vec::new());
+    bench.open(10_000, 1, 1, metric("system.cpu.utilization"));
+    bench.push(12_000, Event::AgentRestarted { host: host(1) });
+    bench.push(13_000, earlier(2, EpisodeEvent::Open, "system.memory.utilization", 11_000));
+    bench.push(13_100, earlier(1, EpisodeEvent::Update, "system.cpu.utilization", 11_500));
+    bench.push(13_200, earlier(3, EpisodeEvent::Open, "system.disk.io_time", 11_600));
+    bench.push(13_300, earlier(3, EpisodeEvent::Clear, "system.disk.io_time", 11_700));
+    let ends: Vec<_> = bench.only().members.iter().map(|member| member.finding.ended).collect();
+    assert_eq!(ends, [Some("expired: agent restarted"), Some("expired: agent restarted"), Some("cleared")]);
+    assert!(bench.directives.is_empty());
+    bench.run_until(60_000);
+    assert_eq!(bench.only().state, IncidentState::Resolved);
+    assert_eq!(bench.engine.conservation().incident, 5);
+}
+
+#[test]
+fn a_word_of_the_current_life_revives_what_seemed_lost() {
+    let mut bench = Bench::new(Vec::new());
+    bench.open(10_000, 1, 1, metric("system.cpu.utilization"));
+    bench.open(11_000, 1, 2, metric("system.memory.utilization"));
+    bench.push(60_000, Event::AgentRestarted { host: host(1) });
+    bench.find(61_000, 1, finding(1, EpisodeEvent::Update, metric("system.cpu.utilization"), 61_000));
+    assert_eq!(bench.only().state, IncidentState::Detected);
+}
+
+#[test]
+fn a_silent_host_is_asked_ever_more_rarely_and_not_for_ever() {
+    let hour_ms = 3_600_000;
+    let mut bench = Bench::new(Vec::new());
+    bench.open(10_000, 1, 1, metric("system.cpu.utilization"));
+    bench.open(11_000, 1, 2, metric("system.memory.utilization"));
+    bench.run_until(23 * hour_ms);
+    assert!((20..40).contains(&bench.directives.len()), "{} directives in 23 hours", bench.directives.len());
+    let before = bench.directives.len();
+    bench.find(23 * hour_ms, 1, finding(1, EpisodeEvent::Update, metric("system.cpu.utilization"), 23 * hour_ms));
+    assert_eq!(bench.directives.len(), before + 1, "its word brings the next about");
+    bench.run_until(49 * hour_ms);
+    assert_eq!(bench.only().resolution, Some(Resolution::Expired));
+    let issued = bench.directives.len();
+    bench.run_until(500 * hour_ms);
+    assert_eq!(bench.directives.len(), issued);
+}
+
+#[test]
+fn a_host_that_answers_is_asked_as_long_as_it_takes() {
+    let mut bench = Bench::new(Vec::new());
+    bench.open(10_000, 1, 1, metric("system.cpu.utilization"));
+    bench.open(11_000, 1, 2, metric("system.memory.utilization"));
+    while bench.directives.len() < 20 {
+        let directive = bench.directives.last().unwrap();
+        let (id, at_ms) = (directive.id, directive.issued.unix_ms() - START_MS + 10);
+        bench.push(at_ms, Event::DirectiveInEffect { directive: id });
+        bench.run_until(at_ms + 200_000);
+    }
+    let apart: Vec<_> = bench.directives.windows(2).map(|two| two[1].issued.unix_ms() - two[0].issued.unix_ms()).collect();
+    assert!(apart.iter().all(|ms| (200_000..201_000).contains(ms)), "{apart:?}");
+}
+
+#[test]
+fn what_shares_only_a_hub_is_not_one_incident() {
+    let mut services: Vec<Service> = (1..=30)
+        .map(|n| Service {
+            name: format!("s{n}"),
+            hosts: vec![format!("web-{n}")],
+            depends_on: vec!["dns".into()],
+            ..Service::default()
+        })
+        .collect();
+    services.push(Service { name: "dns".into(), ..Service::default() });
+    let mut bench = Bench::new(services);
+    for on in 1..=4 {
+        bench.open(10_000, on, u32::from(on), metric("system.cpu.utilization"));
+    }
+    assert!(bench.incidents.is_empty(), "same time, same words, same name server");
+    assert_eq!(bench.engine.candidates(10).len(), 4);
+}
+
+#[test]
+fn a_host_is_not_blind_after_many_incidents() {
+    let mut bench = Bench::new(Vec::new());
+    for n in 0..1_500_u32 {
+        let at_ms = i64::from(n) * 7_200_000;
+        for (k, name) in [(0, "system.cpu.utilization"), (1, "system.memory.utilization")] {
+            bench.open(at_ms, 1, n * 2 + k, metric(name));
+            let clear = finding(n * 2 + k, EpisodeEvent::Clear, metric(name), at_ms + 1_000);
+            bench.find(at_ms + 1_000, 1, Finding { onset: at(at_ms), ..clear });
+        }
+        bench.run_until(at_ms + 3_600_000);
+    }
+    assert_eq!(bench.engine.suppressed()[3], (Suppression::Limit, 0));
+    assert_eq!(bench.incidents.len(), 1_500);
+    assert_eq!(bench.engine.state.resolved.len(), setup::limits::RESOLVED);
+    assert!(bench.engine.conservation().holds());
+}
+
+#[test]
+fn a_replay_whose_actions_nobody_asked_for_comes_to_the_same_state() {
+    let mut bench = Bench::new(Vec::new());
+    for n in 0..1_100_u32 {
+        let at_ms = i64::from(n) * 7_200_000;
+        for (k, name) in [(0, "system.cpu.utilization"), (1, "system.memory.utilization")] {
+            bench.open(at_ms, 1, n * 2 + k, metric(name));
+            let clear = finding(n * 2 + k, EpisodeEvent::Clear, metric(name), at_ms + 1_000);
+            bench.find(at_ms + 1_000, 1, Finding { onset: at(at_ms), ..clear });
+        }
+        bench.run_until(at_ms + 3_600_000);
+    }
+    let mut replayed = Engine::new();
+    bench.log.iter().for_each(|logged| replayed.handle_event(logged.clone()));
+    assert_eq!(replayed.state.incidents, bench.engine.state.incidents);
+    assert_eq!(replayed.state.resolved, bench.engine.state.resolved);
+    assert_eq!(replayed.conservation(), bench.engine.conservation());
+    let mut saved = std::collections::BTreeSet::new();
+    while let Some(action) = replayed.poll_action(at(0)) {
+        if let Action::SaveIncident(report) = action {
+            assert_eq!(bench.incidents[&report.id], *report);
+            saved.insert(report.id);
+        }
+    }
+    assert_eq!(saved.len(), 1_100, "also those that went out of memory before anybody asked");
+}
+
+#[test]
+fn a_long_title_ends_at_words_and_counts_what_it_does_not_tell() {
+    let mut bench = Bench::new(Vec::new());
+    let long = "ERROR connection to upstream refused while reading response header from the payment gateway ".repeat(3);
+    let mut subject = log(&long);
+    if let Subject::LogTemplate { source, .. } = &mut subject {
+        *source = format!("/var/log/{}", "deep/".repeat(60));
+    }
+    bench.open(10_000, 1, 1, subject);
+    let name = format!("system.{}", "very_long_name.".repeat(12));
+    for n in 2..=6 {
+        bench.open(10_000, 1, n, metric(&format!("{name}{n}")));
+    }
+    let title = &bench.only().title;
+    assert!(title.chars().count() <= 240 && title.ends_with(", and 4 more findings"), "{title}");
+    assert!(title.contains('…') && !title.contains("gate…"), "{title}");
+}
+
+#[test]
+fn what_could_steer_a_terminal_is_taken_out_of_texts() {
+    let mut bench = Bench::new(Vec::new());
+    bench.push(0, Event::HostSeen { host: host(1), name: "web\u{1b}[2J".into() });
+    bench.open(10_000, 1, 1, log("ERROR \u{1b}]0;owned\u{7} <*>"));
+    bench.open(10_000, 1, 2, metric("system.\ncpu"));
+    let json = serde_json::to_string(bench.only()).unwrap();
+    assert!(!json.contains("\\u00") && !json.contains("\\n"), "{json}");
+}

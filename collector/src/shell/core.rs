@@ -5,9 +5,8 @@
 //! order in which the engine saw it.
 
 use super::counters::{Counters, add, count};
-use super::restore::restore;
-use crate::engine::{Action, Engine, Event, Logged, SNAPSHOT_VERSION, Setup};
-use crate::store::{Committed, Retention, Store, StoreError, Write, Written};
+use crate::engine::{Action, Engine, Event, IncidentReport, Logged, SNAPSHOT_VERSION, Setup};
+use crate::store::{Committed, Reader, Retention, Store, StoreError, Write, Written};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,6 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use vedette_link::clock::Clock;
 use vedette_link::server::ConnectionId;
 use vedette_protocol::ids::{HostId, QueueEpoch, Sequence};
+use vedette_protocol::policy::DIRECTIVE_MS_MAX;
 use vedette_protocol::signature::{Domain, Signed, SigningKey};
 use vedette_protocol::time::WallTime;
 use vedette_protocol::v1::Outcome;
@@ -23,8 +23,13 @@ use vedette_protocol::v1::Outcome;
 pub(crate) const QUEUE_JOBS: usize = 1_024;
 /// Jobs of one transaction.
 const GROUP_JOBS_MAX: usize = 256;
-/// A snapshot is written after so many events.
-const SNAPSHOT_EVENTS: u64 = 20_000;
+/// A snapshot is written after so many events, or more if it is large: it costs as much as so many of its bytes.
+const SNAPSHOT_EVENTS_MIN: u64 = 20_000;
+const SNAPSHOT_BYTES_PER_EVENT: u64 = 256;
+/// A larger one does not fit into a column: the log is kept and replayed instead.
+const SNAPSHOT_BYTES_MAX: usize = 512 << 20;
+/// Events of one step of a replay.
+const EVENTS_PER_READ: usize = 10_000;
 /// Between two looks at what may be deleted.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(60);
 /// Waits at least this often, to look at the clock.
@@ -72,6 +77,11 @@ pub(crate) fn lock(engine: &SharedEngine) -> std::sync::MutexGuard<'_, Engine> {
     engine.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// An incident as stored and as the API tells it.
+pub(crate) fn json_of(report: &IncidentReport) -> String {
+    serde_json::to_string(report).expect("a report has text keys only")
+}
+
 /// The thread's state.
 pub(crate) struct Core {
     pub(crate) store: Box<dyn Store>,
@@ -84,25 +94,68 @@ pub(crate) struct Core {
     pub(crate) retention: Retention,
     /// What the engine wants written.
     pub(crate) pending: Vec<Write>,
-    pub(crate) snapshot_position: u64,
+    /// Position and size of the last snapshot.
+    pub(crate) snapshotted: (u64, u64),
 }
 
 impl Core {
-    /// Brings the engine to where the log ends, with `setup` in force.
+    /// Brings the engine to where the log ends, with `setup` in force: the latest snapshot, then the log from there.
+    /// Without a readable snapshot the whole log that is kept is replayed. What the engine wanted done is done again, a
+    /// bounded part of the log at a time; for what was done before that changes nothing.
     ///
     /// # Errors
     ///
     /// [`StoreError`] if the log cannot be read.
     pub(crate) fn start(&mut self, setup: Setup) -> Result<(), StoreError> {
-        let (engine, snapshot_position) = restore(&*self.store.reader()?)?;
-        let configured = *engine.setup() == setup;
+        let reader = self.store.reader()?;
+        let (engine, bytes) = match reader.snapshot()? {
+            Some((SNAPSHOT_VERSION, bytes)) => (Engine::from_snapshot(&bytes), bytes.len()),
+            Some((version, _)) => {
+                tracing::warn!(version, "the engine's snapshot is of another version");
+                (None, 0)
+            }
+            None => (Some(Engine::new()), 0),
+        };
+        let engine = engine.unwrap_or_else(|| {
+            tracing::warn!("the engine's snapshot cannot be read; replaying the whole log that is kept");
+            Engine::new()
+        });
+        self.snapshotted = (engine.position(), bytes as u64);
         *lock(&self.engine) = engine;
-        self.snapshot_position = snapshot_position;
-        self.collect_actions();
-        if !configured {
+        let mut events = 0_usize;
+        loop {
+            let position = lock(&self.engine).position();
+            let chunk = reader.events_after(position, EVENTS_PER_READ)?;
+            if chunk.is_empty() {
+                break;
+            }
+            events += chunk.len();
+            chunk.into_iter().for_each(|event| lock(&self.engine).handle_event(event));
+            self.collect_actions();
+            self.commit(Vec::new())?;
+        }
+        tracing::info!(snapshot.position = self.snapshotted.0, events, "engine restored");
+        self.close_forgotten(&*reader)?;
+        if *lock(&self.engine).setup() != setup {
             self.pending.push(Write::Event { at: self.clock.wall(), event: Event::Configured(Box::new(setup)) });
         }
         self.commit(Vec::new())
+    }
+
+    /// Incidents that were stored as open and that the engine does not know, because the snapshot they were in could not
+    /// be read and the log no longer reaches back to them: nobody would ever resolve them.
+    fn close_forgotten(&mut self, reader: &dyn Reader) -> Result<(), StoreError> {
+        let now = self.clock.wall();
+        for id in reader.open_incidents()? {
+            if lock(&self.engine).incident_state(&id).is_some() {
+                continue;
+            }
+            let Some(row) = reader.incident(&id)? else { continue };
+            tracing::warn!(incident.id = id, "an open incident was lost with the engine's state; it is closed");
+            self.pending.push(Write::Incident { id, open: false, opened: row.opened, json: expired(&row.json, now) });
+            self.commit(Vec::new())?;
+        }
+        Ok(())
     }
 
     /// Works until nobody can send jobs any more.
@@ -243,7 +296,9 @@ impl Core {
         }
         self.collect_actions();
         add(&self.counters.engine_ns, u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX));
-        if lock(&self.engine).position() >= self.snapshot_position + SNAPSHOT_EVENTS {
+        let (position, bytes) = self.snapshotted;
+        let due = position + SNAPSHOT_EVENTS_MIN.max(bytes / SNAPSHOT_BYTES_PER_EVENT);
+        if lock(&self.engine).position() >= due {
             self.snapshot();
         }
     }
@@ -268,10 +323,15 @@ impl Core {
                 id: report.id.clone(),
                 open: report.state.is_open(),
                 opened: report.opened,
-                json: serde_json::to_string(&report).expect("a report has text keys only"),
+                json: json_of(&report),
             }),
             Action::IssueDirective(directive) => {
-                if directive.expires <= self.clock.wall() {
+                // The engine's time does not go back, but this clock can: nothing that lives longer than the limit by
+                // it leaves the house.
+                let now = self.clock.wall();
+                let latest = now.offset_by(i64::from(DIRECTIVE_MS_MAX) * 1_000_000);
+                if directive.expires <= now || directive.expires > latest {
+                    count(&self.counters.directives_dropped);
                     return None;
                 }
                 count(&self.counters.directives_issued);
@@ -287,12 +347,32 @@ impl Core {
     fn snapshot(&mut self) {
         lock(&self.engine).flush();
         self.collect_actions();
-        let engine = lock(&self.engine);
-        let position = engine.position();
-        if position == self.snapshot_position {
+        let (position, bytes) = {
+            let engine = lock(&self.engine);
+            if engine.position() == self.snapshotted.0 {
+                return;
+            }
+            (engine.position(), engine.snapshot())
+        };
+        self.snapshotted = (position, bytes.len() as u64);
+        if bytes.len() > SNAPSHOT_BYTES_MAX {
+            tracing::error!(bytes = bytes.len(), "the engine's state is too large for a snapshot; the log grows");
             return;
         }
-        self.pending.push(Write::Snapshot { position, version: SNAPSHOT_VERSION, bytes: engine.snapshot() });
-        self.snapshot_position = position;
+        self.pending.push(Write::Snapshot { position, version: SNAPSHOT_VERSION, bytes });
     }
+}
+
+/// An incident's stored form, closed as expired at `now`.
+fn expired(json: &str, now: WallTime) -> String {
+    let Ok(mut incident) = serde_json::from_str::<serde_json::Value>(json) else { return json.to_owned() };
+    incident["state"] = "resolved".into();
+    incident["resolution"] = "expired".into();
+    incident["times"]["resolved"] = now.to_string().into();
+    incident["times"]["resolved_unix_ms"] = now.unix_ms().into();
+    if let Some(timeline) = incident["timeline"].as_array_mut() {
+        let text = "resolved: expired: the collector lost what it knew of it";
+        timeline.push(serde_json::json!({"at": now.to_string(), "text": text}));
+    }
+    incident.to_string()
 }

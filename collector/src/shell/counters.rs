@@ -66,12 +66,16 @@ counters! {
     renewals_bad_request: "vedette_certificate_renewals_total", "outcome=\"bad-request\"";
     /// Directives signed and stored.
     directives_issued: "vedette_directives_issued_total";
+    /// Directives that were not signed: by this clock they would live too long, or are over.
+    directives_dropped: "vedette_directives_dropped_total";
     /// API calls without the right token.
     api_unauthorised: "vedette_api_requests_refused_total", "reason=\"unauthorised\"";
     /// API calls turned away because too many were under way.
     api_busy: "vedette_api_requests_refused_total", "reason=\"busy\"";
     /// API calls that took too long.
     api_timeout: "vedette_api_requests_refused_total", "reason=\"timeout\"";
+    /// Connections to the API turned away because too many were open.
+    api_no_seat: "vedette_api_requests_refused_total", "reason=\"connections\"";
     /// API calls let in.
     api_requests: "vedette_api_requests_total";
 }

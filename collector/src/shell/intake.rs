@@ -129,8 +129,8 @@ impl Intake {
         for directive in self.directives.live(host, self.clock.wall()) {
             self.server.send_directive(connection, directive);
         }
-        let Hello { host_name, software, .. } = hello;
-        self.agent(host, AgentWrite::Hello { host_name, software, skew_ns }).await
+        let Hello { host_name, software, queue_epoch, .. } = hello;
+        self.agent(host, AgentWrite::Hello { host_name, software, queue_epoch, skew_ns }).await
     }
 
     async fn batch(

@@ -267,7 +267,12 @@ fn agents_are_remembered_with_what_they_last_said() {
         let host = HostId([1; 16]);
         let mut tell = |write| store.commit(&[Write::Agent { host, at: at(3), write }]).unwrap().logged.len();
         assert_eq!(tell(AgentWrite::Enrolled { host_name: "web-1".into() }), 1);
-        let hello = || AgentWrite::Hello { host_name: "web-1".into(), software: "0.1".into(), skew_ns: -7 };
+        let hello = || AgentWrite::Hello {
+            host_name: "web-1".into(),
+            software: "0.1".into(),
+            queue_epoch: QueueEpoch(1),
+            skew_ns: -7,
+        };
         assert_eq!([tell(hello()), tell(hello())], [0, 0]);
         tell(AgentWrite::InEffect(Box::new(InEffect { policy_version: 4, ..InEffect::default() })));
         tell(AgentWrite::Heartbeat { queue_epoch: QueueEpoch(1), made: 9, shed: [0, 1, 2] });
@@ -334,11 +339,15 @@ fn incidents_are_listed_by_state_newest_first() {
         store.commit(&[incident("a", true, 1), incident("b", true, 2), incident("c", true, 3)]).unwrap();
         store.commit(&[incident("b", false, 2)]).unwrap();
         let reader = store.reader().unwrap();
-        assert_eq!(reader.incidents(None, 10).unwrap(), ["c/true", "b/false", "a/true"]);
-        assert_eq!(reader.incidents(Some(true), 10).unwrap(), ["c/true", "a/true"]);
-        assert_eq!(reader.incidents(Some(false), 10).unwrap(), ["b/false"]);
-        assert_eq!(reader.incident("a").unwrap().as_deref(), Some("a/true"));
+        let list = |open| {
+            let rows = reader.incidents(open, 10).unwrap();
+            rows.into_iter().map(|row| (row.json, row.open, row.opened)).collect::<Vec<_>>()
+        };
+        assert_eq!(list(true), [("c/true".into(), true, at(3)), ("a/true".into(), true, at(1))]);
+        assert_eq!(list(false), [("b/false".into(), false, at(2))]);
+        assert_eq!(reader.incident("a").unwrap().map(|row| row.json).as_deref(), Some("a/true"));
         assert_eq!(reader.incident("z").unwrap(), None);
+        assert_eq!(reader.open_incidents().unwrap(), ["a", "c"]);
     });
 }
 

@@ -2,8 +2,10 @@
 
 mod data;
 mod ledger;
+mod life;
 mod prune;
 mod read;
+mod row;
 mod schema;
 mod write;
 

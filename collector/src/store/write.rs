@@ -148,6 +148,8 @@ pub enum AgentWrite {
         host_name: String,
         /// Version of its software.
         software: String,
+        /// Life of its spool.
+        queue_epoch: QueueEpoch,
         /// Host's clock minus the collector's clock.
         skew_ns: i64,
     },
@@ -188,14 +190,19 @@ pub enum Written {
 }
 
 impl BatchWrite {
-    /// What the batch says to the engine.
-    pub(crate) fn events(&self) -> Vec<Event> {
+    /// What the batch says to the engine, if it is of the agent's `current` life or of an earlier one.
+    pub(crate) fn events(&self, current: bool) -> Vec<Event> {
         let (host, offset_ns) = (self.host, self.offset_ns);
+        let event = |finding| {
+            let finding = Box::new(Engine::logged_form(finding));
+            if current {
+                Event::Finding { host, offset_ns, finding }
+            } else {
+                Event::EarlierFinding { host, offset_ns, finding }
+            }
+        };
         match &self.batch.body {
-            Body::Findings(findings) => findings
-                .iter()
-                .map(|finding| Event::Finding { host, offset_ns, finding: Box::new(Engine::logged_form(finding)) })
-                .collect(),
+            Body::Findings(findings) => findings.iter().map(event).collect(),
             Body::Changes(changes) => {
                 changes.iter().map(|change| Event::Change { host, offset_ns, change: change.clone() }).collect()
             }

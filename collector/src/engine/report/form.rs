@@ -123,8 +123,10 @@ pub struct FindingReport {
     pub onset_unix_ms: i64,
     /// Half-width of the onset's uncertainty.
     pub onset_uncertainty_ms: u32,
-    /// When it was cleared.
+    /// When it ended.
     pub cleared: Option<String>,
+    /// How: `cleared`, `expired: silent` or `expired: agent restarted`.
+    pub ended: Option<&'static str>,
     /// It goes on.
     pub open: bool,
     /// Openings folded into it.

@@ -67,6 +67,25 @@ fn partition(engine: &Engine) -> BTreeSet<BTreeSet<EpisodeId>> {
         .collect()
 }
 
+/// What is kept up to date word by word is what a walk over the members finds.
+fn audit(engine: &Engine) {
+    let state = &engine.state;
+    let mut of_host: BTreeMap<HostId, usize> = BTreeMap::new();
+    for group in state.groups.values() {
+        let members = || group.members.iter().map(|member| &state.episodes[&member.episode]);
+        let walked = super::super::tally::Tally::of(members(), &state.setup.correlate);
+        let sums = |tally: &super::super::tally::Tally| (tally.findings, tally.ongoing, tally.unknown, tally.mixed);
+        assert_eq!(sums(&group.tally), sums(&walked));
+        assert_eq!(group.tally.clear_since(), walked.clear_since());
+        let bound = |known: Option<WallTime>, found: Option<WallTime>| found.is_none() || known <= found;
+        assert!(bound(group.tally.silence, walked.silence) && bound(group.tally.extreme, walked.extreme));
+        if group.is_live() {
+            members().for_each(|episode| *of_host.entry(episode.host).or_default() += 1);
+        }
+    }
+    assert_eq!(of_host, state.episodes_of_host.iter().map(|(host, count)| (*host, *count)).collect());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
@@ -89,6 +108,7 @@ proptest! {
             let conservation = bench.engine.conservation();
             prop_assert!(conservation.holds(), "{conservation:?}");
             prop_assert_eq!(conservation.accepted, fed);
+            audit(&bench.engine);
         }
         let mut places: BTreeMap<EpisodeId, u32> = BTreeMap::new();
         for episode in partition(&bench.engine).iter().flatten() {
@@ -130,8 +150,8 @@ proptest! {
                 let (on, finding) = stream[*index].clone();
                 bench.find(402_000, on, finding);
             }
-            let states: BTreeMap<EpisodeId, Option<WallTime>> =
-                bench.engine.state.episodes.values().map(|episode| (episode.id, episode.cleared)).collect();
+            let states: BTreeMap<EpisodeId, Option<Ended>> =
+                bench.engine.state.episodes.values().map(|episode| (episode.id, episode.ended)).collect();
             (partition(&bench.engine), states)
         };
         let in_order: Vec<usize> = (0..stream.len()).collect();

@@ -1,12 +1,23 @@
 //! Content of batches as rows.
 
+use super::row::{encode, size};
 use crate::store::StoreError;
 use crate::store::write::BatchWrite;
-use rusqlite::{Transaction, params};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use rusqlite::{ToSql, Transaction, params};
 use vedette_protocol::ids::Digest;
-use vedette_protocol::v1::{Body, Class, LogWindow, Outcome};
+use vedette_protocol::v1::{Body, Class, Outcome};
+
+/// Tables of items: the first four columns are an item's place, see [`Rows::insert`].
+const FINDING: &str = "INSERT INTO finding (host, queue_epoch, sequence, ordinal, episode, received, offset, body)
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+const CHANGE: &str = "INSERT INTO change (host, queue_epoch, sequence, ordinal, received, offset, body)
+                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+const SERIES: &str = "INSERT INTO series (host, queue_epoch, sequence, ordinal, series, key, body)
+                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+const TEMPLATE: &str = "INSERT INTO template (host, queue_epoch, sequence, ordinal, template, source, text, exemplar)
+                        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+const BLOCK: &str = "INSERT INTO block (host, queue_epoch, sequence, ordinal, kind, received, offset, body)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
 
 /// Stores a batch unless its key is known.
 pub(super) fn apply(transaction: &Transaction<'_>, write: &BatchWrite) -> Result<Outcome, StoreError> {
@@ -31,76 +42,54 @@ pub(super) fn apply(transaction: &Transaction<'_>, write: &BatchWrite) -> Result
 }
 
 /// Stores a batch without a look at what is there.
-pub(super) fn insert(transaction: &Transaction<'_>, write: &BatchWrite) -> Result<(), StoreError> {
+fn insert(transaction: &Transaction<'_>, write: &BatchWrite) -> Result<(), StoreError> {
     let body = encode(&write.batch.body)?;
     insert_key(transaction, write, &Digest::of(&body))?;
+    let rows = Rows { transaction, write };
+    let (received, offset) = (&write.received.unix_ns, &write.offset_ns);
     match &write.batch.body {
-        Body::Findings(findings) => {
-            for (ordinal, finding) in findings.iter().enumerate() {
-                let [host, epoch, sequence] = place(write);
-                transaction
-                    .prepare_cached(
-                        "INSERT INTO finding (host, queue_epoch, sequence, ordinal, episode, received, offset, body)
-                         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-                    )?
-                    .execute(params![
-                        host,
-                        epoch,
-                        sequence,
-                        number(ordinal),
-                        finding.episode.0,
-                        write.received.unix_ns,
-                        write.offset_ns,
-                        encode(finding)?
-                    ])?;
-            }
-        }
-        Body::Changes(changes) => {
-            for (ordinal, change) in changes.iter().enumerate() {
-                let [host, epoch, sequence] = place(write);
-                transaction
-                    .prepare_cached(
-                        "INSERT INTO change (host, queue_epoch, sequence, ordinal, received, offset, body)
-                         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-                    )?
-                    .execute(params![
-                        host,
-                        epoch,
-                        sequence,
-                        number(ordinal),
-                        write.received.unix_ns,
-                        write.offset_ns,
-                        encode(change)?
-                    ])?;
-            }
-        }
-        Body::Series(series) => {
-            for (ordinal, definition) in series.iter().enumerate() {
-                let [host, epoch, sequence] = place(write);
-                transaction
-                    .prepare_cached(
-                        "INSERT INTO series (host, queue_epoch, sequence, ordinal, series, key, body)
-                         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-                    )?
-                    .execute(params![
-                        host,
-                        epoch,
-                        sequence,
-                        number(ordinal),
-                        definition.index.0,
-                        definition.meta.key().0.cast_signed(),
-                        encode(&definition.meta)?
-                    ])?;
-            }
-        }
+        Body::Findings(findings) => findings.iter().enumerate().try_for_each(|(nth, finding)| {
+            rows.insert(FINDING, nth, &[&finding.episode.0, received, offset, &encode(finding)?])
+        }),
+        Body::Changes(changes) => changes
+            .iter()
+            .enumerate()
+            .try_for_each(|(nth, change)| rows.insert(CHANGE, nth, &[received, offset, &encode(change)?])),
+        Body::Series(series) => series.iter().enumerate().try_for_each(|(nth, definition)| {
+            let key = definition.meta.key().0.cast_signed();
+            rows.insert(SERIES, nth, &[&definition.index.0, &key, &encode(&definition.meta)?])
+        }),
         Body::Logs(window) => {
-            insert_templates(transaction, write, window)?;
-            insert_block(transaction, write, "logs", &body)?;
+            window.templates.iter().enumerate().try_for_each(|(nth, template)| {
+                let id = template.id.0.cast_signed();
+                rows.insert(TEMPLATE, nth, &[&id, &window.source, &template.text, &template.exemplar])
+            })?;
+            rows.insert(BLOCK, 0, &[&"logs", received, offset, &body])
         }
-        Body::Features(_) => insert_block(transaction, write, "features", &body)?,
-        Body::Samples(_) => insert_block(transaction, write, "samples", &body)?,
+        Body::Features(_) => rows.insert(BLOCK, 0, &[&"features", received, offset, &body]),
+        Body::Samples(_) => rows.insert(BLOCK, 0, &[&"samples", received, offset, &body]),
     }
-    Ok(())
+}
+
+/// Items of one batch.
+struct Rows<'a> {
+    transaction: &'a Transaction<'a>,
+    write: &'a BatchWrite,
+}
+
+impl Rows<'_> {
+    /// Adds an item: its place (host, queue epoch, sequence, `nth` of its batch), then its own columns.
+    fn insert(&self, sql: &str, nth: usize, columns: &[&dyn ToSql]) -> Result<(), StoreError> {
+        let batch = &self.write.batch;
+        let (epoch, sequence) = (batch.queue_epoch.0.cast_signed(), batch.sequence.0.cast_signed());
+        let place: [&dyn ToSql; 4] = [&self.write.host.0, &epoch, &sequence, &size(nth)];
+        let mut statement = self.transaction.prepare_cached(sql)?;
+        for (index, value) in (1..).zip(place.iter().chain(columns)) {
+            statement.raw_bind_parameter(index, value)?;
+        }
+        statement.raw_execute()?;
+        Ok(())
+    }
 }
 
 fn insert_key(transaction: &Transaction<'_>, write: &BatchWrite, content: &Digest) -> Result<(), StoreError> {
@@ -118,7 +107,6 @@ fn insert_key(transaction: &Transaction<'_>, write: &BatchWrite, content: &Diges
         Class::Feature => 1,
         Class::Log => 2,
     };
-    let [host, epoch, sequence] = place(write);
     transaction
         .prepare_cached(
             "INSERT INTO batch (tenant, host, queue_epoch, sequence, class, kind, items, wire_bytes, boot, mono, wall,
@@ -126,12 +114,12 @@ fn insert_key(transaction: &Transaction<'_>, write: &BatchWrite, content: &Diges
         )?
         .execute(params![
             batch.tenant.0,
-            host,
-            epoch,
-            sequence,
+            write.host.0,
+            batch.queue_epoch.0.cast_signed(),
+            batch.sequence.0.cast_signed(),
             class,
             kind,
-            number(items),
+            size(items),
             write.wire_bytes,
             batch.boot.0,
             batch.mono.ns.cast_signed(),
@@ -141,59 +129,4 @@ fn insert_key(transaction: &Transaction<'_>, write: &BatchWrite, content: &Diges
             &content.0[..16]
         ])?;
     Ok(())
-}
-
-fn insert_templates(transaction: &Transaction<'_>, write: &BatchWrite, window: &LogWindow) -> Result<(), StoreError> {
-    for (ordinal, template) in window.templates.iter().enumerate() {
-        let [host, epoch, sequence] = place(write);
-        transaction
-            .prepare_cached(
-                "INSERT INTO template (host, queue_epoch, sequence, ordinal, template, source, text, exemplar)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-            )?
-            .execute(params![
-                host,
-                epoch,
-                sequence,
-                number(ordinal),
-                template.id.0.cast_signed(),
-                window.source,
-                template.text,
-                template.exemplar
-            ])?;
-    }
-    Ok(())
-}
-
-fn insert_block(transaction: &Transaction<'_>, write: &BatchWrite, kind: &str, body: &[u8]) -> Result<(), StoreError> {
-    let [host, epoch, sequence] = place(write);
-    transaction
-        .prepare_cached(
-            "INSERT INTO block (host, queue_epoch, sequence, ordinal, kind, received, offset, body)
-             VALUES (?1, ?2, ?3, 0, ?4, ?5, ?6, ?7)",
-        )?
-        .execute(params![host, epoch, sequence, kind, write.received.unix_ns, write.offset_ns, body])?;
-    Ok(())
-}
-
-fn place(write: &BatchWrite) -> [rusqlite::types::Value; 3] {
-    [
-        write.host.0.to_vec().into(),
-        write.batch.queue_epoch.0.cast_signed().into(),
-        write.batch.sequence.0.cast_signed().into(),
-    ]
-}
-
-fn number(count: usize) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
-}
-
-/// postcard bytes of a stored value.
-pub(super) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, StoreError> {
-    postcard::to_stdvec(value).map_err(|error| StoreError::Corrupt { what: "value", reason: error.to_string() })
-}
-
-/// The stored value behind postcard bytes.
-pub(super) fn decode<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, StoreError> {
-    postcard::from_bytes(bytes).map_err(|error| StoreError::Corrupt { what, reason: error.to_string() })
 }

@@ -1,6 +1,7 @@
 //! What is stored per host and queue epoch, and whether anything counts twice: always by looking at the rows that are
 //! there, never by the word of the code that put them there.
 
+use super::row;
 use crate::store::{LedgerRow, StoreError};
 use rusqlite::Connection;
 use std::collections::{BTreeMap, BTreeSet};
@@ -50,22 +51,22 @@ pub(super) fn ledger(connection: &Connection) -> Result<Vec<LedgerRow>, StoreErr
     let items = batches(&transaction, DOUBLED_ITEMS)?;
     let content = batches(&transaction, DOUBLED_CONTENT)?;
     for batch in keys.iter().chain(&items).chain(&content).collect::<BTreeSet<_>>() {
-        row(&mut ledger, batch.0).doubled += 1;
+        entry(&mut ledger, batch.0).doubled += 1;
     }
     for batch in &keys {
-        row(&mut ledger, batch.0).doubled_keys += 1;
+        entry(&mut ledger, batch.0).doubled_keys += 1;
     }
     for batch in &items {
-        row(&mut ledger, batch.0).doubled_items += 1;
+        entry(&mut ledger, batch.0).doubled_items += 1;
     }
     for batch in &content {
-        row(&mut ledger, batch.0).doubled_content += 1;
+        entry(&mut ledger, batch.0).doubled_content += 1;
     }
     gaps(&transaction, &mut ledger)?;
     Ok(ledger.into_values().collect())
 }
 
-fn row(ledger: &mut BTreeMap<Key, LedgerRow>, key: Key) -> &mut LedgerRow {
+fn entry(ledger: &mut BTreeMap<Key, LedgerRow>, key: Key) -> &mut LedgerRow {
     ledger.entry(key).or_insert_with(|| LedgerRow {
         host: HostId(key.0).to_string(),
         queue_epoch: key.1.cast_unsigned().to_string(),
@@ -79,10 +80,10 @@ fn totals(connection: &Connection, ledger: &mut BTreeMap<Key, LedgerRow>) -> Res
     )?;
     let mut rows = statement.query([])?;
     while let Some(found) = rows.next()? {
-        let row = row(ledger, (found.get(0)?, found.get(1)?));
-        row.committed = found.get::<_, i64>(2)?.cast_unsigned();
-        row.first_sequence = found.get::<_, i64>(3)?.cast_unsigned();
-        row.last_sequence = found.get::<_, i64>(4)?.cast_unsigned();
+        let entry = entry(ledger, (found.get(0)?, found.get(1)?));
+        entry.committed = row::number(found, 2)?;
+        entry.first_sequence = row::number(found, 3)?;
+        entry.last_sequence = row::number(found, 4)?;
     }
     Ok(())
 }
@@ -93,12 +94,11 @@ fn streams(connection: &Connection, ledger: &mut BTreeMap<Key, LedgerRow>) -> Re
     )?;
     let mut rows = statement.query([])?;
     while let Some(found) = rows.next()? {
-        let row = row(ledger, (found.get(0)?, found.get(1)?));
-        let count = |column| found.get::<_, i64>(column).map(i64::cast_unsigned);
-        row.duplicates_refused = count(2)?;
-        row.quarantined = count(3)?;
-        row.made = count(4)?;
-        row.shed = [count(5)?, count(6)?, count(7)?];
+        let entry = entry(ledger, (found.get(0)?, found.get(1)?));
+        entry.duplicates_refused = row::number(found, 2)?;
+        entry.quarantined = row::number(found, 3)?;
+        entry.made = row::number(found, 4)?;
+        entry.shed = [row::number(found, 5)?, row::number(found, 6)?, row::number(found, 7)?];
     }
     Ok(())
 }
@@ -113,10 +113,9 @@ fn gaps(connection: &Connection, ledger: &mut BTreeMap<Key, LedgerRow>) -> Resul
     let mut statement = connection.prepare_cached(GAPS)?;
     let mut rows = statement.query([])?;
     while let Some(found) = rows.next()? {
-        let row = row(ledger, (found.get(0)?, found.get(1)?));
-        if row.gaps.len() < GAPS_MAX {
-            let (before, after): (i64, i64) = (found.get(2)?, found.get(3)?);
-            row.gaps.push((before.cast_unsigned() + 1, after.cast_unsigned() - 1));
+        let entry = entry(ledger, (found.get(0)?, found.get(1)?));
+        if entry.gaps.len() < GAPS_MAX {
+            entry.gaps.push((row::number(found, 2)?.wrapping_add(1), row::number(found, 3)?.wrapping_sub(1)));
         }
     }
     Ok(())

@@ -1,9 +1,8 @@
 //! Queries.
 
-use super::data::decode;
-use super::ledger;
+use super::{ledger, row};
 use crate::engine::Logged;
-use crate::store::{AgentRow, LedgerRow, PolicyRow, Reader, StoreError, Stored};
+use crate::store::{AgentRow, IncidentRow, LedgerRow, PolicyRow, Reader, StoreError, Stored};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::de::DeserializeOwned;
 use vedette_protocol::ids::HostId;
@@ -24,12 +23,11 @@ impl Reader for SqliteReader {
         let mut statement = self
             .connection
             .prepare_cached("SELECT position, at, body FROM event WHERE position > ?1 ORDER BY position LIMIT ?2")?;
-        let mut rows = statement.query(params![position.cast_signed(), limit(max)])?;
+        let mut rows = statement.query(params![position.cast_signed(), row::size(max)])?;
         let mut events = Vec::new();
-        while let Some(row) = rows.next()? {
-            let position = row.get::<_, i64>(0)?.cast_unsigned();
-            let event = decode("event", row.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?)?;
-            events.push(Logged { position, at: time(row.get(1)?), event });
+        while let Some(found) = rows.next()? {
+            let (position, at) = (row::number(found, 0)?, row::time(found, 1)?);
+            events.push(Logged { position, at, event: row::body(found, 2, "event")? });
         }
         Ok(events)
     }
@@ -39,17 +37,24 @@ impl Reader for SqliteReader {
         Ok(self.connection.query_row("SELECT version, body FROM snapshot", [], row).optional()?)
     }
 
-    fn incidents(&self, open: Option<bool>, max: usize) -> Result<Vec<String>, StoreError> {
+    fn incidents(&self, open: bool, max: usize) -> Result<Vec<IncidentRow>, StoreError> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT body FROM incident WHERE ?1 IS NULL OR open = ?1 ORDER BY opened DESC, id LIMIT ?2",
+            "SELECT id, open, opened, body FROM incident WHERE open = ?1 ORDER BY opened DESC, id LIMIT ?2",
         )?;
-        let rows = statement.query_map(params![open, limit(max)], |row| row.get(0))?;
+        let rows = statement.query_map(params![open, row::size(max)], incident)?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    fn incident(&self, id: &str) -> Result<Option<String>, StoreError> {
-        let mut statement = self.connection.prepare_cached("SELECT body FROM incident WHERE id = ?1")?;
-        Ok(statement.query_row([id], |row| row.get(0)).optional()?)
+    fn open_incidents(&self) -> Result<Vec<String>, StoreError> {
+        let mut statement = self.connection.prepare_cached("SELECT id FROM incident WHERE open ORDER BY opened")?;
+        let rows = statement.query_map([], |found| found.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    fn incident(&self, id: &str) -> Result<Option<IncidentRow>, StoreError> {
+        let mut statement =
+            self.connection.prepare_cached("SELECT id, open, opened, body FROM incident WHERE id = ?1")?;
+        Ok(statement.query_row([id], incident).optional()?)
     }
 
     fn findings(&self, max: usize) -> Result<Vec<Stored<Finding>>, StoreError> {
@@ -73,27 +78,30 @@ impl Reader for SqliteReader {
             "SELECT host, host_name, software, enrolled, last_seen, skew, in_effect, revoked FROM agent
              ORDER BY host_name, host LIMIT ?1",
         )?;
-        let mut rows = statement.query([limit(max)])?;
+        let mut rows = statement.query([row::size(max)])?;
         let mut agents = Vec::new();
-        while let Some(row) = rows.next()? {
-            let in_effect: Option<Vec<u8>> = row.get(6)?;
+        while let Some(found) = rows.next()? {
             agents.push(AgentRow {
-                host: HostId(row.get(0)?),
-                host_name: row.get(1)?,
-                software: row.get(2)?,
-                enrolled: row.get::<_, Option<i64>>(3)?.map(time),
-                last_seen: row.get::<_, Option<i64>>(4)?.map(time),
-                skew_ns: row.get(5)?,
-                in_effect: in_effect.map(|bytes| decode("in-effect report", &bytes)).transpose()?.unwrap_or_default(),
-                revoked: row.get::<_, Option<i64>>(7)?.map(time),
+                host: row::host(found, 0)?,
+                host_name: found.get(1)?,
+                software: found.get(2)?,
+                enrolled: row::time_if_any(found, 3)?,
+                last_seen: row::time_if_any(found, 4)?,
+                skew_ns: found.get(5)?,
+                in_effect: row::body_if_any(found, 6, "in-effect report")?.unwrap_or_default(),
+                revoked: row::time_if_any(found, 7)?,
             });
         }
         Ok(agents)
     }
 
+    fn knows(&self, host: HostId) -> Result<bool, StoreError> {
+        Ok(self.connection.prepare_cached("SELECT 1 FROM agent WHERE host = ?1")?.exists([host.0])?)
+    }
+
     fn denied(&self) -> Result<Vec<HostId>, StoreError> {
         let mut statement = self.connection.prepare_cached("SELECT host FROM agent WHERE revoked IS NOT NULL")?;
-        let rows = statement.query_map([], |row| row.get(0).map(HostId))?;
+        let rows = statement.query_map([], |found| row::host(found, 0))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
@@ -101,12 +109,11 @@ impl Reader for SqliteReader {
         let mut statement =
             self.connection.prepare_cached("SELECT version, stored, body FROM policy ORDER BY version DESC LIMIT 1")?;
         let mut rows = statement.query([])?;
-        let Some(row) = rows.next()? else { return Ok(None) };
-        let body: Vec<u8> = row.get(2)?;
+        let Some(found) = rows.next()? else { return Ok(None) };
         Ok(Some(PolicyRow {
-            version: row.get::<_, i64>(0)?.cast_unsigned(),
-            stored: time(row.get(1)?),
-            signed: decode("policy", &body)?,
+            version: row::number(found, 0)?,
+            stored: row::time(found, 1)?,
+            signed: row::body(found, 2, "policy")?,
         }))
     }
 
@@ -116,9 +123,8 @@ impl Reader for SqliteReader {
             .prepare_cached("SELECT body FROM directive WHERE host = ?1 AND expires > ?2 ORDER BY issued LIMIT 64")?;
         let mut rows = statement.query(params![host.0, now.unix_ns])?;
         let mut directives = Vec::new();
-        while let Some(row) = rows.next()? {
-            let body: Vec<u8> = row.get(0)?;
-            directives.push(decode("directive", &body)?);
+        while let Some(found) = rows.next()? {
+            directives.push(row::body(found, 0, "directive")?);
         }
         Ok(directives)
     }
@@ -147,25 +153,20 @@ impl SqliteReader {
         max: usize,
     ) -> Result<Vec<Stored<T>>, StoreError> {
         let mut statement = self.connection.prepare_cached(sql)?;
-        let mut rows = statement.query([limit(max)])?;
+        let mut rows = statement.query([row::size(max)])?;
         let mut items = Vec::new();
-        while let Some(row) = rows.next()? {
-            let body: Vec<u8> = row.get(3)?;
+        while let Some(found) = rows.next()? {
             items.push(Stored {
-                host: HostId(row.get(0)?),
-                received: time(row.get(1)?),
-                offset_ns: row.get(2)?,
-                item: decode(what, &body)?,
+                host: row::host(found, 0)?,
+                received: row::time(found, 1)?,
+                offset_ns: found.get(2)?,
+                item: row::body(found, 3, what)?,
             });
         }
         Ok(items)
     }
 }
 
-fn limit(max: usize) -> i64 {
-    i64::try_from(max).unwrap_or(i64::MAX)
-}
-
-fn time(unix_ns: i64) -> WallTime {
-    WallTime { unix_ns }
+fn incident(found: &Row<'_>) -> Result<IncidentRow, rusqlite::Error> {
+    Ok(IncidentRow { id: found.get(0)?, open: found.get(1)?, opened: row::time(found, 2)?, json: found.get(3)? })
 }

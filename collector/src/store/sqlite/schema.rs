@@ -8,7 +8,7 @@
 use crate::store::StoreError;
 use rusqlite::Connection;
 
-const MIGRATIONS: &[&str] = &[V1];
+const MIGRATIONS: &[&str] = &[V1, V2];
 
 const V1: &str = "
 CREATE TABLE batch (
@@ -93,6 +93,18 @@ CREATE TABLE agent (
     host BLOB PRIMARY KEY, host_name TEXT NOT NULL DEFAULT '', software TEXT NOT NULL DEFAULT '', enrolled INTEGER,
     last_seen INTEGER, skew INTEGER NOT NULL DEFAULT 0, in_effect BLOB, revoked INTEGER
 ) STRICT, WITHOUT ROWID;
+";
+
+/// Lives of agents: which queue epoch of a host is on, and when each was first seen. What was there before counts as
+/// first seen now; the life that is on is that of the last batch.
+const V2: &str = "
+ALTER TABLE agent ADD COLUMN queue_epoch INTEGER;
+ALTER TABLE stream ADD COLUMN begun INTEGER NOT NULL DEFAULT 0;
+INSERT OR IGNORE INTO stream (host, queue_epoch) SELECT DISTINCT host, queue_epoch FROM batch;
+UPDATE stream SET begun = unixepoch() * 1000000000;
+UPDATE agent SET queue_epoch = latest.queue_epoch
+    FROM (SELECT host, queue_epoch, max(rowid) FROM batch GROUP BY host) AS latest WHERE latest.host = agent.host;
+CREATE INDEX stream_begun ON stream (begun);
 ";
 
 /// Brings the schema to the latest version, each step in a transaction of its own.

@@ -1,6 +1,7 @@
 //! Writes as statements.
 
-use super::data::{self, encode};
+use super::row::encode;
+use super::{data, life};
 use crate::engine::{Event, Logged};
 use crate::store::StoreError;
 use crate::store::write::{AgentWrite, QUARANTINE_RAW_BYTES_MAX, QuarantineWrite, Write, Written};
@@ -19,7 +20,8 @@ pub(super) fn apply(
         Write::Batch(batch) => {
             let outcome = data::apply(transaction, batch)?;
             if outcome == Outcome::Committed {
-                for event in batch.events() {
+                let current = life::is_current(transaction, batch.host, batch.batch.queue_epoch, batch.received, logged)?;
+                for event in batch.events(current) {
                     logged.push(append(transaction, batch.received, event)?);
                 }
             }
@@ -98,7 +100,7 @@ pub(super) fn apply(
     }
 }
 
-fn append(transaction: &Transaction<'_>, at: WallTime, event: Event) -> Result<Logged, StoreError> {
+pub(super) fn append(transaction: &Transaction<'_>, at: WallTime, event: Event) -> Result<Logged, StoreError> {
     transaction
         .prepare_cached("INSERT INTO event (at, body) VALUES (?1, ?2)")?
         .execute(params![at.unix_ns, encode(&event)?])?;
@@ -106,7 +108,7 @@ fn append(transaction: &Transaction<'_>, at: WallTime, event: Event) -> Result<L
     Ok(Logged { position, at, event })
 }
 
-/// A frame that is known by its key, stored or kept aside, is not kept aside again.
+/// A frame that was kept aside under its key is not kept aside again.
 fn quarantine(transaction: &Transaction<'_>, frame: &QuarantineWrite) -> Result<Written, StoreError> {
     let key = frame.key.map(|(epoch, sequence)| (epoch.0.cast_signed(), sequence.0.cast_signed()));
     if let Some((epoch, sequence)) = key {
@@ -171,7 +173,8 @@ fn agent(
             set("host_name = ?2, enrolled = ?3", params![host.0, host_name, at.unix_ns])?;
             logged.push(append(transaction, at, Event::HostSeen { host, name: host_name.clone() })?);
         }
-        AgentWrite::Hello { host_name, software, skew_ns } => {
+        AgentWrite::Hello { host_name, software, queue_epoch, skew_ns } => {
+            life::is_current(transaction, host, *queue_epoch, at, logged)?;
             let known: Option<String> = transaction
                 .prepare_cached("SELECT host_name FROM agent WHERE host = ?1")?
                 .query_row([host.0], |row| row.get(0))
