@@ -51,6 +51,8 @@ pub struct Ledger {
     pub masked: u64,
     /// Templates forgotten for want of room.
     pub templates_evicted: u64,
+    /// Templates that became one with another.
+    pub templates_absorbed: u64,
 
     /// Verdicts: finite scores taken in.
     pub verdicts: u64,

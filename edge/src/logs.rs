@@ -1,7 +1,10 @@
 //! Log lines to counts per template, in step with the cursors of their sources.
 //!
 //! A cursor says where a source stood after the lines handed in so far. Only lines that a cursor covers are shipped,
-//! together with that cursor: whoever restarts from it repeats nothing and misses nothing.
+//! together with that cursor: whoever restarts from it repeats nothing and misses nothing. Sums of counts equal the
+//! lines, whatever templates make room or become one: when templates become one, the counts not yet shipped go to the
+//! survivor, and the ids that the collector knows are announced once more with the survivor's text. Ids of a source
+//! with one text are one template.
 
 use crate::ledger::Ledger;
 use crate::mask;
@@ -21,6 +24,8 @@ pub const LINE_BYTES_MAX: usize = 8_192;
 pub const LOG_SOURCES_MAX: usize = 64;
 /// A line with more than one control byte in this many is binary.
 const BINARY_SHARE: usize = 8;
+/// Aliases of a source that wait to be told. Beyond that an id keeps its last text at the collector; no count is lost.
+const ALIASES_MAX: usize = 1_024;
 const BINARY: &str = "<binary>";
 
 /// Counts of one template.
@@ -34,6 +39,8 @@ struct Counts {
     sealed: u64,
     /// The collector knows its present text.
     announced: bool,
+    /// The collector knows its id.
+    named: bool,
     /// Stable key of it as a series.
     key: Option<SeriesKey>,
 }
@@ -48,6 +55,16 @@ struct Source {
     has_cursors: bool,
     /// Counts of templates that made room before they were shipped, with what is needed to announce them.
     orphans: Vec<(Template, Counts)>,
+    /// Ids that the collector knows and that stand for other templates by now.
+    aliases: Vec<Alias>,
+}
+
+#[derive(Debug)]
+struct Alias {
+    id: TemplateId,
+    exemplar: String,
+    /// The ordinal of the template that it stands for.
+    survivor: u64,
 }
 
 /// All log sources of a host.
@@ -106,6 +123,10 @@ impl LogBook {
                 self.sources[evicted.source as usize].orphans.push((template(&evicted), counts));
             }
         }
+        for (absorbed, mined) in outcome.absorbed {
+            self.absorb(source, slot, absorbed as usize, mined);
+            ledger.templates_absorbed += 1;
+        }
         let counts = &mut self.counts[slot];
         counts.tick = counts.tick.saturating_add(1);
         self.tick_lines = self.tick_lines.saturating_add(1);
@@ -116,6 +137,25 @@ impl LogBook {
         if outcome.novelty == Novelty::New {
             self.generation += 1;
             self.counts[slot].key = self.meta(outcome.slot + 1).map(|meta| meta.key());
+        }
+    }
+
+    /// The template in slot `absorbed` is that in `slot` from now on.
+    fn absorb(&mut self, source: usize, slot: usize, absorbed: usize, mined: Mined) {
+        let gone = std::mem::take(&mut self.counts[absorbed]);
+        let counts = &mut self.counts[slot];
+        counts.tick = counts.tick.saturating_add(gone.tick);
+        counts.open += gone.open;
+        counts.sealed += gone.sealed;
+        self.generation += 1;
+        let Some(survivor) = self.miner.get(u32::try_from(slot).unwrap_or(u32::MAX)) else { return };
+        let aliases = &mut self.sources[source].aliases;
+        aliases
+            .iter_mut()
+            .filter(|alias| alias.survivor == mined.ordinal)
+            .for_each(|alias| alias.survivor = survivor.ordinal);
+        if gone.named && aliases.len() < ALIASES_MAX {
+            aliases.push(Alias { id: mined.id, exemplar: mined.exemplar, survivor: survivor.ordinal });
         }
     }
 
@@ -155,6 +195,7 @@ impl LogBook {
             cursor: None,
             has_cursors: false,
             orphans: Vec::new(),
+            aliases: Vec::new(),
         });
         Some(self.sources.len() - 1)
     }
@@ -162,10 +203,8 @@ impl LogBook {
     /// The position of a source after all of its lines handed in so far.
     pub fn set_cursor(&mut self, cursor: Cursor) {
         let Some(at) = self.source(&cursor.source, "") else { return };
-        for (mined, counts) in self.miner.iter().map(|(_, mined)| mined).zip(&mut self.counts) {
-            if mined.source as usize == at {
-                counts.seal();
-            }
+        for (slot, _) in self.miner.iter().filter(|(_, mined)| mined.source as usize == at) {
+            self.counts[slot as usize].seal();
         }
         let source = &mut self.sources[at];
         source.orphans.iter_mut().for_each(|(_, counts)| counts.seal());
@@ -186,16 +225,24 @@ impl LogBook {
         for (template, mut counts) in std::mem::take(&mut source.orphans) {
             let lines = counts.take(unbounded);
             window.add(template.id, lines, (!counts.announced && lines > 0).then(|| template.clone()));
-            counts.announced |= lines > 0;
+            counts.told(lines);
             if counts.open > 0 {
                 source.orphans.push((template, counts));
             }
         }
-        for ((_, mined), counts) in self.miner.iter().zip(&mut self.counts) {
-            if mined.source as usize == at {
-                let lines = counts.take(unbounded);
-                window.add(mined.id, lines, (!counts.announced && lines > 0).then(|| template(mined)));
-                counts.announced |= lines > 0;
+        for (slot, mined) in self.miner.iter().filter(|(_, mined)| mined.source as usize == at) {
+            let counts = &mut self.counts[slot as usize];
+            let lines = counts.take(unbounded);
+            window.add(mined.id, lines, (!counts.announced && lines > 0).then(|| template(mined)));
+            counts.told(lines);
+            if counts.announced && !source.aliases.is_empty() {
+                for alias in source.aliases.extract_if(.., |alias| alias.survivor == mined.ordinal) {
+                    window.templates.push(Template {
+                        id: alias.id,
+                        text: mined.text.clone(),
+                        exemplar: alias.exemplar,
+                    });
+                }
             }
         }
         let cursors: Vec<_> = source.cursor.take().into_iter().collect();
@@ -253,6 +300,12 @@ impl LogBook {
 impl Counts {
     fn seal(&mut self) {
         self.sealed += std::mem::take(&mut self.open);
+    }
+
+    /// A window takes along what is to be known of it, if it has lines in there.
+    fn told(&mut self, lines: u64) {
+        self.announced |= lines > 0;
+        self.named |= lines > 0;
     }
 
     /// The lines that may be shipped: all of them from a source that has no positions.
@@ -347,29 +400,89 @@ mod tests {
     }
 
     #[test]
+    fn ids_that_the_collector_knows_are_told_what_they_stand_for() {
+        let (mut book, mut ledger) = (LogBook::new(10), Ledger::default());
+        let mut line =
+            |book: &mut LogBook, name: &str| book.accept("/log", "", format!("hi from {name}").as_bytes(), &mut ledger);
+        ["ann", "bob"].iter().for_each(|name| line(&mut book, name));
+        let first = book.take_windows(WallTime::default(), 1);
+        line(&mut book, "eve");
+        assert_eq!((book.len(), book.take_tick().collect::<Vec<_>>()), (3, vec![3, 1, 1, 1]));
+        line(&mut book, "sue");
+        assert_eq!((book.len(), book.take_tick().collect::<Vec<_>>()), (1, vec![1, 1, 0, 0]));
+        assert_eq!(book.keys().count(), 2, "only the row of all lines and the survivor's are left");
+        let second = book.take_windows(WallTime::default(), 1);
+        assert_eq!(
+            second[0].0.counts,
+            [(first[0].0.counts[0].0, 2)],
+            "the third went to the survivor before it was told"
+        );
+        let known: Vec<_> = first[0].0.templates.iter().map(|template| template.id).collect();
+        let told: Vec<_> = second[0].0.templates.iter().map(|template| (template.id, template.text.as_str())).collect();
+        assert_eq!(told, [(known[0], "hi from <*>"), (known[1], "hi from <*>")]);
+        line(&mut book, "zoe");
+        assert!(book.take_windows(WallTime::default(), 1)[0].0.templates.is_empty(), "nothing is told twice");
+        assert_eq!(ledger.templates_absorbed, 2);
+    }
+
+    #[test]
     fn too_many_sources_are_refused_and_counted() {
         let (mut book, mut ledger) = (LogBook::new(10), Ledger::default());
         (0..=LOG_SOURCES_MAX).for_each(|n| book.accept(&n.to_string(), "", b"line", &mut ledger));
         assert_eq!(ledger.lines_refused, 1);
     }
 
+    fn line() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof![
+            proptest::collection::vec(any::<u8>(), 0..12),
+            "(hi from|session of user|see) [a-e] (at [a-c] )?(again|[0-9]{1,3})".prop_map(String::into_bytes),
+        ]
+    }
+
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(128))]
+
         #[test]
-        fn sums_of_counts_equal_the_lines_whatever_is_evicted(
-            steps in proptest::collection::vec((0u8..20, proptest::collection::vec(any::<u8>(), 0..12)), 1..200)
+        fn sums_of_counts_equal_the_lines_whatever_is_evicted_or_becomes_one(
+            room in 1usize..12,
+            steps in proptest::collection::vec((0u8..20, 0usize..2, line()), 1..200)
         ) {
-            let (mut book, mut ledger) = (LogBook::new(4), Ledger::default());
-            let mut shipped = 0;
-            for (step, line) in &steps {
+            let (mut book, mut ledger) = (LogBook::new(room), Ledger::default());
+            let (mut shipped, mut ticked) = (0, 0);
+            for (step, source, line) in &steps {
                 match step {
                     0 => book.set_cursor(cursor(1)),
                     1 => shipped += lines_of(&book.take_windows(WallTime::default(), 1)),
-                    _ => book.accept("/log", "", line, &mut ledger),
+                    2 => {
+                        let rows: Vec<_> = book.take_tick().collect();
+                        ticked += u64::from(rows[0]);
+                        prop_assert!(rows[1..].iter().sum::<u32>() <= rows[0]);
+                    }
+                    _ => book.accept(["/log", "/other"][*source], "", line, &mut ledger),
                 }
             }
-            book.set_cursor(cursor(2));
+            ["/log", "/other"].map(|source| book.set_cursor(Cursor { source: source.to_owned(), position: vec![2] }));
             shipped += lines_of(&book.take_windows(WallTime::default(), 1));
-            prop_assert_eq!(shipped, ledger.lines);
+            ticked += u64::from(book.take_tick().next().unwrap());
+            prop_assert_eq!((shipped, ticked), (ledger.lines, ledger.lines));
+        }
+
+        #[test]
+        fn each_id_that_was_told_ends_with_the_text_of_its_lines(
+            lines in proptest::collection::vec("(hi from|session of user|see) [a-e] (at [a-c] )?again", 1..60)
+        ) {
+            let (mut book, mut ledger) = (LogBook::new(100), Ledger::default());
+            let mut known = std::collections::BTreeMap::new();
+            for line in &lines {
+                book.accept("/log", "", line.as_bytes(), &mut ledger);
+                for (window, _) in book.take_windows(WallTime::default(), 1) {
+                    known.extend(window.templates.into_iter().map(|template| (template.id, template.text)));
+                }
+            }
+            let now: std::collections::BTreeSet<_> = (1..200).filter_map(|row| book.template(row)).map(|(_, _, template)| template.text).collect();
+            for text in known.values() {
+                prop_assert!(now.contains(text), "{text} is no template any more");
+            }
         }
     }
 }

@@ -10,6 +10,8 @@ use words::{Verdict, judge_word, names_secret};
 /// Takes the place of a secret value.
 pub const SECRET: &str = "<secret>";
 const PRIVATE_KEY: &str = "<private-key>";
+/// Whatever may take the place of a secret or of personal data.
+pub const PLACEHOLDERS: [&str; 6] = [SECRET, PRIVATE_KEY, "<email>", "<card>", "<jwt>", "<aws-key>"];
 
 /// `text` with every secret replaced.
 pub fn masked(text: &str) -> String {

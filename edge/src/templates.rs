@@ -1,25 +1,36 @@
 //! Streaming miner of log templates: a line's constant words with `<*>` at the variable places.
 //!
-//! After Drain (He et al., ICWS 2017): lines are grouped by length and first word and joined by the share of equal
-//! words. One configuration serves every source: words with digits are variable from the start, lines of different
-//! severity never join, and a template keeps at least two constant words. Memory is bounded: the template that was
-//! seen longest ago makes room.
+//! Two questions, kept apart. What varies by its *look* (numbers, paths, values of keys) is variable in the very first
+//! line, on every host alike: [`tokens`]. What varies only by *evidence* (`user bob`, `user amy`) becomes variable once
+//! enough lines differ in that one place and nowhere else. How many are enough depends on what surrounds the place: the
+//! more constant words agree, the fewer are needed, so that `cupsd startup succeeded` stays apart from its like and a
+//! long sentence with one changing name does not. Words that a preposition or a role announces need less. After the
+//! position statistics of Brain (Yu et al., IEEE TSC 2023) and the fixed-length buckets of Drain (He et al., ICWS 2017),
+//! but with evidence in place of thresholds per source: one configuration serves all.
+//!
+//! When a place becomes variable, the templates that differed there become one. The oldest of them keeps its id; the
+//! others' are its aliases from then on, and [`Outcome::absorbed`] says so, so that no count is lost. Memory is bounded:
+//! the template that was seen longest ago makes room. A line whose skeleton is known allocates nothing.
 
-mod skeleton;
+mod text;
+mod tokens;
+mod words;
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasherDefault, Hasher};
 use vedette_protocol::ids::TemplateId;
 
-use skeleton::{Skeleton, Word};
-pub use skeleton::{WILDCARD, WORDS_MAX};
+use tokens::{Kind, Token, Word};
+pub use tokens::{TOKENS_MAX, WILDCARD};
 
-/// Share of equal constant words from which two lines have one template.
-const SIMILARITY_MIN: f64 = 0.6;
-/// A template of fewer constant words than this says too little to be joined to.
-const CONSTANT_WORDS_MIN: usize = 2;
+/// Distinct words, times constant words around them, from which a place is variable.
+const WORD_EVIDENCE: usize = 30;
+/// Places that may become variable at once; more than one only where arguments stand.
+const PLACES_MAX: usize = 3;
+/// The same where an argument stands, or where some line had a value that is variable by its look.
+const ARGUMENT_EVIDENCE: usize = 8;
 /// Exact skeletons that are remembered per template of the limit, so that a usual line costs one look-up.
-const ALIASES_PER_TEMPLATE: usize = 4;
+const LEAVES_PER_TEMPLATE: usize = 4;
 const EXEMPLAR_BYTES_MAX: usize = 512;
 
 /// One template of one log source.
@@ -29,10 +40,12 @@ pub struct Mined {
     pub id: TemplateId,
     /// Log source, by its number.
     pub source: u32,
-    /// Skeleton, as general as it has become.
+    /// Skeleton, as general as it has become; at most about a kibibyte.
     pub text: String,
     /// The first line, masked, at most 512 bytes.
     pub exemplar: String,
+    /// Which template of this miner it is, counted from 0: never used again, unlike its slot.
+    pub ordinal: u64,
     words: Vec<Word>,
     seen_at: u64,
     shape: u64,
@@ -47,6 +60,8 @@ pub struct Outcome {
     pub novelty: Novelty,
     /// The template that had to make room; its slot is now the new one's.
     pub evicted: Option<Mined>,
+    /// Templates that are this one from now on, with the slots that they leave empty.
+    pub absorbed: Vec<(u32, Mined)>,
 }
 
 /// Whether a template is new or was altered by a line.
@@ -63,12 +78,49 @@ pub enum Novelty {
 /// The templates of all log sources of a host.
 #[derive(Debug)]
 pub struct Miner {
-    slots: Vec<Mined>,
-    by_shape: HashMap<u64, Vec<u32>>,
-    aliases: HashMap<u64, u32>,
+    slots: Vec<Option<Mined>>,
+    free: Vec<u32>,
+    /// Slots of templates that have as many tokens and the same punctuation.
+    by_shape: Map<Vec<u32>>,
+    /// Slot by exact skeleton.
+    leaves: Map<u32>,
     templates_max: usize,
     lines: u64,
-    skeleton: Skeleton,
+    mined: u64,
+    tokens: Vec<Token>,
+    words: Vec<Word>,
+    siblings: Vec<Sibling>,
+    text: String,
+}
+
+type Map<T> = HashMap<u64, T, BuildHasherDefault<Hashed>>;
+
+/// A template that differs from the line in few places.
+#[derive(Clone, Copy, Debug)]
+struct Sibling {
+    places: Places,
+    slot: u32,
+}
+
+/// Places of a line, in order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Places {
+    count: usize,
+    at: [usize; PLACES_MAX],
+}
+
+impl Places {
+    fn as_slice(&self) -> &[usize] {
+        &self.at[..self.count]
+    }
+}
+
+/// How a line and a template differ.
+enum Difference {
+    /// In nothing but so many places that are variable by evidence.
+    None(usize),
+    Places(Places),
+    Much,
 }
 
 impl Miner {
@@ -76,143 +128,263 @@ impl Miner {
     pub fn new(templates_max: usize) -> Self {
         Self {
             slots: Vec::new(),
-            by_shape: HashMap::new(),
-            aliases: HashMap::new(),
+            free: Vec::new(),
+            by_shape: Map::default(),
+            leaves: Map::default(),
             templates_max: templates_max.max(1),
             lines: 0,
-            skeleton: Skeleton::default(),
+            mined: 0,
+            tokens: Vec::new(),
+            words: Vec::new(),
+            siblings: Vec::new(),
+            text: String::new(),
         }
     }
 
     /// Takes one masked line of a source. Allocates nothing if its very skeleton was seen before.
     pub fn accept(&mut self, source: u32, line: &str) -> Outcome {
         self.lines += 1;
-        self.skeleton.build(line);
-        let alias = hash((source, &self.skeleton.text));
-        if let Some(&slot) = self.aliases.get(&alias) {
-            self.slots[slot as usize].seen_at = self.lines;
-            return Outcome { slot, novelty: Novelty::Known, evicted: None };
+        tokens::read(line, &mut self.tokens);
+        let leaf = self.tokens.iter().fold(seed(source), |hash, token| words::mix(hash, token.word.hash));
+        if let Some(&slot) = self.leaves.get(&leaf) {
+            if let Some(mined) = &mut self.slots[slot as usize] {
+                mined.seen_at = self.lines;
+            }
+            return Outcome { slot, novelty: Novelty::Known, evicted: None, absorbed: Vec::new() };
         }
-        let shape = hash((source, self.skeleton.words.len(), self.skeleton.words.first().map(|word| word.hash)));
-        let outcome = match self.most_similar(shape) {
-            Some(slot) => self.join(slot),
+        self.words.clear();
+        self.words.extend(self.tokens.iter().map(|token| token.word));
+        let shape = self.shape(source);
+        let outcome = match self.compare(shape) {
+            Some(Match::Same(slot)) => self.join(slot),
+            Some(Match::Places(places)) => self.generalise(places, shape, line),
             None => self.open(source, shape, line),
         };
-        if self.aliases.len() >= self.templates_max.saturating_mul(ALIASES_PER_TEMPLATE) {
-            self.aliases.clear();
+        if self.leaves.len() >= self.templates_max.saturating_mul(LEAVES_PER_TEMPLATE) {
+            self.leaves.clear();
         }
-        self.aliases.insert(alias, outcome.slot);
+        self.leaves.insert(leaf, outcome.slot);
         outcome
     }
 
     /// The template in a slot.
     pub fn get(&self, slot: u32) -> Option<&Mined> {
-        self.slots.get(slot as usize)
+        self.slots.get(slot as usize)?.as_ref()
     }
 
-    /// Templates in slot order.
+    /// Templates with their slots, in slot order.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &Mined)> {
-        (0u32..).zip(&self.slots)
+        (0u32..).zip(&self.slots).filter_map(|(slot, mined)| Some((slot, mined.as_ref()?)))
     }
 
     /// Number of templates.
     pub fn len(&self) -> usize {
-        self.slots.len()
+        self.slots.len() - self.free.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.slots.is_empty()
+        self.len() == 0
     }
 
-    fn most_similar(&self, shape: u64) -> Option<u32> {
-        let candidates = self.by_shape.get(&shape)?;
-        let scored = candidates.iter().filter_map(|slot| {
-            let similarity = similarity(&self.slots[*slot as usize].words, &self.skeleton.words)?;
-            Some((similarity, *slot))
-        });
-        let best = scored.max_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1)))?;
-        (best.0 >= SIMILARITY_MIN).then_some(best.1)
+    /// Number of tokens and punctuation: what templates that can become one have in common.
+    fn shape(&self, source: u32) -> u64 {
+        self.words.iter().fold(seed(source), |hash, word| {
+            words::mix(hash, if word.kind == Kind::Punctuation { word.hash } else { 0 })
+        })
+    }
+
+    /// What the line in `words` belongs to: a template, or those that differ in the same places and nowhere else.
+    fn compare(&mut self, shape: u64) -> Option<Match> {
+        self.siblings.clear();
+        let mut same: Option<(usize, u32)> = None;
+        for &slot in self.by_shape.get(&shape)? {
+            let Some(mined) = &self.slots[slot as usize] else { continue };
+            match difference(&mined.words, &self.words) {
+                Difference::None(generals) if same.is_none_or(|best| (generals, slot) < best) => {
+                    same = Some((generals, slot))
+                }
+                Difference::Places(places) => self.siblings.push(Sibling { places, slot }),
+                _ => {}
+            }
+        }
+        if let Some((_, slot)) = same {
+            return Some(Match::Same(slot));
+        }
+        self.siblings.sort_unstable_by_key(|sibling| (sibling.places, sibling.slot));
+        let groups = self.siblings.chunk_by(|a, b| a.places == b.places);
+        let enough = groups.filter(|group| self.evident(group));
+        // As few places as possible, with as many witnesses as possible; of two, the first.
+        enough
+            .min_by_key(|group| (group[0].places.count, usize::MAX - group.len()))
+            .map(|group| Match::Places(group[0].places))
+    }
+
+    /// Whether so many templates that differ from the line in these places alone make the places variable.
+    fn evident(&self, group: &[Sibling]) -> bool {
+        let places = group[0].places.as_slice();
+        let Some(first) = self.get(group[0].slot) else { return false };
+        let around = self.words.iter().zip(&first.words).enumerate();
+        let kept =
+            |(at, (line, kept)): &(usize, (&Word, &Word))| !places.contains(at) && line.constant() && kept.constant();
+        let constant = around.filter(kept).count();
+        let needed = places.iter().map(|place| self.evidence_needed(group, *place)).sum::<Option<usize>>();
+        // Places that never varied alone need more evidence together, and no word of what happens is among them.
+        let allowed = places.len() == 1 || needed == Some(ARGUMENT_EVIDENCE * places.len());
+        let needed =
+            needed.filter(|_| allowed && constant > 0).map(|needed| (needed * places.len()).div_ceil(constant));
+        needed.is_some_and(|needed| group.len() + 1 >= needed.max(2))
+    }
+
+    /// `None` if the place must never be variable.
+    fn evidence_needed(&self, group: &[Sibling], place: usize) -> Option<usize> {
+        let templates = group.iter().filter_map(|sibling| self.get(sibling.slot));
+        let (mut arguments, mut values) = (0, 0);
+        for kind in templates.map(|mined| mined.words[place].kind).chain([self.words[place].kind]) {
+            match kind {
+                Kind::Severity => return None,
+                Kind::Argument => arguments += 1,
+                Kind::Variable => values += 1,
+                _ => {}
+            }
+        }
+        let is_argument = arguments * 2 > group.len() || values > 0;
+        Some(if is_argument { ARGUMENT_EVIDENCE } else { WORD_EVIDENCE })
     }
 
     fn join(&mut self, slot: u32) -> Outcome {
-        let template = &mut self.slots[slot as usize];
-        template.seen_at = self.lines;
-        let general = self.skeleton.generalise(&template.words);
-        let novelty = if general > 0 {
-            self.skeleton.copy_to(&mut template.text, &mut template.words);
-            Novelty::Generalised
-        } else {
-            Novelty::Known
-        };
-        Outcome { slot, novelty, evicted: None }
+        if let Some(mined) = &mut self.slots[slot as usize] {
+            mined.seen_at = self.lines;
+        }
+        Outcome { slot, novelty: Novelty::Known, evicted: None, absorbed: Vec::new() }
+    }
+
+    /// Makes one template of the line and all that differ from it in these places at most.
+    fn generalise(&mut self, places: Places, shape: u64, line: &str) -> Outcome {
+        places.as_slice().iter().for_each(|place| self.words[*place] = Word::GENERAL);
+        for sibling in self.siblings.iter().filter(|sibling| sibling.places == places) {
+            let Some(mined) = &self.slots[sibling.slot as usize] else { continue };
+            for (word, kept) in self.words.iter_mut().zip(&mined.words) {
+                if kept.kind == Kind::General {
+                    *word = Word::GENERAL;
+                }
+            }
+        }
+        let bucket = self.by_shape.get(&shape).map(Vec::as_slice).unwrap_or_default();
+        let covered = |slot: &u32| self.get(*slot).is_some_and(|mined| covers(&self.words, &mined.words));
+        let mut joined: Vec<u32> = bucket.iter().copied().filter(covered).collect();
+        joined.sort_unstable_by_key(|slot| self.get(*slot).map(|mined| mined.ordinal));
+        let survivor = joined.first().copied().expect("at least one sibling is covered");
+        let absorbed: Vec<(u32, Mined)> =
+            joined[1..].iter().filter_map(|slot| Some((*slot, self.slots[*slot as usize].take()?))).collect();
+        self.free.extend_from_slice(&joined[1..]);
+        if let Some(bucket) = self.by_shape.get_mut(&shape) {
+            bucket.retain(|slot| !joined[1..].contains(slot));
+        }
+        for slot in self.leaves.values_mut().filter(|slot| joined.contains(slot)) {
+            *slot = survivor;
+        }
+        text::readable(line, &self.tokens, &self.words, &mut self.text);
+        if let Some(mined) = &mut self.slots[survivor as usize] {
+            mined.seen_at = self.lines;
+            mined.text.clone_from(&self.text);
+            mined.words.clone_from(&self.words);
+        }
+        Outcome { slot: survivor, novelty: Novelty::Generalised, evicted: None, absorbed }
     }
 
     fn open(&mut self, source: u32, shape: u64, line: &str) -> Outcome {
+        text::skeleton(line, &self.tokens, &mut self.text);
+        let id = TemplateId::of(&self.text);
+        text::readable(line, &self.tokens, &self.words, &mut self.text);
         let mined = Mined {
-            id: TemplateId::of(&self.skeleton.text),
+            id,
             source,
-            text: self.skeleton.text.clone(),
+            text: self.text.clone(),
             exemplar: crate::mask::cut(line, EXEMPLAR_BYTES_MAX).to_owned(),
-            words: self.skeleton.words.clone(),
+            ordinal: self.mined,
+            words: self.words.clone(),
             seen_at: self.lines,
             shape,
         };
-        let (slot, evicted) = if self.slots.len() < self.templates_max {
-            self.slots.push(mined);
-            (u32::try_from(self.slots.len() - 1).expect("templates are limited well below 2^32"), None)
-        } else {
-            let slot = self.oldest();
-            let old = std::mem::replace(&mut self.slots[slot as usize], mined);
-            self.forget(slot, old.shape);
-            (slot, Some(old))
-        };
+        self.mined += 1;
+        let evicted = if self.len() < self.templates_max { None } else { self.evict_oldest() };
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            u32::try_from(self.slots.len() - 1).expect("templates are limited well below 2^32")
+        });
+        self.slots[slot as usize] = Some(mined);
         self.by_shape.entry(shape).or_default().push(slot);
-        Outcome { slot, novelty: Novelty::New, evicted }
+        Outcome { slot, novelty: Novelty::New, evicted, absorbed: Vec::new() }
     }
 
-    fn oldest(&self) -> u32 {
-        let oldest = self.iter().min_by_key(|(_, mined)| mined.seen_at);
-        oldest.map(|(slot, _)| slot).expect("a full miner has at least one template")
-    }
-
-    fn forget(&mut self, slot: u32, shape: u64) {
+    /// Makes room; the slot is the next to be used.
+    fn evict_oldest(&mut self) -> Option<Mined> {
+        let (slot, shape) =
+            self.iter().min_by_key(|(_, mined)| mined.seen_at).map(|(slot, mined)| (slot, mined.shape))?;
         if let Some(slots) = self.by_shape.get_mut(&shape) {
             slots.retain(|other| *other != slot);
             if slots.is_empty() {
                 self.by_shape.remove(&shape);
             }
         }
-        self.aliases.retain(|_, other| *other != slot);
+        self.leaves.retain(|_, other| *other != slot);
+        self.free.push(slot);
+        self.slots[slot as usize].take()
     }
 }
 
-/// Share of the template's constant words that the line has at the same place; `None` if they must not join.
-fn similarity(template: &[Word], line: &[Word]) -> Option<f64> {
+enum Match {
+    Same(u32),
+    Places(Places),
+}
+
+const fn seed(source: u32) -> u64 {
+    words::mix(words::MULTIPLIER, source as u64 + 1)
+}
+
+/// Both of one shape.
+fn difference(template: &[Word], line: &[Word]) -> Difference {
     if template.len() != line.len() {
-        return None;
+        return Difference::Much;
     }
-    let (mut constant, mut equal) = (0u32, 0u32);
-    for (kept, seen) in template.iter().zip(line) {
-        if kept.severity != seen.severity {
-            return None;
-        }
-        if !kept.variable() && !kept.severity {
-            constant += 1;
-            equal += u32::from(kept.hash == seen.hash);
-        } else if kept.severity && kept.hash != seen.hash {
-            return None;
+    let (mut generals, mut places) = (0, Places::default());
+    for (at, (kept, seen)) in template.iter().zip(line).enumerate() {
+        if kept.kind == Kind::General {
+            generals += 1;
+        } else if kept.hash != seen.hash {
+            if places.count == PLACES_MAX {
+                return Difference::Much;
+            }
+            places.at[places.count] = at;
+            places.count += 1;
         }
     }
-    // A line without constant words joins only its like, through the exact skeleton.
-    let enough = equal as usize >= CONSTANT_WORDS_MIN;
-    enough.then(|| f64::from(equal) / f64::from(constant))
+    if places.count == 0 { Difference::None(generals) } else { Difference::Places(places) }
 }
 
-fn hash(value: impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    value.hash(&mut hasher);
-    hasher.finish()
+/// Whether every line of `template` is one of `general`; both of one shape.
+fn covers(general: &[Word], template: &[Word]) -> bool {
+    let equal = |(one, other): (&Word, &Word)| one.kind == Kind::General || one.hash == other.hash;
+    general.len() == template.len() && general.iter().zip(template).all(equal)
+}
+
+/// Hasher for keys that are hashes already.
+#[derive(Debug, Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = words::mix(self.0, words::hash(bytes));
+    }
+
+    fn write_u64(&mut self, key: u64) {
+        self.0 = key;
+    }
 }
 
 #[cfg(test)]
