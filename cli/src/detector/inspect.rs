@@ -11,8 +11,13 @@ use vedette_detector_host::artifact::{self, Artifact};
 use vedette_protocol::signature::PublicKey;
 use vedette_protocol::worker::{DetectorDescription, DetectorInput};
 
+const EXAMPLES: &str = "Examples:
+  vedette detector inspect pairs/spike
+  vedette detector inspect pairs/spike --trust ed25519:...";
+
 /// Arguments of `detector inspect`.
 #[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// The pair: folder and name, without extension.
     #[arg(value_name = "DIR/NAME")]

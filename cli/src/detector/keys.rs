@@ -10,8 +10,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use vedette_protocol::signature::SigningKey;
 
+const EXAMPLES: &str = "Examples:
+  vedette detector keygen --out author.key
+
+The private key stays with its author; agents are told the public key that is printed.";
+
 /// Arguments of `detector keygen`.
 #[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// File for the private key; it must not exist yet.
     #[arg(long, value_name = "FILE")]

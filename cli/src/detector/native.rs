@@ -12,6 +12,7 @@ const ADD: u8 = 2;
 const OBSERVE: u8 = 3;
 const SNAPSHOT: u8 = 4;
 const RESTORE: u8 = 5;
+const TIME: u8 = 6;
 const ANSWER_BYTES_MAX: usize = 16 << 20;
 
 pub(crate) struct Native {
@@ -93,7 +94,10 @@ impl Runner for Native {
         let answer = self.ask(OBSERVE, &payload)?;
         let (scores, rest) = answer.as_chunks();
         ensure!(rest.is_empty() && scores.len() == columns.ids.len(), "{} bytes are not a score a value", answer.len());
-        Ok((scores.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(), None))
+        let scores = scores.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+        let time = self.ask(TIME, &[])?;
+        let time: [u8; 8] = time.try_into().ok().context("a time has eight bytes")?;
+        Ok((scores, Some(u64::from_le_bytes(time))))
     }
 
     fn snapshot(&mut self, series: &[SeriesDescriptor]) -> anyhow::Result<Vec<SeriesState>> {

@@ -2,6 +2,7 @@
 
 use super::inspect;
 use super::keys::unusable;
+use super::module::{self, CompilerArgs};
 use super::runner::{self, Place, Runner, check_keys};
 use super::window::{self, SERIES_MAX, SeriesForm, Window};
 use crate::output::{Output, items, table, text};
@@ -9,12 +10,19 @@ use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use vedette_detector_host::engine::Execution;
 use vedette_protocol::ids::Digest;
 use vedette_protocol::signature::PublicKey;
 use vedette_protocol::worker::DetectorInput;
 
+const EXAMPLES: &str = "Examples:
+  vedette detector replay --pair pairs/spike
+  vedette detector replay --pair pairs/spike --input window.csv --unit 1 --lower 0 --upper 1
+  vedette detector replay --pair pairs/spike --native target/release/spike-native";
+
 /// Arguments of `detector replay`.
 #[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// The pair: folder and name, without extension.
     #[arg(long, value_name = "DIR/NAME")]
@@ -30,6 +38,8 @@ pub(crate) struct Args {
     /// Public key that must have signed the pair; by default whoever did.
     #[arg(long, value_name = "KEY")]
     trust: Option<PublicKey>,
+    #[command(flatten)]
+    compiler: CompilerArgs,
     /// The same detector as a native program, to be compared too.
     #[arg(long, value_name = "FILE")]
     native: Option<PathBuf>,
@@ -38,7 +48,8 @@ pub(crate) struct Args {
     parameters: Vec<(String, f64)>,
 }
 
-fn parameter(text: &str) -> Result<(String, f64), String> {
+/// `NAME=NUMBER`.
+pub(crate) fn parameter(text: &str) -> Result<(String, f64), String> {
     let (name, value) = text.split_once('=').ok_or("expected NAME=NUMBER")?;
     let value: f64 = value.parse().map_err(|_| format!("{value:?} is no number"))?;
     Ok((name.to_owned(), value))
@@ -58,6 +69,8 @@ pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<ExitCode> {
     record("module".into(), &Place::Here(cwasm), None)?;
     record("module again".into(), &Place::Here(cwasm), None)?;
     record("confined process".into(), &Place::Confined(cwasm), None)?;
+    let interpreted = module::compile(&args.compiler.program()?, &module::component_of(&args.pair), Execution::Pulley)?;
+    record("interpreter".into(), &Place::Interpreted(&interpreted), None)?;
     for cut in cuts(window.ticks.len()) {
         record(format!("restored at tick {cut}"), &Place::Here(cwasm), Some(cut))?;
     }

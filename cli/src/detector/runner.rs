@@ -4,11 +4,11 @@ use super::native::Native;
 use anyhow::{Context as _, bail, ensure};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use vedette_detector_host::confine::ConfineError;
-use vedette_detector_host::engine::Engine;
+use vedette_detector_host::engine::{Engine, Execution};
 use vedette_detector_host::wire::{self, REPLY_BYTES_MAX, REQUEST_BYTES_MAX};
 use vedette_detector_host::worker::Worker;
 use vedette_protocol::worker::{
-    Columns, DetectorDescription, SeriesDescriptor, SeriesState, WorkerReply, WorkerRequest,
+    Columns, DetectorDescription, Explanation, Fault, SeriesDescriptor, SeriesState, WorkerReply, WorkerRequest,
 };
 
 /// The hidden command that becomes a worker.
@@ -30,12 +30,24 @@ pub(crate) trait Runner {
     fn restore(&mut self, series: &[SeriesDescriptor], states: &[SeriesState]) -> anyhow::Result<()>;
 }
 
+/// A detector's own failure, as opposed to the tool's.
+#[derive(Debug, thiserror::Error)]
+#[error("the detector failed ({fault:?}): {reason}")]
+pub(crate) struct DetectorFailure {
+    /// Class.
+    pub(crate) fault: Fault,
+    /// For people.
+    pub(crate) reason: String,
+}
+
 /// Where to run.
 pub(crate) enum Place<'a> {
     /// The module in this process.
     Here(&'a [u8]),
     /// The module in a confined worker process.
     Confined(&'a [u8]),
+    /// The module, compiled for the interpreter, in a confined worker process.
+    Interpreted(&'a [u8]),
     /// A native program.
     Native(&'a std::path::Path),
 }
@@ -44,16 +56,27 @@ impl Place<'_> {
     /// Starts the detector there, with these parameters.
     pub(crate) fn start(&self, parameters: &[(String, f64)]) -> anyhow::Result<Box<dyn Runner>> {
         Ok(match self {
-            Self::Here(cwasm) => Box::new(Module::load(Pipe::Here(worker_here()?), cwasm, parameters)?.0),
-            Self::Confined(cwasm) => Box::new(Module::load(Pipe::start()?, cwasm, parameters)?.0),
+            Self::Here(_) => Box::new(self.module(parameters)?),
+            Self::Confined(_) | Self::Interpreted(_) => Box::new(self.module(parameters)?),
             Self::Native(program) => Box::new(Native::start(program, parameters)?),
         })
+    }
+
+    /// Starts a module, with all that a module can do.
+    pub(crate) fn module(&self, parameters: &[(String, f64)]) -> anyhow::Result<Guest> {
+        let (pipe, cwasm) = match self {
+            Self::Here(cwasm) => (Pipe::Here(worker_here()?), cwasm),
+            Self::Confined(cwasm) => (Pipe::start(Execution::Native)?, cwasm),
+            Self::Interpreted(cwasm) => (Pipe::start(Execution::Pulley)?, cwasm),
+            Self::Native(program) => bail!("{} is a program, not a module", program.display()),
+        };
+        Ok(Guest::load(pipe, cwasm, parameters)?.0)
     }
 }
 
 /// What a module says of itself, asked in a confined worker.
 pub(crate) fn describe(cwasm: &[u8], parameters: &[(String, f64)]) -> anyhow::Result<DetectorDescription> {
-    Ok(Module::load(Pipe::start()?, cwasm, parameters)?.1)
+    Ok(Guest::load(Pipe::start(Execution::Native)?, cwasm, parameters)?.1)
 }
 
 type Seal = fn() -> Result<Vec<String>, ConfineError>;
@@ -69,13 +92,25 @@ enum Pipe {
 }
 
 impl Pipe {
-    fn start() -> anyhow::Result<Self> {
+    fn start(execution: Execution) -> anyhow::Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(["detector", WORKER_COMMAND]).env_clear().stdin(Stdio::piped()).stdout(Stdio::piped());
+        command
+            .args(["detector", WORKER_COMMAND, execution.name()])
+            .env_clear()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
         let mut child = command.spawn().context("the worker could not be started")?;
         let input = child.stdin.take();
         let output = child.stdout.take().context("a pipe was asked for")?;
         Ok(Self::Process { child, input, output, buffer: Vec::new() })
+    }
+
+    /// The worker's process, if it has one of its own.
+    fn pid(&self) -> Option<u32> {
+        match self {
+            Self::Here(_) => None,
+            Self::Process { child, .. } => Some(child.id()),
+        }
     }
 
     fn ask(&mut self, request: WorkerRequest) -> anyhow::Result<WorkerReply> {
@@ -101,10 +136,13 @@ impl Drop for Pipe {
     }
 }
 
-/// A module in a worker.
-struct Module(Pipe);
+/// A module in a worker, with all that a module can do.
+pub(crate) struct Guest {
+    pipe: Pipe,
+    memory_bytes: u64,
+}
 
-impl Module {
+impl Guest {
     fn load(mut pipe: Pipe, cwasm: &[u8], parameters: &[(String, f64)]) -> anyhow::Result<(Self, DetectorDescription)> {
         let parameters = parameters.to_vec();
         let request = WorkerRequest::Load { detector: DETECTOR, artifact: cwasm.to_vec(), parameters };
@@ -113,20 +151,43 @@ impl Module {
             reply => return Err(unexpected(reply)),
         };
         match pipe.ask(WorkerRequest::Seal)? {
-            WorkerReply::Sealed { .. } => Ok((Self(pipe), description)),
+            WorkerReply::Sealed { .. } => Ok((Self { pipe, memory_bytes: 0 }, description)),
             reply => Err(unexpected(reply)),
         }
     }
 
+    /// Tells the end of series.
+    pub(crate) fn remove(&mut self, ids: &[u32]) -> anyhow::Result<()> {
+        self.done(WorkerRequest::SeriesRemoved { detector: DETECTOR, ids: ids.to_vec() })
+    }
+
+    /// Why the last scores of these series.
+    pub(crate) fn explain(&mut self, ids: &[u32]) -> anyhow::Result<Vec<Explanation>> {
+        match self.pipe.ask(WorkerRequest::Explain { detector: DETECTOR, ids: ids.to_vec() })? {
+            WorkerReply::Explanations { explanations, .. } => Ok(explanations),
+            reply => Err(unexpected(reply)),
+        }
+    }
+
+    /// Linear memory of the guest after its last tick.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.memory_bytes
+    }
+
+    /// The worker's process, if it has one of its own.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.pipe.pid()
+    }
+
     fn done(&mut self, request: WorkerRequest) -> anyhow::Result<()> {
-        match self.0.ask(request)? {
+        match self.pipe.ask(request)? {
             WorkerReply::Done { .. } => Ok(()),
             reply => Err(unexpected(reply)),
         }
     }
 }
 
-impl Runner for Module {
+impl Runner for Guest {
     fn add(&mut self, series: &[SeriesDescriptor]) -> anyhow::Result<()> {
         for some in series.chunks(SERIES_PER_REQUEST) {
             self.done(WorkerRequest::SeriesAdded { detector: DETECTOR, series: some.to_vec() })?;
@@ -135,8 +196,11 @@ impl Runner for Module {
     }
 
     fn observe(&mut self, columns: &Columns) -> anyhow::Result<(Vec<f32>, Option<u64>)> {
-        match self.0.ask(WorkerRequest::Observe { detector: DETECTOR, tick: 0, columns: columns.clone() })? {
-            WorkerReply::Scores { scores, guest_ns, .. } => Ok((scores, Some(guest_ns))),
+        match self.pipe.ask(WorkerRequest::Observe { detector: DETECTOR, tick: 0, columns: columns.clone() })? {
+            WorkerReply::Scores { scores, guest_ns, memory_bytes, .. } => {
+                self.memory_bytes = memory_bytes;
+                Ok((scores, Some(guest_ns)))
+            }
             reply => Err(unexpected(reply)),
         }
     }
@@ -145,7 +209,7 @@ impl Runner for Module {
         let mut all = Vec::with_capacity(series.len());
         for some in series.chunks(SERIES_PER_REQUEST) {
             let ids = some.iter().map(|one| one.id).collect();
-            match self.0.ask(WorkerRequest::Snapshot { detector: DETECTOR, ids })? {
+            match self.pipe.ask(WorkerRequest::Snapshot { detector: DETECTOR, ids })? {
                 WorkerReply::Snapshots { states, .. } => all.extend(states),
                 reply => return Err(unexpected(reply)),
             }
@@ -165,7 +229,7 @@ impl Runner for Module {
 
 fn unexpected(reply: WorkerReply) -> anyhow::Error {
     match reply {
-        WorkerReply::Failed { fault, reason, .. } => anyhow::anyhow!("the detector failed ({fault:?}): {reason}"),
+        WorkerReply::Failed { fault, reason, .. } => DetectorFailure { fault, reason }.into(),
         _ => anyhow::anyhow!("the worker gave an answer to another question"),
     }
 }

@@ -1,17 +1,23 @@
 //! From a component to a signed pair that an agent loads.
 
 use super::keys::{self, unusable};
+use super::module::{self, CompilerArgs};
 use super::runner;
 use crate::output::{Output, text};
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use serde_json::json;
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::path::PathBuf;
+use std::process::ExitCode;
 use vedette_detector_host::artifact::{self, Manifest};
-use vedette_detector_host::engine::Identity;
+use vedette_detector_host::engine::{Execution, Identity};
+
+const EXAMPLES: &str = "Examples:
+  vedette detector keygen --out author.key
+  vedette detector sign spike.wasm --key author.key --out pairs";
 
 /// Arguments of `detector sign`.
 #[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// The component, made by `detector build`.
     component: PathBuf,
@@ -21,15 +27,14 @@ pub(crate) struct Args {
     /// Folder for the four files of the pair.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// The compiler; by default `vedette-compiler` beside this program, then on the path.
-    #[arg(long, value_name = "FILE")]
-    compiler: Option<PathBuf>,
+    #[command(flatten)]
+    compiler: CompilerArgs,
 }
 
 pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<ExitCode> {
     let key = keys::read(&args.key)?;
     let wasm = std::fs::read(&args.component).map_err(|error| unusable(&args.component, &error))?;
-    let cwasm = compile(&compiler(args.compiler.as_deref())?, &args.component, &args.out)?;
+    let cwasm = module::compile(&args.compiler.program()?, &args.component, Execution::Native)?;
     let described = runner::describe(&cwasm, &[])?;
     let manifest = Manifest::new(&described.name, &described.version, &wasm, &cwasm, Identity::host());
     artifact::write_pair(&args.out, &manifest, &wasm, &cwasm, &key).map_err(|error| unusable(&args.out, &error))?;
@@ -55,27 +60,4 @@ pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<ExitCode> {
         )
     })?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn compiler(given: Option<&Path>) -> anyhow::Result<PathBuf> {
-    if let Some(given) = given {
-        return Ok(given.to_owned());
-    }
-    let beside = std::env::current_exe()?.with_file_name("vedette-compiler");
-    Ok(if beside.exists() { beside } else { "vedette-compiler".into() })
-}
-
-fn compile(compiler: &Path, component: &Path, out: &Path) -> anyhow::Result<Vec<u8>> {
-    std::fs::create_dir_all(out).map_err(|error| unusable(out, &error))?;
-    // Beside the pair and hidden: never picked up as half of one.
-    let unsigned = out.join(format!(".unsigned-{}", std::process::id()));
-    let mut command = Command::new(compiler);
-    command.arg("compile").arg(component).arg("--out").arg(&unsigned).stdin(Stdio::null()).stdout(Stdio::null());
-    let status = command.status().with_context(|| {
-        format!("{} could not be started; --compiler says where vedette-compiler is", compiler.display())
-    })?;
-    let cwasm = std::fs::read(&unsigned);
-    let _ = std::fs::remove_file(&unsigned);
-    ensure!(status.success(), "{} did not compile {}", compiler.display(), component.display());
-    cwasm.context("the compiler left no native code")
 }

@@ -85,7 +85,7 @@ fn debian_cargo() -> anyhow::Result<Command> {
 }
 
 /// `rust-lld` of any rustup toolchain, or LLVM's own.
-fn linker() -> anyhow::Result<PathBuf> {
+pub(crate) fn linker() -> anyhow::Result<PathBuf> {
     let sysroot = Command::new("rustc").args(["--print", "sysroot"]).output().ok().map(|output| output.stdout);
     let sysroot = sysroot.map(|text| String::from_utf8_lossy(&text).trim().to_owned()).unwrap_or_default();
     let host = format!("lib/rustlib/{}-unknown-linux-gnu/bin/rust-lld", std::env::consts::ARCH);

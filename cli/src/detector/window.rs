@@ -2,10 +2,13 @@
 
 mod builtin;
 mod csv;
+mod rows;
 mod timestamp;
 
-pub(crate) use builtin::builtin;
-pub(crate) use csv::{SeriesForm, read};
+pub(crate) use builtin::{Noise, builtin};
+pub(crate) use csv::{SeriesForm, descriptor, interval_ms, read};
+pub(crate) use rows::{Row, Rows};
+pub(crate) use timestamp::text as time_text;
 
 use vedette_protocol::worker::{Columns, SeriesDescriptor, flags};
 

@@ -10,6 +10,7 @@
 //! | 3 observe | count, ids, dt-ms, flags, values | scores |
 //! | 4 snapshot | id | state |
 //! | 5 restore | id, then the state | empty |
+//! | 6 time | empty | nanoseconds that the last observe took, without its frame |
 //!
 //! Status 0 is an answer, 1 a refusal with its text. The end of the input ends the program.
 
@@ -40,6 +41,7 @@ pub fn run<D: Detector>() -> ExitCode {
 /// Fails when a stream does, or on a frame that is too long.
 pub fn serve<D: Detector>(input: &mut impl Read, output: &mut impl Write) -> io::Result<()> {
     let mut instance = Instance::<D>::new(&[]).map_err(|refusal| io::Error::other(refusal.message))?;
+    let mut observe_ns = 0;
     let mut head = [0; 5];
     while read_head(input, &mut head)? {
         let length = u32::from_le_bytes([head[1], head[2], head[3], head[4]]);
@@ -48,7 +50,7 @@ pub fn serve<D: Detector>(input: &mut impl Read, output: &mut impl Write) -> io:
         }
         let mut payload = vec![0; length as usize];
         input.read_exact(&mut payload)?;
-        let (status, answer) = match answer(&mut instance, head[0], &mut Reader::new(&payload)) {
+        let (status, answer) = match answer(&mut instance, &mut observe_ns, head[0], &mut Reader::new(&payload)) {
             Ok(answer) => (0, answer),
             Err(refusal) => (1, refusal.into_bytes()),
         };
@@ -69,7 +71,12 @@ fn read_head(input: &mut impl Read, head: &mut [u8; 5]) -> io::Result<bool> {
     Ok(true)
 }
 
-fn answer<D: Detector>(instance: &mut Instance<D>, operation: u8, input: &mut Reader<'_>) -> Result<Vec<u8>, String> {
+fn answer<D: Detector>(
+    instance: &mut Instance<D>,
+    observe_ns: &mut u64,
+    operation: u8,
+    input: &mut Reader<'_>,
+) -> Result<Vec<u8>, String> {
     let short = |_: Damaged| "the frame is too short or damaged".to_string();
     match operation {
         1 => {
@@ -82,7 +89,7 @@ fn answer<D: Detector>(instance: &mut Instance<D>, operation: u8, input: &mut Re
             instance.add(id, &series, &[]);
             Ok(Vec::new())
         }
-        3 => observe(instance, input).map_err(short),
+        3 => observe(instance, observe_ns, input).map_err(short),
         4 => {
             let id = input.u32().map_err(short)?;
             let (_, state) = instance.snapshot(&[id]).pop().ok_or("unknown column")?;
@@ -93,11 +100,16 @@ fn answer<D: Detector>(instance: &mut Instance<D>, operation: u8, input: &mut Re
             instance.restore([(id, input.rest())].into_iter()).map_err(|refusal| refusal.message)?;
             Ok(Vec::new())
         }
+        6 => Ok(observe_ns.to_le_bytes().to_vec()),
         _ => Err(format!("there is no operation {operation}")),
     }
 }
 
-fn observe<D: Detector>(instance: &mut Instance<D>, input: &mut Reader<'_>) -> Result<Vec<u8>, Damaged> {
+fn observe<D: Detector>(
+    instance: &mut Instance<D>,
+    observe_ns: &mut u64,
+    input: &mut Reader<'_>,
+) -> Result<Vec<u8>, Damaged> {
     let count = input.u32()?;
     if count > FRAME_BYTES_MAX / 17 {
         return Err(Damaged);
@@ -107,7 +119,9 @@ fn observe<D: Detector>(instance: &mut Instance<D>, input: &mut Reader<'_>) -> R
     let flags: Vec<u8> = (0..count).map(|_| input.u8()).collect::<Result<_, _>>()?;
     let values: Vec<f64> = (0..count).map(|_| input.f64()).collect::<Result<_, _>>()?;
     input.finish()?;
+    let began = std::time::Instant::now();
     let scores = instance.observe(Columns { ids: &ids, dt_ms: &dt_ms, flags: &flags, values: &values });
+    *observe_ns = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
     let mut out = Writer::new();
     out.f32s(&scores);
     Ok(out.finish())

@@ -134,10 +134,11 @@ impl Shape {
 }
 
 /// SplitMix64 (Steele, Lea and Flood 2014).
-struct Noise(u64);
+pub(crate) struct Noise(pub(crate) u64);
 
 impl Noise {
-    fn draw(&mut self) -> f64 {
+    /// Between 0 and 1.
+    pub(crate) fn draw(&mut self) -> f64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut bits = self.0;
         bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

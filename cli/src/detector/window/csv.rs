@@ -98,7 +98,7 @@ fn parse(text: &str, form: &SeriesForm) -> Result<Window, Vec<String>> {
     Ok(Window { series, ticks: columns.ticks })
 }
 
-fn header(line: &str) -> Result<Vec<String>, Vec<String>> {
+pub(super) fn header(line: &str) -> Result<Vec<String>, Vec<String>> {
     let names: Vec<_> = line.trim_start_matches('\u{feff}').split(',').map(|name| name.trim().to_owned()).collect();
     let problem = match () {
         () if names[0] != "timestamp" => "the header must begin with `timestamp`".to_owned(),
@@ -113,13 +113,14 @@ fn header(line: &str) -> Result<Vec<String>, Vec<String>> {
 }
 
 /// The median time between rows.
-fn interval_ms(times: &[u64]) -> u32 {
-    let mut steps: Vec<_> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+pub(crate) fn interval_ms(times: &[u64]) -> u32 {
+    let mut steps: Vec<_> = times.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).collect();
     steps.sort_unstable();
     steps.get(steps.len() / 2).map_or(1_000, |step| u32::try_from(*step).unwrap_or(u32::MAX))
 }
 
-fn descriptor(id: u32, name: &str, interval_ms: u32, form: &SeriesForm) -> SeriesDescriptor {
+/// A column as a series.
+pub(crate) fn descriptor(id: u32, name: &str, interval_ms: u32, form: &SeriesForm) -> SeriesDescriptor {
     let meta = SeriesMeta {
         metric: name.to_owned(),
         unit: form.unit.clone(),

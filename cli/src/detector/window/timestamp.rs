@@ -14,6 +14,22 @@ pub(super) fn parse(text: &str) -> Option<u64> {
     }
 }
 
+/// Date and time of day in UTC: `2026-11-20 10:00`, with seconds where they are not zero.
+pub(crate) fn text(ms: u64) -> String {
+    let (day, second) = (ms / 86_400_000, ms / 1_000 % 86_400);
+    // From a day to the year, month and day of the Gregorian calendar. Source: Howard Hinnant, `civil_from_days`.
+    let shifted = day + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year + year / 4 - year / 100);
+    let from_march = (5 * day_of_year + 2) / 153;
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+    let year = year + era * 400 + u64::from(month <= 2);
+    let date = format!("{year}-{month:02}-{:02}", day_of_year - (153 * from_march + 2) / 5 + 1);
+    let clock = format!("{:02}:{:02}", second / 3_600, second / 60 % 60);
+    if second % 60 == 0 { format!("{date} {clock}") } else { format!("{date} {clock}:{:02}", second % 60) }
+}
+
 fn calendar(text: &str) -> Option<u64> {
     let (date, time) = text.split_once(['T', ' '])?;
     let mut date = date.splitn(3, '-').map(|part| part.parse::<u64>().ok());
@@ -45,7 +61,14 @@ fn whole(ms: f64) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::{parse, text};
+
+    #[test]
+    fn times_are_told_as_they_are_read() {
+        for told in ["1970-01-01 00:00", "2000-02-29 23:59:59", "2026-11-20 10:00", "2100-03-01 00:00:01"] {
+            assert_eq!(parse(told).map(text).as_deref(), Some(told));
+        }
+    }
 
     #[test]
     fn every_form_of_one_moment_is_the_same() {

@@ -1,0 +1,93 @@
+//! From one series to ten thousand, within the host's limits of time and memory.
+
+use super::rig::Rig;
+use super::{Check, Verdict};
+use crate::detector::runner::Runner as _;
+
+pub(super) static CHECKS: &[Check] = &[
+    Check {
+        name: "one-series",
+        promise: "works with one series",
+        remedy: "do without a minimum of series: hosts differ",
+        run: one,
+    },
+    Check {
+        name: "many-series",
+        promise: "holds 10,000 series in the 16 MiB that it may have, and answers for all of them in one call",
+        remedy: "keep less for each series; free what calls allocate",
+        run: many,
+    },
+    Check {
+        name: "time-budget",
+        promise: "needs less than half of the CPU time that a call may take, at 10,000 series",
+        remedy: "do less for each value: an agent judges each series each second, and interrupts a call after 100 ms",
+        run: time,
+    },
+    Check {
+        name: "no-leak",
+        promise: "holds no more memory after a thousand ticks than after a hundred",
+        remedy: "free a call's arguments and answer when it is over: in C, `vd_end_of_call`; in Rust the SDK does",
+        run: leak,
+    },
+];
+
+const MANY: u32 = 10_000;
+/// What the host allows one call.
+const CALL_NS_MAX: u64 = 100_000_000;
+
+fn one(rig: &Rig) -> anyhow::Result<Verdict> {
+    let mut guest = rig.with_series(1)?;
+    let scores = rig.feed(&mut guest, 1, 0..rig.learnt())?;
+    let judged = scores.iter().flatten().filter(|score| !score.is_nan()).count();
+    Ok(Verdict::of(judged > 0, format!("{judged} of {} values judged", scores.len())))
+}
+
+fn many(rig: &Rig) -> anyhow::Result<Verdict> {
+    let mut guest = rig.with_series(MANY)?;
+    rig.feed(&mut guest, MANY, 0..10)?;
+    let states = guest.snapshot(&rig.series(MANY))?;
+    let bytes: usize = states.iter().map(|one| one.state.len()).sum();
+    let memory = guest.memory_bytes();
+    Ok(Verdict::Holds(format!("{} KiB of memory, {} KiB of states", memory >> 10, bytes >> 10)))
+}
+
+fn time(rig: &Rig) -> anyhow::Result<Verdict> {
+    let mut guest = rig.with_series(MANY)?;
+    let mut times = Vec::new();
+    for tick in 0..30 {
+        times.extend(guest.observe(&rig.tick(MANY, tick))?.1);
+    }
+    times.sort_unstable();
+    // One tick may fall into somebody else's turn of the processor.
+    let ninth_tenth = times.get(times.len() * 9 / 10).copied().unwrap_or(0);
+    let seen = format!(
+        "{:.1} ms a tick of {MANY} series, {} ns a value; {} ms are allowed",
+        std::time::Duration::from_nanos(ninth_tenth).as_secs_f64() * 1_000.0,
+        ninth_tenth / u64::from(MANY),
+        CALL_NS_MAX / 1_000_000
+    );
+    Ok(Verdict::of(ninth_tenth < CALL_NS_MAX / 2, seen))
+}
+
+fn leak(rig: &Rig) -> anyhow::Result<Verdict> {
+    const SERIES: u32 = 50;
+    let mut guest = rig.with_series(SERIES)?;
+    let series = rig.series(SERIES);
+    let ids: Vec<u32> = (0..SERIES).collect();
+    let mut at_hundred = 0;
+    for tick in 0..1_000 {
+        rig.feed(&mut guest, SERIES, tick..tick + 1)?;
+        if tick % 10 == 0 {
+            guest.snapshot(&series)?;
+            guest.explain(&ids)?;
+        }
+        if tick == 100 {
+            at_hundred = guest.memory_bytes();
+        }
+    }
+    let last = guest.memory_bytes();
+    Ok(Verdict::of(
+        last <= at_hundred,
+        format!("{} KiB after 100 ticks, {} KiB after 1,000", at_hundred >> 10, last >> 10),
+    ))
+}

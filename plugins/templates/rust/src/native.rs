@@ -1,0 +1,5 @@
+//! The detector as a native program.
+
+fn main() -> std::process::ExitCode {
+    vedette_sdk::native::run::<@CRATE@::Spread>()
+}
