@@ -3,6 +3,7 @@
 mod bench;
 mod build;
 mod check;
+mod eval;
 mod inspect;
 mod keys;
 mod module;
@@ -35,6 +36,8 @@ pub(crate) enum Command {
     Run(run::Args),
     /// Measures time, memory and state by the number of series.
     Bench(Told<bench::Args>),
+    /// Scores public data with the signed detectors through the agent's own judge, and measures the scores.
+    Eval(Told<eval::Args>),
     /// Compiles a component ahead of time and signs the pair.
     Sign(Told<sign::Args>),
     /// Shows what a signed pair is and verifies it.
@@ -69,6 +72,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Check(told) => check::run(&told.args, told.output),
         Command::Run(args) => run::run(&args),
         Command::Bench(told) => bench::run(&told.args, told.output),
+        Command::Eval(told) => eval::run(&told.args, told.output),
         Command::Sign(told) => sign::run(&told.args, told.output),
         Command::Inspect(told) => inspect::run(&told.args, told.output),
         Command::Replay(told) => replay::run(&told.args, told.output),
