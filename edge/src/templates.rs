@@ -12,6 +12,7 @@
 //! others' are its aliases from then on, and [`Outcome::absorbed`] says so, so that no count is lost. Memory is bounded:
 //! the template that was seen longest ago makes room. A line whose skeleton is known allocates nothing.
 
+mod look;
 mod text;
 mod tokens;
 mod words;

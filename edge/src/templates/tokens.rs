@@ -4,6 +4,7 @@
 //! time, identifier or the value of a key is variable from the start; a word that a preposition or a role announces
 //! (`from alpha`, `user bob`) is an *argument*, which little evidence makes variable.
 
+use super::look::{self, CLASSES, COLON, DIGIT, SEPARATOR, SLASH, SPACE};
 use super::words::{self, Class};
 use crate::mask;
 
@@ -71,38 +72,6 @@ pub(super) fn read(line: &str, tokens: &mut Vec<Token>) {
             return;
         }
         reader.step();
-    }
-}
-
-const SPACE: u8 = 1;
-const SEPARATOR: u8 = 2;
-const DIGIT: u8 = 4;
-const SLASH: u8 = 8;
-const DOT: u8 = 16;
-const COLON: u8 = 32;
-/// Neither a letter nor one of the above.
-const OTHER: u8 = 64;
-static CLASSES: [u8; 256] = classes();
-
-const fn classes() -> [u8; 256] {
-    let mut table = [OTHER; 256];
-    let mut byte = 0;
-    loop {
-        table[byte as usize] = match byte {
-            b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c => SPACE,
-            b',' | b';' | b'|' | b'&' | b'=' | b'(' | b')' | b'[' | b']' | b'{' | b'}' | b'"' | b'\'' | b'<' | b'>'
-            | b'!' | b'?' | b'`' => SEPARATOR,
-            b'0'..=b'9' => DIGIT,
-            b'a'..=b'z' | b'A'..=b'Z' => 0,
-            b'/' | b'\\' => SLASH,
-            b'.' => DOT | OTHER,
-            b':' => COLON | OTHER,
-            _ => OTHER,
-        };
-        if byte == u8::MAX {
-            return table;
-        }
-        byte += 1;
     }
 }
 
@@ -334,7 +303,7 @@ impl Reader<'_> {
         {
             return self.pair(start, start + colon, end);
         }
-        if is_variable(text, flags) {
+        if look::is_variable(text, flags) {
             return self.variable(start, end);
         }
         let dotted = text[1..].contains(&b'.') || text.contains(&b'@');
@@ -353,7 +322,7 @@ impl Reader<'_> {
         match words::class(if flags == 0 { text } else { &[] }) {
             Class::Boolean => self.push(start, end, Kind::Word),
             Class::Absent => self.variable(start, end),
-            _ if is_variable(text, flags) => self.variable(start, end),
+            _ if look::is_variable(text, flags) => self.variable(start, end),
             _ => self.push(start, end, Kind::Argument),
         }
     }
@@ -462,29 +431,6 @@ impl Reader<'_> {
     fn byte(&self, at: usize) -> Option<u8> {
         self.bytes.get(at).copied()
     }
-}
-
-/// Numbers, identifiers, addresses, times; paths.
-fn is_variable(text: &[u8], flags: u8) -> bool {
-    if flags & DIGIT != 0 {
-        return !is_name_with_digit(text);
-    }
-    if flags & SLASH == 0 {
-        return false;
-    }
-    let slashes = text.iter().filter(|byte| matches!(byte, b'/' | b'\\')).count();
-    text.len() > 1 && (slashes > 1 || flags & DOT != 0 || matches!(text[0], b'/' | b'\\'))
-}
-
-/// `isBluetoothA2dpOn`: letters that are no hexadecimal number, with few digits among them and a letter at the end.
-fn is_name_with_digit(text: &[u8]) -> bool {
-    let digits = text.iter().filter(|byte| byte.is_ascii_digit()).count();
-    let letter = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphabetic);
-    digits * 8 < text.len()
-        && letter(text.first())
-        && letter(text.last())
-        && text.iter().all(u8::is_ascii_alphanumeric)
-        && text.iter().any(|byte| byte.is_ascii_alphabetic() && !byte.is_ascii_hexdigit())
 }
 
 const fn closing(open: u8) -> u8 {
