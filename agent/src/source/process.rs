@@ -76,6 +76,8 @@ struct Process {
     entries: Box<[MaybeUninit<u8>]>,
     text: Box<[u8]>,
     before: Vec<Seen>,
+    /// When the youngest process of the last reading began.
+    newest_before: u64,
     now: Vec<Seen>,
     costs: Vec<Cost>,
     states: [u64; State::ALL.len()],
@@ -93,6 +95,7 @@ impl Process {
             entries: vec![MaybeUninit::uninit(); ENTRIES_BYTES].into_boxed_slice(),
             text: vec![0; STAT_BYTES].into_boxed_slice(),
             before: Vec::new(),
+            newest_before: 0,
             now: Vec::new(),
             costs: Vec::new(),
             states: [0; State::ALL.len()],
@@ -123,7 +126,7 @@ impl Process {
                 self.left_out += 1;
                 continue;
             };
-            add(pid, &stat, &self.before, &mut self.now, &mut self.costs);
+            add(pid, &stat, &self.before, self.newest_before, &mut self.now, &mut self.costs);
             self.states[stat.state as usize] += 1;
         }
         self.directory = Some(directory);
@@ -135,6 +138,7 @@ impl Source for Process {
     fn read(&mut self, sink: &mut dyn Sink) -> Result<(), SourceError> {
         std::mem::swap(&mut self.before, &mut self.now);
         self.before.sort_unstable_by_key(|seen| seen.pid);
+        self.newest_before = self.before.iter().map(|seen| seen.start).max().unwrap_or(0);
         self.now.clear();
         self.costs.clear();
         self.states.fill(0);
@@ -176,12 +180,16 @@ fn host_ticks(bytes: &[u8]) -> Option<u64> {
     fields.take(8).try_fold(0_u64, |sum, field| sum.checked_add(number(field)?))
 }
 
-/// Adds a process; one that was not seen before has used all its time since then, unless nothing was seen before.
-fn add(pid: u32, stat: &Stat<'_>, before: &[Seen], now: &mut Vec<Seen>, costs: &mut Vec<Cost>) {
+/// Adds a process; one that was not seen before has used all its time since then. Of one that was there but could not be
+/// read it is not known.
+fn add(pid: u32, stat: &Stat<'_>, before: &[Seen], newest_before: u64, now: &mut Vec<Seen>, costs: &mut Vec<Cost>) {
     let index = before.binary_search_by_key(&pid, |seen| seen.pid).ok();
     let earlier = index.map(|index| before[index]).filter(|seen| seen.start == stat.start);
-    let used = earlier.map_or(stat.ticks, |seen| stat.ticks.saturating_sub(seen.ticks));
-    let ticks = if before.is_empty() { 0 } else { used };
+    let ticks = match earlier {
+        Some(seen) => stat.ticks.saturating_sub(seen.ticks),
+        None if before.is_empty() || stat.start < newest_before => 0,
+        None => stat.ticks,
+    };
     now.push(Seen { pid, start: stat.start, ticks: stat.ticks });
     costs.push(Cost { name: stat.executable(), ticks, pages: stat.pages, threads: stat.threads });
 }

@@ -57,6 +57,18 @@ fn a_process_id_that_was_used_again_does_not_inherit() {
 }
 
 #[test]
+fn a_process_that_could_not_be_read_for_a_while_has_not_used_its_whole_life_since() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut process = Process::new(&Root::under(directory.path()));
+    write_host(directory.path(), 1_000, &[(1, "init", 1, 10, 1), (10, "app", 5, 900, 7), (11, "late", 50, 0, 7)]);
+    read(&mut process);
+    write_host(directory.path(), 1_100, &[(1, "init", 1, 10, 1), (11, "late", 50, 0, 7)]);
+    read(&mut process);
+    write_host(directory.path(), 1_200, &[(1, "init", 1, 10, 1), (10, "app", 5, 910, 7), (11, "late", 50, 0, 7)]);
+    assert_eq!(utilization(&read(&mut process), "app"), 0.0);
+}
+
+#[test]
 fn states_are_counted() {
     let directory = tempfile::tempdir().unwrap();
     let mut process = Process::new(&Root::under(directory.path()));
