@@ -50,6 +50,8 @@ pub struct Status {
     pub link: LinkStatus,
     /// The pipeline's ledger: `detected = emitted + folded + shed`, and its other counts.
     pub ledger: serde_json::Map<String, serde_json::Value>,
+    /// What was left out in reading log files and watched files.
+    pub files: FilesStatus,
     /// Log files.
     pub logs: Vec<LogStatus>,
     /// Watched files.
@@ -280,6 +282,19 @@ pub struct LinkStatus {
     pub last_error: Option<String>,
 }
 
+/// Log files and watched files together.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FilesStatus {
+    /// Ticks in which log lines did not come in time.
+    pub log_overruns: u64,
+    /// Ticks in which the look at watched files was not over in time.
+    pub watch_overruns: u64,
+    /// Looks at a watched file that could not be read.
+    pub watch_unreadable: u64,
+    /// Looks at a watched file that was too large or no regular file.
+    pub watch_unfit: u64,
+}
+
 /// A log file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogStatus {
@@ -291,6 +306,14 @@ pub struct LogStatus {
     pub bytes: u64,
     /// Rotations, truncations included.
     pub rotations: u64,
+    /// Lines of which only the begin was read.
+    pub lines_cut: u64,
+    /// Bytes of unfinished lines that a truncation took away.
+    pub bytes_lost: u64,
+    /// Bytes before the backlog of a file that was seen for the first time.
+    pub bytes_skipped: u64,
+    /// Rotated files that were not read to their end.
+    pub files_abandoned: u64,
     /// Why it cannot be read.
     pub last_error: Option<String>,
 }

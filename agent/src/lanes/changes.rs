@@ -4,7 +4,7 @@ use super::LaneState;
 use crate::clock::wall_now;
 use crate::config::FileConfig;
 use crate::disk::Positions;
-use crate::files::watch::Watch;
+use crate::files::watch::{Watch, WatchCounts};
 use crate::source::Root;
 use std::io;
 use std::sync::mpsc as sync_mpsc;
@@ -23,6 +23,8 @@ pub struct Seen {
     pub changes: Vec<Change>,
     /// What the watch compares with from now on, after the first look and with changes.
     pub state: Option<Vec<u8>>,
+    /// What was counted since start.
+    pub counts: WatchCounts,
 }
 
 /// The loop's end of the lane.
@@ -31,6 +33,7 @@ pub struct ChangeLane {
     state: LaneState,
     /// Path and changes seen.
     files: Vec<(String, u64)>,
+    counts: WatchCounts,
     overruns: u64,
 }
 
@@ -60,7 +63,8 @@ impl ChangeLane {
             Some(questions)
         };
         let files = watched.iter().map(|file| (file.path.display().to_string(), 0)).collect();
-        Ok((Self { questions, state: LaneState::Idle, files, overruns: 0 }, looks))
+        let counts = WatchCounts::default();
+        Ok((Self { questions, state: LaneState::Idle, files, counts, overruns: 0 }, looks))
     }
 
     /// A tick begins and waits for a look, unless the last one is not over yet.
@@ -93,7 +97,13 @@ impl ChangeLane {
                 *count += 1;
             }
         }
+        self.counts = seen.counts;
         self.state = LaneState::Idle;
+    }
+
+    /// What was counted since start, as of the last look.
+    pub fn counts(&self) -> WatchCounts {
+        self.counts
     }
 
     /// Every watched file with the changes seen.
@@ -114,7 +124,7 @@ fn look(mut watch: Watch, asked: &sync_mpsc::Receiver<()>, looks: &mpsc::Sender<
         watch.poll(wall_now(), &mut |change| changes.push(change));
         let state = (is_first || !changes.is_empty()).then(|| watch.state());
         is_first = false;
-        if looks.blocking_send(Seen { changes, state }).is_err() {
+        if looks.blocking_send(Seen { changes, state, counts: watch.counts() }).is_err() {
             return;
         }
     }

@@ -4,7 +4,7 @@
 use super::LaneState;
 use crate::config::FileConfig;
 use crate::disk::Positions;
-use crate::files::tail::Tail;
+use crate::files::tail::{Tail, TailCounts};
 use crate::source::Root;
 use std::io;
 use std::sync::mpsc as sync_mpsc;
@@ -37,12 +37,8 @@ pub struct FileState {
     pub path: String,
     /// Declared service.
     pub service: String,
-    /// Lines read since start.
-    pub lines: u64,
-    /// Bytes read since start.
-    pub bytes: u64,
-    /// Rotations and truncations since start.
-    pub rotations: u64,
+    /// What was counted since start.
+    pub counts: TailCounts,
     /// Why it cannot be read.
     pub last_error: Option<String>,
     /// Where to go on; only if lines of it are in the portion.
@@ -89,9 +85,13 @@ impl LineLane {
         if self.questions.is_none() {
             return;
         }
-        match self.state {
-            LaneState::Idle => self.ask(),
-            LaneState::Asked | LaneState::Late => self.overruns += 1,
+        let is_free = self.state == LaneState::Idle;
+        if is_free {
+            self.ask();
+        }
+        // The last portion is not back, or the thread is gone: it has panicked.
+        if !is_free || self.state == LaneState::Idle {
+            self.overruns += 1;
         }
     }
 
@@ -218,9 +218,7 @@ impl Lane {
         if lines.ends.len() > before {
             file.position = Some(tail.position());
         }
-        let counts = tail.counts();
-        (file.lines, file.bytes) = (counts.lines, counts.bytes);
-        file.rotations = counts.rotations + counts.truncations;
+        file.counts = tail.counts();
         match polled {
             Ok(polled) => {
                 file.last_error = None;

@@ -1,8 +1,8 @@
 //! All state of the running agent. Nothing here waits; every `handle_*` ends with what follows from it done or queued.
 
-use super::tick::{Phase, PipelineSink};
 use super::StartError;
 use super::detectors::{Found, Shelf};
+use super::tick::{Phase, PipelineSink};
 use crate::clock::{Ticker, mono_now, wall_now};
 use crate::config::Config;
 use crate::control::directive::DirectiveGate;
@@ -72,8 +72,10 @@ pub(super) struct Agent {
     pub(super) phase: Phase,
     pub(super) disk: Disk,
     pub(super) worker_events: mpsc::Sender<WorkerEvent>,
-    /// Goes out with the next change: the last one of a look.
+    /// Goes out with the next change.
     pub(super) watch_cursor: Option<Cursor>,
+    /// What the watch compares with, as of its last look that showed something.
+    watch_state: Option<Cursor>,
     pub(super) healthy_before: (u64, u64),
 }
 
@@ -122,6 +124,10 @@ impl Agent {
             phase: Phase::Idle,
             healthy_before: (0, 0),
             watch_cursor: None,
+            watch_state: recovered
+                .positions
+                .get(changes::SOURCE)
+                .map(|position| Cursor { source: changes::SOURCE.to_owned(), position: position.clone() }),
             confinement,
             host_name,
             identity,
@@ -184,10 +190,18 @@ impl Agent {
     pub(super) fn handle_changes(&mut self, seen: Seen) {
         let now = mono_now();
         self.change_lane.handle_seen(&seen);
-        let Seen { mut changes, state } = seen;
+        let Seen { mut changes, state, .. } = seen;
         let cursor = state.map(|position| Cursor { source: changes::SOURCE.to_owned(), position });
+        let before = match &cursor {
+            Some(_) => std::mem::replace(&mut self.watch_state, cursor.clone()),
+            None => None,
+        };
         let last = changes.pop();
-        changes.into_iter().for_each(|change| self.tell_change(now, change));
+        for change in changes {
+            // Until all changes of the look are settled, the next start compares with what was before them.
+            self.watch_cursor.clone_from(&before);
+            self.tell_change(now, change);
+        }
         match (last, cursor) {
             (Some(last), cursor) => {
                 self.watch_cursor = cursor;

@@ -6,8 +6,8 @@ use crate::control::policy::stale;
 use crate::lanes::SourceView;
 use crate::lanes::lines::FileState;
 use crate::status::{
-    ClassCounts, DetectorStatus, DirectiveStatus, HostStatus, LogStatus, PolicyStatus, ProcessStatus, ScoresStatus, SeriesStatus,
-    SourceStatus, SpoolStatus, Status, TickStatus, WatchStatus, WorkerStatus,
+    ClassCounts, DetectorStatus, DirectiveStatus, FilesStatus, HostStatus, LogStatus, PolicyStatus, ProcessStatus,
+    ScoresStatus, SeriesStatus, SourceStatus, SpoolStatus, Status, TickStatus, WatchStatus, WorkerStatus,
 };
 use std::time::Duration;
 use vedette_detector_host::supervise;
@@ -56,6 +56,7 @@ impl Agent {
                 Ok(serde_json::Value::Object(ledger)) => ledger,
                 _ => serde_json::Map::new(),
             },
+            files: self.files_status(),
             logs: self.line_lane.files().iter().map(log).collect(),
             watch: self
                 .change_lane
@@ -145,6 +146,16 @@ impl Agent {
         }
     }
 
+    fn files_status(&self) -> FilesStatus {
+        let watch = self.change_lane.counts();
+        FilesStatus {
+            log_overruns: self.line_lane.overruns(),
+            watch_overruns: self.change_lane.overruns(),
+            watch_unreadable: watch.unreadable,
+            watch_unfit: watch.unfit,
+        }
+    }
+
     fn spool_status(&self) -> SpoolStatus {
         let totals = self.spool.totals();
         let shed = |class| self.spool.counts(class).shed;
@@ -203,11 +214,16 @@ fn scores(summary: supervise::ScoreSummary) -> ScoresStatus {
 }
 
 fn log(file: &FileState) -> LogStatus {
+    let counts = &file.counts;
     LogStatus {
         path: file.path.clone(),
-        lines: file.lines,
-        bytes: file.bytes,
-        rotations: file.rotations,
+        lines: counts.lines,
+        bytes: counts.bytes,
+        rotations: counts.rotations + counts.truncations,
+        lines_cut: counts.lines_cut,
+        bytes_lost: counts.bytes_lost,
+        bytes_skipped: counts.bytes_skipped,
+        files_abandoned: counts.files_abandoned,
         last_error: file.last_error.clone(),
     }
 }
