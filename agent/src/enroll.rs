@@ -1,6 +1,7 @@
 //! `enroll`: one-time token in, identity out. The key is made here and never leaves the host.
 
 use crate::args::EnrollArguments;
+use crate::clock::wall_now;
 use crate::commands::{Failure, load_config, print};
 use crate::config::Config;
 use crate::durable;
@@ -8,6 +9,7 @@ use crate::hardening;
 use crate::host;
 use crate::identity::{self, Identity, IdentityError};
 use crate::source::Root;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use vedette_link::clock::SystemClock;
@@ -15,7 +17,8 @@ use vedette_link::enroll::{EnrollError, Enrolled};
 
 const TOKEN_BYTES_MAX: u64 = 1024;
 
-/// Runs `enroll`. A host that has its identity keeps it, and this is no failure.
+/// Runs `enroll`. A host that has its identity keeps it, and this is no failure; one whose certificate has ended gets
+/// a new one.
 ///
 /// # Errors
 ///
@@ -25,6 +28,7 @@ pub fn run(arguments: &EnrollArguments) -> Result<(), Failure> {
     let config = load_config(&arguments.config)?;
     hardening::apply();
     match Identity::load(&config.data_dir) {
+        Ok(identity) if has_ended(&identity) => {}
         Ok(identity) => return print(&format!("already enrolled as {}{}\n", identity.host, ends(&identity))),
         Err(IdentityError::Absent(_)) => {}
         Err(error) => return Err(unusable(&error)),
@@ -32,11 +36,25 @@ pub fn run(arguments: &EnrollArguments) -> Result<(), Failure> {
     let authority = read_authority(&arguments.collector_ca)?;
     let token = read_token(&arguments.token_file)?;
     // Before the token is spent.
+    ensure_own(&config.data_dir)?;
     durable::make_private_folder(&Identity::folder(&config.data_dir))
         .map_err(|error| Failure::io(config.data_dir.display(), &error))?;
     let identity = ask_collector(&config, &authority, &token)?;
     identity.store(&config.data_dir).map_err(|error| unusable(&error))?;
     print(&format!("enrolled as {}{}\n", identity.host, ends(&identity)))
+}
+
+/// What root writes into the folder of another user, that user's agent could not read.
+fn ensure_own(data_dir: &Path) -> Result<(), Failure> {
+    let owner = std::fs::metadata(data_dir).map(|metadata| metadata.uid());
+    match (rustix::process::geteuid().as_raw(), owner) {
+        (0, Ok(owner)) if owner != 0 => Err(Failure::denied(format!(
+            "{} belongs to the user with id {owner}: enrol as that user, for example \
+             `runuser -u \"$(id -nu {owner})\" -- vedette-agent enroll …`",
+            data_dir.display()
+        ))),
+        _ => Ok(()),
+    }
 }
 
 fn ask_collector(config: &Config, authority_pem: &str, token: &str) -> Result<Identity, Failure> {
@@ -99,6 +117,11 @@ fn refused(address: &str, error: &EnrollError) -> Failure {
     }
 }
 
+/// A collector refuses it from then on, so there is nothing to lose.
+fn has_ended(identity: &Identity) -> bool {
+    identity.certificate_ends().is_some_and(|ends| ends <= wall_now())
+}
+
 fn ends(identity: &Identity) -> String {
     identity.certificate_ends().map(|ends| format!(", certificate until {ends}")).unwrap_or_default()
 }
@@ -128,5 +151,11 @@ mod tests {
         std::fs::write(&file, "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n").expect("file");
         assert!(read_authority(&file).is_err());
         assert!(read_authority(&folder.path().join("absent.pem")).is_err());
+    }
+
+    #[test]
+    fn only_an_identity_whose_certificate_has_ended_gives_way() {
+        assert!(has_ended(&crate::identity::tests::certified(1)));
+        assert!(!has_ended(&crate::identity::tests::certified(200)));
     }
 }

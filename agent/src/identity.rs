@@ -207,9 +207,20 @@ fn broken(file: &Path, reason: &impl ToString) -> IdentityError {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
+
+    /// An identity whose certificate is good for so many years from 2000 on.
+    pub(crate) fn certified(years: i32) -> Identity {
+        let key = rcgen::KeyPair::generate().expect("key");
+        let mut parameters = rcgen::CertificateParams::new(vec!["host".to_owned()]).expect("a name");
+        parameters.not_before = rcgen::date_time_ymd(2000, 1, 1);
+        parameters.not_after = rcgen::date_time_ymd(2000 + years, 1, 1);
+        let certificate = parameters.self_signed(&key).expect("certificate");
+        let der = vec![certificate.der().to_vec()];
+        Identity { chain_der: der.clone(), key_der: key.serialize_der(), authorities_der: der, ..identity() }
+    }
 
     fn identity() -> Identity {
         Identity {

@@ -208,8 +208,7 @@ impl Uplink {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use vedette_protocol::ids::{BootId, HostId, QueueEpoch, Sequence, TenantId};
-    use vedette_protocol::signature::PublicKey;
+    use vedette_protocol::ids::{BootId, QueueEpoch, Sequence};
     use vedette_protocol::v1::{Class, Outcome};
 
     const NOW: MonoTime = MonoTime::from_ms(1_000);
@@ -218,18 +217,7 @@ mod tests {
 
     /// A link whose task never runs, and a spool with two waiting batches.
     fn offline() -> (Uplink, Spool) {
-        let key = rcgen::KeyPair::generate().expect("key");
-        let certificate = rcgen::CertificateParams::new(vec!["host".to_owned()])
-            .and_then(|parameters| parameters.self_signed(&key))
-            .expect("certificate");
-        let identity = Identity {
-            tenant: TenantId(0),
-            host: HostId([1; 16]),
-            online_key: PublicKey([0; 32]),
-            chain_der: vec![certificate.der().to_vec()],
-            key_der: key.serialize_der(),
-            authorities_der: vec![certificate.der().to_vec()],
-        };
+        let identity = crate::identity::tests::certified(200);
         let agent = AgentIdentity {
             software: "test".to_owned(),
             host_name: "host".to_owned(),
