@@ -30,14 +30,21 @@ Exit codes: 0 fine, 1 failed or not healthy, 2 usage, 69 agent or collector not 
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Watch this host until SIGTERM, then hand over what is left and exit.
+    #[command(after_help = "Examples:\n  vedette-agent run\n  vedette-agent run --config agent.toml")]
     Run(ConfigArguments),
     /// Check the configuration and tell all problems at once (exit code 78).
+    #[command(after_help = "Examples:\n  vedette-agent check --config agent.toml")]
     Check(ConfigArguments),
     /// Print the configuration in effect, or every setting with its explanation.
+    #[command(
+        after_help = "Examples:\n  vedette-agent print-config\n  vedette-agent print-config --reference > agent.toml"
+    )]
     PrintConfig(PrintConfigArguments),
     /// Ask the running agent how it is (exit code 1 if not healthy, 69 if it is not there).
+    #[command(after_help = "Examples:\n  vedette-agent status\n  vedette-agent status --output json")]
     Status(StatusArguments),
     /// Get this host's identity from the collector with a one-time token.
+    #[command(after_help = "Examples:\n  vedette-agent enroll --collector-ca ca.pem --token-file token")]
     Enroll(EnrollArguments),
     /// The detector worker; the agent starts it.
     #[command(hide = true)]
@@ -113,5 +120,14 @@ mod tests {
     #[test]
     fn command_line_is_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_an_example_of_itself() {
+        for command in Arguments::command().get_subcommands().filter(|command| !command.is_hide_set()) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let example = format!("vedette-agent {}", command.get_name());
+            assert!(help.contains(&example), "`{example} --help`: {help:?}");
+        }
     }
 }

@@ -11,14 +11,19 @@ use vedette_protocol::ids::HostId;
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
     /// Every agent: connected, clock skew, policy and directives in effect.
+    #[command(after_help = "Examples:\n  vedette fleet list\n  vedette fleet list --output json")]
     List,
     /// What agents found: openings, updates and clearings of episodes, newest first.
+    #[command(after_help = "Examples:\n  vedette fleet findings --limit 20")]
     Findings(Page),
     /// What was altered on the hosts, newest first.
+    #[command(after_help = "Examples:\n  vedette fleet changes --limit 20")]
     Changes(Page),
     /// The account of batches per host: committed, counted twice, quarantined, missing.
+    #[command(after_help = "Examples:\n  vedette fleet ledger --output json")]
     Ledger,
     /// Makes an enrolment token; it is shown once and kept only as a hash.
+    #[command(after_help = "Examples:\n  (umask 077; vedette fleet token --uses 1 --ttl 1h > token)")]
     Token {
         /// How many hosts may enrol with it.
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -28,8 +33,9 @@ pub(crate) enum Command {
         ttl: u64,
     },
     /// Shuts one host out for good: its connection closes and its certificate is refused.
+    #[command(after_help = "Examples:\n  vedette fleet revoke 6f3c0c8e52d14b9b9a520d1c2b3a4f5e")]
     Revoke {
-        /// The host's id.
+        /// The host's id, from `fleet list`.
         host: HostId,
     },
 }

@@ -11,14 +11,17 @@ use std::process::ExitCode;
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
     /// Incidents, newest first.
+    #[command(after_help = "Examples:\n  vedette incidents list\n  vedette incidents list --state open --output json")]
     List {
         /// Only those in this state.
         #[arg(long, value_enum)]
         state: Option<StateFilter>,
     },
     /// One incident: what, since when, why these are together, evidence and candidate causes.
+    #[command(after_help = "Examples:\n  vedette incidents show inc-20261120-7f3a9c2e41")]
     Show {
         /// Its id, from `incidents list`.
+        #[arg(value_parser = incident_id)]
         id: String,
     },
 }
@@ -44,11 +47,16 @@ pub(crate) fn run(command: Command, client: &Client, output: Output) -> anyhow::
             output.print(&client.get(&format!("/api/v1/incidents{query}"))?, list)?;
         }
         Command::Show { id } => {
-            let path: String = id.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
-            output.print(&client.get(&format!("/api/v1/incidents/{path}"))?, chart::chart)?;
+            output.print(&client.get(&format!("/api/v1/incidents/{id}"))?, chart::chart)?;
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Ids stand in a path of the API.
+fn incident_id(text: &str) -> Result<String, String> {
+    let fits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    fits.then(|| text.to_owned()).ok_or_else(|| "no id of an incident: `vedette incidents list` shows them".to_owned())
 }
 
 fn list(answer: &Value) -> String {

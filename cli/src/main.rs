@@ -91,3 +91,25 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Ca { how, args } => ca::run(&args, &client(&how)?, how.output),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn every_command_that_asks_the_collector_has_an_example() {
+        fn check(command: &clap::Command, path: &str) {
+            let path = format!("{path} {}", command.get_name());
+            let mut inner = command.get_subcommands().filter(|command| !command.is_hide_set()).peekable();
+            if inner.peek().is_none() {
+                let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+                assert!(help.contains(path.trim()), "`{path} --help` has no example of itself: {help:?}");
+            }
+            inner.for_each(|command| check(command, &path));
+        }
+        let arguments = Arguments::command();
+        let ours = arguments.get_subcommands().filter(|command| command.get_name() != "detector");
+        ours.for_each(|command| check(command, "vedette"));
+    }
+}

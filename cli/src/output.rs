@@ -17,14 +17,23 @@ impl Output {
     pub(crate) fn print(self, answer: &Value, human: impl FnOnce(&Value) -> String) -> anyhow::Result<()> {
         let mut text = match self {
             Self::Json => serde_json::to_string_pretty(answer)?,
-            Self::Human => human(answer),
+            Self::Human => without_controls(&human(answer)),
         };
         if !text.ends_with('\n') {
             text.push('\n');
         }
-        std::io::stdout().write_all(text.as_bytes())?;
-        Ok(())
+        let mut out = std::io::stdout().lock();
+        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+            // `| head` has seen enough.
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+            _ => Ok(()),
+        }
     }
+}
+
+/// Lines of logs, names of files and of hosts come from the hosts: none may speak to the terminal of who reads them.
+fn without_controls(text: &str) -> String {
+    text.replace(|c: char| c.is_control() && c != '\n', "\u{fffd}")
 }
 
 /// Columns padded to their widest cell, two blanks between; the first row is the head.
@@ -65,6 +74,12 @@ mod tests {
     fn columns_line_up_and_lines_have_no_trailing_blanks() {
         let rows = [vec!["ID".to_owned(), "STATE".to_owned()], vec!["a-long-id".to_owned(), "open".to_owned()]];
         assert_eq!(table(&rows), "ID         STATE\na-long-id  open\n");
+    }
+
+    #[test]
+    fn what_a_host_logs_does_not_speak_to_the_terminal() {
+        let line = "ERROR \x1b]0;owned\x07\x1b[2J\u{9b}31m\tdone\n";
+        assert_eq!(without_controls(line), "ERROR \u{fffd}]0;owned\u{fffd}\u{fffd}[2J\u{fffd}31m\u{fffd}done\n");
     }
 
     #[test]

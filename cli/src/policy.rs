@@ -15,12 +15,15 @@ use vedette_protocol::signature::{Domain, Signed, SigningKey};
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
     /// Makes a signing key; prints the public key that collectors and agents must trust.
+    #[command(after_help = "Examples:\n  vedette policy keygen --out targets.key")]
     Keygen {
         /// File for the private key; it must not exist yet.
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
     /// Checks and signs a policy file without a collector.
+    #[command(after_help = "Examples:\n  vedette policy sign policy.toml --key targets.key --out policy.json\n  \
+                            vedette policy apply policy.json")]
     Sign {
         /// The policy, TOML.
         file: PathBuf,
@@ -32,6 +35,7 @@ pub(crate) enum Command {
         out: PathBuf,
     },
     /// Checks, signs and hands a policy to the collector, which pushes it to all agents.
+    #[command(after_help = "Examples:\n  vedette policy apply policy.toml --key targets.key")]
     Apply {
         /// The policy, TOML; with no `--key` a document signed before.
         file: PathBuf,
@@ -40,6 +44,7 @@ pub(crate) enum Command {
         key: Option<PathBuf>,
     },
     /// The collector's policy and the version in effect on each agent.
+    #[command(after_help = "Examples:\n  vedette policy status\n  vedette policy status --output json")]
     Status,
 }
 
@@ -53,7 +58,7 @@ pub(crate) fn run(
         Command::Keygen { out } => keygen(&out, output)?,
         Command::Sign { file, key, out } => {
             let signed = to_json(&sign(&file, &key)?);
-            std::fs::write(&out, format!("{signed}\n"))?;
+            std::fs::write(&out, format!("{signed}\n")).map_err(|error| unusable(&out, error))?;
             output.print(&signed, |_| format!("signed: {}", out.display()))?;
         }
         Command::Apply { file, key } => {
@@ -78,22 +83,22 @@ pub(crate) fn run(
 fn keygen(out: &Path, output: Output) -> anyhow::Result<()> {
     let pkcs8 = SigningKey::generate_pkcs8();
     let public = SigningKey::from_pkcs8(&pkcs8)?.public();
-    let unusable =
-        |error: std::io::Error| Failure::UnusableFile { path: out.display().to_string(), reason: error.to_string() };
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(out).map_err(unusable)?;
-    file.write_all(&pkcs8)?;
-    file.sync_all()?;
+    let opened = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(out);
+    let mut file = opened.map_err(|error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => unusable(out, "there is a file already, and a key is never overwritten"),
+        _ => unusable(out, error),
+    })?;
+    file.write_all(&pkcs8).and_then(|()| file.sync_all()).map_err(|error| unusable(out, error))?;
     let answer = json!({"public_key": public.to_string(), "file": out.display().to_string()});
     output.print(&answer, |answer| text(answer, "/public_key"))
 }
 
 fn sign(file: &Path, key: &Path) -> anyhow::Result<Signed> {
-    let unusable = |path: &Path, reason: String| Failure::UnusableFile { path: path.display().to_string(), reason };
-    let bytes = std::fs::read(file).map_err(|error| unusable(file, error.to_string()))?;
-    let policy = std::str::from_utf8(&bytes).map_err(|_| unusable(file, "not UTF-8 text".to_owned()))?;
+    let bytes = std::fs::read(file).map_err(|error| unusable(file, error))?;
+    let policy = std::str::from_utf8(&bytes).map_err(|_| unusable(file, "not UTF-8 text"))?;
     Policy::parse(&file.display().to_string(), policy).map_err(Failure::BadFile)?;
-    let pkcs8 = std::fs::read(key).map_err(|error| unusable(key, error.to_string()))?;
-    let key = SigningKey::from_pkcs8(&pkcs8).map_err(|error| unusable(key, error.to_string()))?;
+    let pkcs8 = std::fs::read(key).map_err(|error| unusable(key, error))?;
+    let key = SigningKey::from_pkcs8(&pkcs8).map_err(|error| unusable(key, error))?;
     Ok(key.sign(Domain::Policy, bytes))
 }
 
@@ -104,11 +109,14 @@ fn to_json(signed: &Signed) -> Value {
 }
 
 fn signed_before(file: &Path) -> anyhow::Result<Value> {
-    let unusable = |reason: String| Failure::UnusableFile { path: file.display().to_string(), reason };
-    let text = std::fs::read_to_string(file).map_err(|error| unusable(error.to_string()))?;
+    let text = std::fs::read_to_string(file).map_err(|error| unusable(file, error))?;
     let remedy = "not a signed document: give `--key`, or a file made by `vedette policy sign`";
-    let value: Value = serde_json::from_str(&text).map_err(|_| unusable(remedy.to_owned()))?;
-    if value["document"].is_string() { Ok(value) } else { Err(unusable(remedy.to_owned()).into()) }
+    let value: Value = serde_json::from_str(&text).map_err(|_| unusable(file, remedy))?;
+    if value["document"].is_string() { Ok(value) } else { Err(unusable(file, remedy).into()) }
+}
+
+fn unusable(path: &Path, reason: impl ToString) -> Failure {
+    Failure::UnusableFile { path: path.display().to_string(), reason: reason.to_string() }
 }
 
 fn status(answer: &Value) -> String {

@@ -92,10 +92,20 @@ fn json_is_the_collectors_answer() {
     let directory = tempfile::tempdir().unwrap();
     let answer = json!({"id": "inc-1", "title": "t", "members": []});
     let fake = Fake::answering(200, &answer);
-    let output = vedette(directory.path(), &fake.url, &["incidents", "show", "inc-1/../x", "--output", "json"]);
+    let output = vedette(directory.path(), &fake.url, &["incidents", "show", "inc-1", "--output", "json"]);
     assert_eq!(serde_json::from_slice::<Value>(&output.stdout).unwrap(), answer);
     let (request, _) = fake.request.join().unwrap();
-    assert!(request.starts_with("GET /api/v1/incidents/inc-1x "), "{request}");
+    assert!(request.starts_with("GET /api/v1/incidents/inc-1 "), "{request}");
+}
+
+#[test]
+fn an_id_that_is_none_is_a_usage_error_and_asks_nobody() {
+    let directory = tempfile::tempdir().unwrap();
+    for id in ["inc-1/../x", "", "inc 1"] {
+        let output = vedette(directory.path(), "http://unused", &["incidents", "show", id]);
+        assert_eq!(output.status.code(), Some(2), "{id}");
+        assert!(text(&output.stderr).contains("incidents list"), "{}", text(&output.stderr));
+    }
 }
 
 #[test]
