@@ -32,7 +32,7 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Runs everything that must hold: formatting, lints, tests, hostile guests, one demo.
     Test(test::TestArgs),
-    /// Formatting and lints only.
+    /// Formatting, lints, licences and advisories only.
     Check,
     /// Builds, compiles and signs the bundled detectors into target/detectors.
     Plugins,

@@ -43,12 +43,18 @@ pub(crate) fn modules(binaries: &Binaries) -> Result<Vec<PathBuf>> {
 fn signed_pairs(binaries: &Binaries, modules: &[PathBuf]) -> Result<PathBuf> {
     let out = target().join("detectors");
     let key = target().join("developer.key");
-    let public = if key.exists() {
-        fs::read_to_string(target().join("developer.pub"))?
-    } else {
-        let public = keygen(&binaries.cli, "detector", &key)?;
-        fs::write(target().join("developer.pub"), &public)?;
-        public
+    let public_file = target().join("developer.pub");
+    let public = match fs::read_to_string(&public_file) {
+        Ok(public) if key.exists() => public,
+        _ => {
+            // One without the other is left of a run that was interrupted.
+            if key.exists() {
+                fs::remove_file(&key)?;
+            }
+            let public = keygen(&binaries.cli, "detector", &key)?;
+            fs::write(&public_file, &public)?;
+            public
+        }
     };
     for module in modules {
         sign(binaries, module, &key, &out)?;
