@@ -1,16 +1,15 @@
 //! The trend over one span of time, against the history of trends over such spans.
 
 use vedette_sdk::Sample;
-use vedette_sdk::math::{Limit as _, sqrt};
-use vedette_sdk::robust::{Envelope, median3, prior_share};
+use vedette_sdk::math::Limit as _;
+use vedette_sdk::robust::{Envelope, Youth, median3, prior_share};
 use vedette_sdk::state::{Damaged, Reader, Writer};
 
 /// Values of a window: three groups of three.
-pub(crate) const VALUES: u32 = 9;
-const SLOTS: usize = VALUES as usize;
+pub(crate) const VALUES: u8 = 9;
 /// Windows that are learnt before one is judged.
 pub(crate) const WARM_UP_MOVES: u32 = 12;
-/// What a stock moves by within seconds when nothing in particular happens: a log rotated, a process started. Stands in
+/// What a stock moves by within a second when nothing in particular happens: a log rotated, a process started. Stands in
 /// for history as in the `level` detector, and grows with the square root of the step as a random walk does.
 const PRIOR_MOVE: f64 = 2e-4;
 const PRIOR_WEIGHT: f64 = 3_600.0;
@@ -18,12 +17,32 @@ const PRIOR_WEIGHT: f64 = 3_600.0;
 const REACH: f64 = 3.0;
 /// Steps between the middles of the first and the last group.
 const MOVE_STEPS: f64 = 6.0;
+/// Medians that are kept: a power of two beyond the seven that a window needs.
+const MEDIANS: u8 = 8;
+
+/// How long the steps of a horizon are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Span {
+    /// Time between two values, at least.
+    pub(crate) step_ms: u32,
+    /// A value is due once so much has passed: a twentieth less, for readers that come a little early.
+    due_ms: u32,
+    prior_move: f64,
+}
+
+impl Span {
+    const fn of(step_ms: u32, root_of_seconds: f64) -> Self {
+        Self { step_ms, due_ms: step_ms / 20 * 19, prior_move: PRIOR_MOVE * root_of_seconds }
+    }
+}
+
+/// The horizons: windows of 9 s, 90 s and 15 minutes.
+pub(crate) const SPANS: [Span; 3] =
+    [Span::of(1_000, 1.0), Span::of(10_000, 3.162_277_660_168_379_5), Span::of(100_000, 10.0)];
 
 /// A trend towards exhaustion.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Trend {
-    /// Significance times nearness, before compression.
-    pub(crate) score: f64,
     /// Share of the stock per second.
     pub(crate) slope_per_s: f64,
     /// Time between the values it was seen in.
@@ -32,136 +51,164 @@ pub(crate) struct Trend {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Horizon {
-    least_step_ms: u32,
-    /// Oldest first from `next` on, once `filled`.
-    window: [f32; SLOTS],
-    next: usize,
-    filled: usize,
+    /// Medians of three neighbouring values, one for each value, in a ring: the groups of a window are three apart.
+    medians: [f32; MEDIANS as usize],
+    /// The last two values.
+    values: [f32; 2],
+    /// Place of the next median.
+    next: u8,
+    /// Values of the window so far.
+    filled: u8,
     step_ms: u32,
     since_ms: u32,
     moves: Envelope,
-    learnt: u32,
+    youth: Youth,
+    /// The least move that counts; follows from `youth` and the stock's resolution.
+    floor: f64,
     latest: f64,
     before: f64,
-    slope_per_s: f64,
+    moved: f64,
 }
 
 impl Horizon {
-    pub(crate) fn new(least_step_ms: u32) -> Self {
+    pub(crate) fn new(span: &Span, resolution: f64) -> Self {
+        let youth = Youth::after(0);
         Self {
-            least_step_ms,
-            window: [0.0; SLOTS],
+            medians: [0.0; MEDIANS as usize],
+            values: [0.0; 2],
             next: 0,
             filled: 0,
             step_ms: 0,
             since_ms: 0,
             moves: Envelope::of(0.0),
-            learnt: 0,
+            youth,
+            floor: floor(span, resolution, &youth),
             latest: 0.0,
             before: 0.0,
-            slope_per_s: 0.0,
+            moved: 0.0,
         }
     }
 
+    #[inline]
     pub(crate) fn is_warm(&self) -> bool {
-        self.learnt >= WARM_UP_MOVES
+        self.youth.learnt() >= WARM_UP_MOVES
     }
 
-    /// The trend in the last two windows.
+    /// Significance times nearness of the trend in the last two windows, before compression; 0 for none.
     #[inline]
-    pub(crate) fn trend(&self) -> Option<Trend> {
-        let score = self.latest.at_most(self.before);
-        (score > 0.0).then_some(Trend { score, slope_per_s: self.slope_per_s, step_ms: self.step_ms })
+    pub(crate) fn score(&self) -> f64 {
+        self.latest.at_most(self.before)
+    }
+
+    /// What the last window showed.
+    pub(crate) fn trend(&self) -> Trend {
+        let span_s = MOVE_STEPS * f64::from(self.step_ms) * 0.001;
+        Trend { slope_per_s: self.moved / span_s, step_ms: self.step_ms }
     }
 
     #[inline]
-    pub(crate) fn observe(&mut self, share: f64, resolution: f64, outlook: f64, sample: Sample) {
+    pub(crate) fn observe(&mut self, span: &Span, share: f64, resolution: f64, outlook: f64, sample: Sample) {
         self.since_ms = self.since_ms.saturating_add(sample.dt_ms);
-        if self.filled > 0 && u64::from(self.since_ms) * 20 < u64::from(self.least_step_ms) * 19 {
+        if self.since_ms < span.due_ms && self.filled > 0 {
             return;
         }
         let step_ms = core::mem::take(&mut self.since_ms);
         let (step, usual) = (u64::from(step_ms), u64::from(self.step_ms));
         if sample.gap() || step * 2 > usual * 3 || step * 3 < usual * 2 {
-            self.restart(step_ms);
+            self.restart(step_ms.max(span.step_ms));
         }
-        self.window[self.next] = narrowed(share);
-        self.next = (self.next + 1) % SLOTS;
-        self.filled = (self.filled + 1).min(SLOTS);
-        if self.filled == SLOTS {
-            self.judge(share, resolution, outlook, sample.hold());
+        self.push(narrowed(share));
+        if self.filled == VALUES {
+            self.judge(share, outlook);
+            if !sample.hold() {
+                self.learn(span, resolution);
+            }
         }
+    }
+
+    #[inline]
+    fn push(&mut self, value: f32) {
+        let [before, first] = self.values;
+        self.medians[usize::from(self.next % MEDIANS)] = median3(value, before, first);
+        self.values = [value, before];
+        self.next = (self.next + 1) % MEDIANS;
+        self.filled += u8::from(self.filled < VALUES);
     }
 
     /// Values of another pace or from before a gap cannot be in one window with those to come.
+    #[cold]
     fn restart(&mut self, step_ms: u32) {
-        self.step_ms = step_ms.max(self.least_step_ms);
+        self.step_ms = step_ms;
         self.filled = 0;
-        self.next = 0;
         (self.latest, self.before) = (0.0, 0.0);
     }
 
-    fn judge(&mut self, share: f64, resolution: f64, outlook: f64, hold: bool) {
-        let moved = self.moved();
-        let prior = PRIOR_MOVE * sqrt(f64::from(self.least_step_ms) * 0.001) * prior_share(self.learnt, PRIOR_WEIGHT);
-        let floor = prior.at_least(resolution).at_least(f64::MIN_POSITIVE);
+    /// Significance is the move in units of what is usual; nearness is believed time ÷ (believed time + time to
+    /// exhaustion), where a trend is believed for `outlook` times its own span. Both share one division.
+    #[inline]
+    fn judge(&mut self, share: f64, outlook: f64) {
+        self.moved = self.last_move();
         self.before = self.latest;
-        self.latest = 0.0;
-        if moved > 0.0 && self.is_warm() {
-            let span_s = MOVE_STEPS * f64::from(self.step_ms) * 0.001;
-            self.slope_per_s = moved / span_s;
-            let exhausted_in_s = (1.0 - share).at_least(0.0) / self.slope_per_s;
-            let believed_s = outlook * span_s;
-            let nearness = believed_s / (believed_s + exhausted_in_s);
-            self.latest = moved / floor.at_least(self.moves.height() / REACH) * nearness;
-        }
-        if !hold {
-            self.learn(moved.abs(), floor);
-        }
+        let towards = if self.is_warm() { self.moved.at_least(0.0) } else { 0.0 };
+        let scale = self.floor.at_least(self.moves.height() / REACH);
+        let room = (1.0 - share).at_least(0.0);
+        let believed = outlook * towards;
+        self.latest = towards * believed / (scale * (believed + room)).at_least(f64::MIN_POSITIVE);
     }
 
-    fn learn(&mut self, distance: f64, floor: f64) {
+    #[inline]
+    fn learn(&mut self, span: &Span, resolution: f64) {
+        let distance = self.moved.abs();
         if self.is_warm() {
             // Windows overlap: one trend shall not count as many.
-            let share = f64::from(self.step_ms) / f64::from(self.least_step_ms) / MOVE_STEPS;
-            self.moves.learn(distance, REACH * floor, share, self.learnt);
+            let windows = f64::from(self.step_ms) / (f64::from(span.step_ms) * MOVE_STEPS);
+            self.moves.learn(distance, REACH * self.floor, windows, &self.youth);
         } else if distance > self.moves.height() {
             self.moves = Envelope::of(distance);
         }
-        self.learnt = self.learnt.saturating_add(1);
+        if self.youth.pass() {
+            self.floor = floor(span, resolution, &self.youth);
+        }
     }
 
     /// Twice the smaller move between the medians of neighbouring groups; 0 unless both go the same way.
     #[inline]
-    fn moved(&self) -> f64 {
-        let at = |offset: usize| f64::from(self.window[(self.next + offset) % SLOTS]);
-        let group = |first: usize| median3(at(first), at(first + 1), at(first + 2));
-        let (first, second) = (group(3) - group(0), group(6) - group(3));
-        match () {
-            () if first > 0.0 && second > 0.0 => 2.0 * first.at_most(second),
-            () if first < 0.0 && second < 0.0 => 2.0 * first.at_least(second),
-            () => 0.0,
-        }
+    fn last_move(&self) -> f64 {
+        let group = |back: u8| f64::from(self.medians[usize::from(self.next.wrapping_sub(back) % MEDIANS)]);
+        let (newest, middle, oldest) = (group(1), group(4), group(7));
+        let (first, second) = (middle - oldest, newest - middle);
+        let up = first.at_most(second).at_least(0.0);
+        let down = first.at_least(second).at_most(0.0);
+        2.0 * (up + down)
     }
 
     pub(crate) fn save(&self, out: &mut Writer) {
-        out.f32s(&self.window);
-        [self.next, self.filled].iter().for_each(|slot| out.u8(u8::try_from(*slot).expect("at most SLOTS")));
-        [self.learnt, self.step_ms, self.since_ms].iter().for_each(|count| out.u32(*count));
-        out.f64s(&[self.moves.height(), self.latest, self.before, self.slope_per_s]);
+        out.f32s(&self.medians);
+        out.f32s(&self.values);
+        out.u8(self.next);
+        out.u8(self.filled);
+        [self.youth.learnt(), self.step_ms, self.since_ms].iter().for_each(|count| out.u32(*count));
+        out.f64s(&[self.moves.height(), self.latest, self.before, self.moved]);
     }
 
-    pub(crate) fn load(&mut self, input: &mut Reader<'_>) -> Result<(), Damaged> {
-        self.window = input.f32s()?;
-        (self.next, self.filled) = (input.u8()?.into(), input.u8()?.into());
-        if self.next >= SLOTS || self.filled > SLOTS {
+    pub(crate) fn load(&mut self, span: &Span, resolution: f64, input: &mut Reader<'_>) -> Result<(), Damaged> {
+        let (medians, values) = (input.f32s()?, input.f32s()?);
+        let (next, filled) = (input.u8()?, input.u8()?);
+        if next >= MEDIANS || filled > VALUES {
             return Err(Damaged);
         }
-        (self.learnt, self.step_ms, self.since_ms) = (input.u32()?, input.u32()?, input.u32()?);
-        let [moves, latest, before, slope_per_s] = input.f64s()?;
-        *self = Self { moves: Envelope::of(moves), latest, before, slope_per_s, ..*self };
+        let youth = Youth::after(input.u32()?);
+        let (step_ms, since_ms) = (input.u32()?, input.u32()?);
+        let [height, latest, before, moved] = input.f64s()?;
+        let (moves, floor) = (Envelope::of(height), floor(span, resolution, &youth));
+        *self = Self { medians, values, next, filled, step_ms, since_ms, moves, youth, floor, latest, before, moved };
         Ok(())
     }
+}
+
+fn floor(span: &Span, resolution: f64, youth: &Youth) -> f64 {
+    let prior = span.prior_move * prior_share(youth.counted(), PRIOR_WEIGHT);
+    prior.at_least(resolution).at_least(f64::MIN_POSITIVE)
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "a share of a stock; seven digits are beyond what sources express")]

@@ -14,7 +14,7 @@ extern crate alloc;
 mod horizon;
 mod stock;
 
-use horizon::{Horizon, Trend};
+use horizon::{Horizon, SPANS};
 use stock::Stock;
 use vedette_sdk::math::Limit as _;
 use vedette_sdk::robust::compress;
@@ -33,9 +33,6 @@ pub mod code {
 
 /// How many times its own length a trend is believed to go on, by default.
 pub const OUTLOOK: f64 = 360.0;
-/// Time between the values of each horizon.
-const STEPS_MS: [u32; HORIZONS] = [1_000, 10_000, 100_000];
-const HORIZONS: usize = 3;
 /// A trend is explained from this score before compression on.
 const NOTABLE: f64 = 1.0;
 
@@ -49,10 +46,8 @@ pub struct Exhaustion {
 #[derive(Clone, Debug)]
 pub struct State {
     stock: Option<Stock>,
-    horizons: [Horizon; HORIZONS],
+    horizons: [Horizon; SPANS.len()],
     observed: f64,
-    /// The horizon that gave the last score, and the trend it saw.
-    leading: Option<Trend>,
     trending_ms: u32,
 }
 
@@ -64,7 +59,7 @@ impl Detector for Exhaustion {
             name: "exhaustion",
             version: env!("CARGO_PKG_VERSION"),
             input: Input::Metrics,
-            warm_up_values: horizon::WARM_UP_MOVES + horizon::VALUES,
+            warm_up_values: horizon::WARM_UP_MOVES + horizon::VALUES as u32,
             state_bytes_max: 512,
             parameters: &[ParameterSpec {
                 name: "outlook",
@@ -81,41 +76,39 @@ impl Detector for Exhaustion {
     }
 
     fn added(&mut self, series: &Series) -> State {
-        State {
-            stock: Stock::of(series),
-            horizons: STEPS_MS.map(Horizon::new),
-            observed: f64::NAN,
-            leading: None,
-            trending_ms: 0,
-        }
+        let stock = Stock::of(series);
+        let resolution = stock.map_or(0.0, |stock| stock.share_resolution());
+        let horizons = SPANS.each_ref().map(|span| Horizon::new(span, resolution));
+        State { stock, horizons, observed: f64::NAN, trending_ms: 0 }
     }
 
+    #[inline]
     fn observe(&mut self, state: &mut State, sample: Sample) -> f64 {
-        let Some(stock) = state.stock else { return f64::NAN };
+        let Some(stock) = &state.stock else { return f64::NAN };
         if !sample.value.is_finite() {
             return f64::NAN;
         }
         let share = stock.share(sample.value);
-        for horizon in &mut state.horizons {
-            horizon.observe(share, stock.share_resolution(), self.outlook, sample);
+        for (horizon, span) in state.horizons.iter_mut().zip(&SPANS) {
+            horizon.observe(span, share, stock.share_resolution(), self.outlook, sample);
         }
         state.observed = sample.value;
-        if !state.horizons[0].is_warm() {
+        let [short, middle, long] = &state.horizons;
+        if !short.is_warm() {
             return f64::NAN;
         }
-        let trends = state.horizons.iter().filter_map(Horizon::trend);
-        let leading = trends.reduce(|best, one| if one.score > best.score { one } else { best });
-        let score = leading.map_or(0.0, |trend| trend.score);
-        state.trending_ms = if score >= NOTABLE { state.trending_ms.saturating_add(sample.dt_ms) } else { 0 };
-        state.leading = leading;
+        let score = short.score().at_least(middle.score()).at_least(long.score());
+        state.trending_ms = if score < NOTABLE { 0 } else { state.trending_ms.saturating_add(sample.dt_ms) };
         compress(score)
     }
 
     fn explain(&self, state: &State) -> Explanation {
-        let (Some(stock), Some(trend)) = (state.stock, state.leading.filter(|trend| trend.score >= NOTABLE)) else {
+        let (Some(stock), Some(leading)) = (&state.stock, state.leading()) else {
             return Explanation { observed: state.observed, ..Explanation::NONE };
         };
-        let onset_ms_ago = state.trending_ms.saturating_add(trend.step_ms.saturating_mul(horizon::VALUES - 2));
+        let trend = leading.trend();
+        let onset_ms_ago =
+            state.trending_ms.saturating_add(trend.step_ms.saturating_mul(u32::from(horizon::VALUES) - 2));
         let before = stock.share(state.observed) - trend.slope_per_s * f64::from(onset_ms_ago) / 1_000.0;
         Explanation {
             code: if stock.falls() { code::TOWARDS_LOWER } else { code::TOWARDS_UPPER },
@@ -132,24 +125,24 @@ impl Detector for Exhaustion {
         state.horizons.iter().for_each(|horizon| horizon.save(out));
         out.f64(state.observed);
         out.u32(state.trending_ms);
-        out.u8(u8::from(state.leading.is_some()));
-        if let Some(trend) = state.leading {
-            out.f64s(&[trend.score, trend.slope_per_s]);
-            out.u32(trend.step_ms);
-        }
     }
 
     fn load(&mut self, state: &mut State, input: &mut Reader<'_>) -> Result<(), Damaged> {
-        for horizon in &mut state.horizons {
-            horizon.load(input)?;
+        let resolution = state.stock.map_or(0.0, |stock| stock.share_resolution());
+        for (horizon, span) in state.horizons.iter_mut().zip(&SPANS) {
+            horizon.load(span, resolution, input)?;
         }
         state.observed = input.f64()?;
         state.trending_ms = input.u32()?;
-        state.leading = match input.u8()? {
-            0 => None,
-            _ => Some(Trend { score: input.f64()?, slope_per_s: input.f64()?, step_ms: input.u32()? }),
-        };
         Ok(())
+    }
+}
+
+impl State {
+    /// The horizon that gave the last score, if it is worth an explanation; the shortest of equals.
+    fn leading(&self) -> Option<&Horizon> {
+        let best = self.horizons.iter().reduce(|best, one| if one.score() > best.score() { one } else { best });
+        best.filter(|horizon| horizon.score() >= NOTABLE)
     }
 }
 

@@ -11,9 +11,13 @@ const REMAINDERS: &[&str] = &["free", "available", "remaining"];
 /// A stock: its use as a share from 0 (empty use) to 1 (exhausted).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Stock {
+    /// The value at which nothing is used, and what one unit of value adds to the share.
+    empty: f64,
+    per_unit: f64,
+    /// Smallest difference of shares that the source can express; 0 unknown.
+    share_resolution: f64,
     lower: f64,
     upper: f64,
-    resolution: f64,
     falls: bool,
 }
 
@@ -29,9 +33,11 @@ impl Stock {
         let resolution = if series.resolution.is_finite() { series.resolution.at_least(0.0) } else { 0.0 };
         let falls = REMAINDERS.iter().any(|word| series.metric.contains(word));
         (bounded && !flow && taken && series.kind == Kind::Gauge).then_some(Self {
+            empty: if falls { series.upper } else { series.lower },
+            per_unit: if falls { -1.0 / range } else { 1.0 / range },
+            share_resolution: resolution / range,
             lower: series.lower,
             upper: series.upper,
-            resolution,
             falls,
         })
     }
@@ -51,18 +57,16 @@ impl Stock {
     /// How much of the stock is used at `value`.
     #[inline]
     pub(crate) fn share(&self, value: f64) -> f64 {
-        let share = (value - self.lower) / (self.upper - self.lower);
-        if self.falls { 1.0 - share } else { share }
+        (value - self.empty) * self.per_unit
     }
 
     /// The value at which that much is used.
     pub(crate) fn value(&self, share: f64) -> f64 {
-        let share = if self.falls { 1.0 - share } else { share };
-        self.lower + share * (self.upper - self.lower)
+        self.empty + share / self.per_unit
     }
 
     #[inline]
     pub(crate) fn share_resolution(&self) -> f64 {
-        self.resolution / (self.upper - self.lower)
+        self.share_resolution
     }
 }

@@ -1,7 +1,7 @@
 //! The least scale that a series is judged with.
 
 use vedette_sdk::math::Limit as _;
-use vedette_sdk::robust::prior_share;
+use vedette_sdk::robust::{Youth, prior_share};
 use vedette_sdk::{Kind, Series};
 
 /// One per cent: what readings of a steady quantity differ by anyway.
@@ -24,12 +24,16 @@ impl Floor {
         Self { resolution, prior: prior(series), lower: series.lower, upper: series.upper }
     }
 
-    /// The floor where `location` is usual, `value` is seen and `learnt` values are known.
+    /// The part that a series' youth decides, once so many values were learnt.
+    pub(crate) fn after(&self, youth: &Youth) -> f64 {
+        let prior = self.prior * prior_share(youth.counted(), PRIOR_WEIGHT);
+        self.resolution.at_least(prior).at_least(f64::MIN_POSITIVE)
+    }
+
+    /// The part that a location or a value decides.
     #[inline]
-    pub(crate) fn at(&self, location: f64, value: f64, learnt: u32) -> f64 {
-        let relative = RELATIVE * location.abs().at_least(value.abs());
-        let prior = self.prior * prior_share(learnt, PRIOR_WEIGHT);
-        self.resolution.at_least(relative).at_least(prior).at_least(f64::MIN_POSITIVE)
+    pub(crate) fn relative(value: f64) -> f64 {
+        RELATIVE * value.abs()
     }
 
     /// `bound` within the natural bounds of the series.

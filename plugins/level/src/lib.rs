@@ -1,23 +1,28 @@
 //! `level`: is a metric far from where it usually is?
 //!
-//! Location and spread are tracked with winsorised exponential weights (Gelper, Fried and Croux 2010), the reach of
-//! ordinary bursts with a multiplicative quantile estimate on each side (Yazidi and Hammer 2017), starting from median
-//! and median absolute deviation of the first values. The score is the distance from the location in units of the
-//! widest of: spread, a third of the burst reach, and a floor made of the source's resolution, one per cent of the
-//! value, and a prior for the unit that fades as the series is known better. A value is judged before it is learnt, and
-//! the median of the last three distances counts, so a burst of one tick says nothing. When the series stays on one
-//! side for the length of the memory, the new level is adopted.
+//! Location and spread are tracked with winsorised exponential weights (after Gelper, Fried and Croux 2010; the spread is
+//! the mean of winsorised distances), the reach of ordinary bursts with a multiplicative quantile estimate on each side
+//! (Yazidi and Hammer 2017), starting from median and median absolute deviation of the first values. The score is the
+//! distance from the location in units of the widest of: spread, a third of the burst reach, and a floor made of the
+//! source's resolution, one per cent of the value, and a prior for the unit that fades as the series is known better. A
+//! value is judged before it is learnt, and the median of the last three distances counts, so a burst of one tick says
+//! nothing. What stays on one side for longer than a burst is hardly learnt, and a burst is learnt once it is over, so a
+//! ramp stands out while it goes on; a level that was kept for the length of the memory is adopted.
+//!
+//! What it cannot see: a ramp so slow that the location keeps up, which is one that rises by less than about two spreads
+//! within the memory; and of a longer one the part after four times the memory, unless learning is held by then.
 
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 extern crate alloc;
 
 mod baseline;
+mod excursion;
 mod floor;
 
-use baseline::{Baseline, Side};
+use alloc::boxed::Box;
+use baseline::{Baseline, Judged, Step};
 use floor::Floor;
-use vedette_sdk::math::Limit as _;
 use vedette_sdk::robust::{compress, median3};
 use vedette_sdk::state::{Damaged, Reader, Writer};
 use vedette_sdk::{ConfigError, Description, Detector, Explanation, Input, ParameterSpec, Parameters, Sample, Series};
@@ -37,44 +42,49 @@ const AWAY: f64 = 3.0;
 const BACK: f64 = 2.0;
 /// At longer steps a single value is a mean over long enough to be judged alone.
 const ALONE_MS: u32 = 5_000;
+/// Values kept before the first judgement, at most; fewer if they span [`WARM_UP_MS`].
+const WARM_UP_VALUES: usize = 48;
+const WARM_UP_VALUES_MIN: usize = 12;
+const WARM_UP_MS: u32 = 60_000;
+/// Stands for the number of first values in the state of a series that is known.
+const KNOWN: u8 = u8::MAX;
 
-/// The detector's parameters.
+/// The detector's parameters, and the time step of the value before.
 #[derive(Clone, Copy, Debug)]
 pub struct Level {
-    memory_s: f64,
+    step: Step,
 }
 
 /// What is remembered of one series.
 #[derive(Clone, Debug)]
 pub struct State {
-    floor: Floor,
     baseline: Baseline,
     distances: [f64; 2],
     last: Last,
+    floor: Floor,
+    /// The first values, until they are enough to judge the next.
+    first: Option<Box<First>>,
+}
+
+#[derive(Clone, Debug)]
+struct First {
+    values: [f64; WARM_UP_VALUES],
+    count: usize,
+    span_ms: u32,
 }
 
 /// The last verdict, for its explanation.
 #[derive(Clone, Copy, Debug)]
 struct Last {
     value: f64,
-    expected: f64,
-    lower: f64,
-    upper: f64,
+    judged: Judged,
     away: bool,
     away_ms: u32,
     onset_step_ms: u32,
 }
 
 impl Last {
-    const NONE: Self = Self {
-        value: f64::NAN,
-        expected: f64::NAN,
-        lower: f64::NAN,
-        upper: f64::NAN,
-        away: false,
-        away_ms: 0,
-        onset_step_ms: 0,
-    };
+    const NONE: Self = Self { value: f64::NAN, judged: Judged::NONE, away: false, away_ms: 0, onset_step_ms: 0 };
 }
 
 impl Detector for Level {
@@ -85,109 +95,176 @@ impl Detector for Level {
             name: "level",
             version: env!("CARGO_PKG_VERSION"),
             input: Input::Metrics,
-            warm_up_values: baseline::WARM_UP_VALUES,
+            warm_up_values: 48,
             state_bytes_max: 512,
             parameters: &[ParameterSpec {
                 name: "memory-s",
                 default: 300.0,
                 minimum: 30.0,
                 maximum: 86_400.0,
-                documentation: "time over which location and spread are learnt, and after which a new level is adopted",
+                documentation: "time over which the location is learnt (the spread: four times that), and after which a new level is adopted",
             }],
         }
     }
 
     fn configure(parameters: &Parameters) -> Result<Self, ConfigError> {
-        Ok(Self { memory_s: parameters.get("memory-s") })
+        Ok(Self { step: Step::new(0, parameters.get("memory-s")) })
     }
 
     fn added(&mut self, series: &Series) -> State {
-        State { floor: Floor::of(series), baseline: Baseline::new(), distances: [0.0; 2], last: Last::NONE }
+        State::learning(Floor::of(series), First::NONE)
     }
 
+    #[inline]
     fn observe(&mut self, state: &mut State, sample: Sample) -> f64 {
         if !sample.value.is_finite() || sample.flags & Sample::RESET != 0 {
             return f64::NAN;
         }
-        let score = match state.baseline.side(sample.value) {
-            Some(side) => state.judge(side, sample),
-            None => f64::NAN,
-        };
+        if state.first.is_some() {
+            if !sample.hold() {
+                state.begin(sample);
+            }
+            return f64::NAN;
+        }
+        self.step.turn(sample.dt_ms);
+        let score = state.judge(sample);
         if !sample.hold() {
-            state.baseline.learn(sample, &state.floor, self.memory_s);
+            state.baseline.learn(sample, &self.step, &state.floor);
         }
         score
     }
 
     fn explain(&self, state: &State) -> Explanation {
         let last = &state.last;
+        let lower = state.floor.clamp(last.judged.location - AWAY * last.judged.scale(1));
+        let upper = state.floor.clamp(last.judged.location + AWAY * last.judged.scale(0));
         Explanation {
             code: match last.value {
-                value if value > last.upper => code::ABOVE,
-                value if value < last.lower => code::BELOW,
+                value if value > upper => code::ABOVE,
+                value if value < lower => code::BELOW,
                 _ => 0,
             },
             observed: last.value,
-            expected: last.expected,
-            lower: last.lower,
-            upper: last.upper,
+            expected: last.judged.location,
+            lower,
+            upper,
             onset_ms_ago: last.away_ms,
             onset_uncertainty_ms: last.onset_step_ms,
         }
     }
 
     fn save(&self, state: &State, out: &mut Writer) {
+        if let Some(first) = &state.first {
+            first.save(out);
+            return;
+        }
+        out.u8(KNOWN);
         state.baseline.save(out);
         out.f64s(&state.distances);
-        let last = &state.last;
-        out.f64s(&[last.value, last.expected, last.lower, last.upper]);
-        out.u8(u8::from(last.away));
-        out.u32(last.away_ms);
-        out.u32(last.onset_step_ms);
+        state.last.judged.save(out);
+        out.f64(state.last.value);
+        out.u8(u8::from(state.last.away));
+        out.u32(state.last.away_ms);
+        out.u32(state.last.onset_step_ms);
     }
 
     fn load(&mut self, state: &mut State, input: &mut Reader<'_>) -> Result<(), Damaged> {
-        state.baseline = Baseline::load(input)?;
-        state.distances = input.f64s()?;
-        let [value, expected, lower, upper] = input.f64s()?;
-        let away = input.u8()? == 1;
-        state.last = Last { value, expected, lower, upper, away, away_ms: input.u32()?, onset_step_ms: input.u32()? };
+        let count = input.u8()?;
+        if count != KNOWN {
+            *state = State::learning(state.floor, First::load(count, input)?);
+            return Ok(());
+        }
+        let baseline = Baseline::load(input, &state.floor)?;
+        let distances = input.f64s()?;
+        let judged = Judged::load(input)?;
+        let (value, away) = (input.f64()?, input.u8()? == 1);
+        let last = Last { value, judged, away, away_ms: input.u32()?, onset_step_ms: input.u32()? };
+        *state = State { baseline, distances, last, floor: state.floor, first: None };
         Ok(())
     }
 }
 
 impl State {
-    fn judge(&mut self, side: Side, sample: Sample) -> f64 {
-        let floor = self.floor.at(side.location, sample.value, self.baseline.learnt());
-        let (above, below) = (side.above.at_least(floor), side.below.at_least(floor));
-        let deviation = sample.value - side.location;
-        let distance = if deviation >= 0.0 { deviation / above } else { -deviation / below };
-        let judged = match sample.dt_ms {
-            ALONE_MS.. => distance,
-            _ => median3(distance, self.distances[0], self.distances[1]),
-        };
-        self.distances = [distance, self.distances[0]];
-        self.last.value = sample.value;
-        self.last.expected = side.location;
-        self.last.lower = self.floor.clamp(side.location - AWAY * below);
-        self.last.upper = self.floor.clamp(side.location + AWAY * above);
-        self.follow_onset(distance, sample.dt_ms);
-        compress(judged)
+    fn learning(floor: Floor, first: First) -> Self {
+        let (baseline, first) = (Baseline::unknown(), Some(Box::new(first)));
+        Self { baseline, distances: [0.0; 2], last: Last::NONE, floor, first }
     }
 
-    fn follow_onset(&mut self, distance: f64, dt_ms: u32) {
-        let last = &mut self.last;
-        if last.away {
-            last.away_ms = last.away_ms.saturating_add(dt_ms);
-            last.away = distance >= BACK || self.distances[1] >= BACK;
-        } else if distance > AWAY {
-            last.away = true;
-            last.away_ms = 0;
-            last.onset_step_ms = dt_ms;
+    /// Keeps a first value; with the last of them the series is known.
+    #[cold]
+    fn begin(&mut self, sample: Sample) {
+        let Some(first) = &mut self.first else { return };
+        if let Some(values) = first.push(sample) {
+            self.baseline = Baseline::start(values, &self.floor);
+            self.first = None;
         }
-        if !last.away {
-            last.away_ms = 0;
-            last.onset_step_ms = dt_ms;
+    }
+
+    #[inline]
+    fn judge(&mut self, sample: Sample) -> f64 {
+        let judged = self.baseline.for_value(sample.value);
+        let deviation = sample.value - judged.location;
+        let distance = deviation.abs() / judged.scale(usize::from(deviation < 0.0));
+        let [before, first] = self.distances;
+        self.distances = [distance, before];
+        self.last.value = sample.value;
+        self.last.judged = judged;
+        self.last.follow(distance, before, sample.dt_ms);
+        compress(if sample.dt_ms < ALONE_MS { median3(distance, before, first) } else { distance })
+    }
+}
+
+impl First {
+    const NONE: Self = Self { values: [0.0; WARM_UP_VALUES], count: 0, span_ms: 0 };
+
+    /// Adds a value; all of them once they are enough.
+    fn push(&mut self, sample: Sample) -> Option<&[f64]> {
+        *self.values.get_mut(self.count)? = sample.value;
+        self.count += 1;
+        self.span_ms = self.span_ms.saturating_add(sample.dt_ms);
+        let enough = self.count == WARM_UP_VALUES || (self.count >= WARM_UP_VALUES_MIN && self.span_ms >= WARM_UP_MS);
+        if enough { self.values.get(..self.count) } else { None }
+    }
+
+    fn save(&self, out: &mut Writer) {
+        out.u8(u8::try_from(self.count).unwrap_or(0));
+        out.u32(self.span_ms);
+        out.f64s(self.values.get(..self.count).unwrap_or(&[]));
+    }
+
+    fn load(count: u8, input: &mut Reader<'_>) -> Result<Self, Damaged> {
+        let mut first = Self { count: usize::from(count), span_ms: input.u32()?, ..Self::NONE };
+        if first.count >= WARM_UP_VALUES {
+            return Err(Damaged);
+        }
+        first.values.iter_mut().take(first.count).try_for_each(|value| input.f64().map(|read| *value = read))?;
+        Ok(first)
+    }
+}
+
+impl Last {
+    #[inline]
+    fn follow(&mut self, distance: f64, before: f64, dt_ms: u32) {
+        if self.away || distance > AWAY {
+            self.follow_onset(distance, before, dt_ms);
+        } else {
+            self.onset_step_ms = dt_ms;
+        }
+    }
+
+    #[cold]
+    fn follow_onset(&mut self, distance: f64, before: f64, dt_ms: u32) {
+        if self.away {
+            self.away_ms = self.away_ms.saturating_add(dt_ms);
+            self.away = distance >= BACK || before >= BACK;
+        } else {
+            self.away = true;
+            self.away_ms = 0;
+            self.onset_step_ms = dt_ms;
+        }
+        if !self.away {
+            self.away_ms = 0;
+            self.onset_step_ms = dt_ms;
         }
     }
 }

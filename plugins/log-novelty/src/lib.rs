@@ -5,7 +5,10 @@
 //! (Gelman et al., Bayesian Data Analysis, section 2.6, for the predictive; dispersion by moments). A template that was
 //! never seen has as its prior the time for which this log stream was watched without it, so its first line is mildly
 //! surprising and each further one adds to it; templates that appear while the detector is learning what is there are not
-//! held against anyone. The score is −log10 of the tail probability, compressed.
+//! held against anyone. The score is −log10 of the tail probability, compressed; 0 up to one deviation above the mean.
+//!
+//! Time watched is the greatest age of any row. The host keeps a row of all lines of the host from the start, zeros
+//! included, so time counts while every log is silent and the first lines after that are judged at once.
 
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
@@ -14,7 +17,8 @@ extern crate alloc;
 mod rate;
 mod tail;
 
-use rate::Rate;
+use rate::{Rate, Window};
+use tail::Prediction;
 use vedette_sdk::robust::compress;
 use vedette_sdk::state::{Damaged, Reader, Writer};
 use vedette_sdk::{ConfigError, Description, Detector, Explanation, Input, ParameterSpec, Parameters, Sample, Series};
@@ -50,9 +54,10 @@ pub struct State {
     /// Time watched when it appeared.
     birth_ms: u64,
     age_ms: u64,
+    window: Window,
     rate: Rate,
-    expected: f64,
-    band: f64,
+    /// What the last window with lines was judged with.
+    predicted: Prediction,
     departed: bool,
     departed_ms: u32,
     onset_step_ms: u32,
@@ -86,32 +91,31 @@ impl Detector for LogNovelty {
         State {
             birth_ms: self.watched_ms,
             age_ms: 0,
-            rate: Rate::new(),
-            expected: f64::NAN,
-            band: f64::NAN,
+            window: Window::default(),
+            rate: Rate::born(self.watched_ms),
+            predicted: Prediction { mean: f64::NAN, variance: f64::NAN },
             departed: false,
             departed_ms: 0,
             onset_step_ms: 0,
         }
     }
 
+    #[inline]
     fn observe(&mut self, state: &mut State, sample: Sample) -> f64 {
         if !(0.0..=f64::from(u32::MAX)).contains(&sample.value) {
             return f64::NAN;
         }
         state.age_ms = state.age_ms.saturating_add(u64::from(sample.dt_ms));
         self.watched_ms = self.watched_ms.max(state.birth_ms.saturating_add(state.age_ms));
-        state.rate.count(sample);
-        let surprise = state.judge(sample.dt_ms);
-        if !sample.hold() {
-            state.rate.learn(sample, state.birth_s(), self.memory_s);
-        }
+        state.window.count(sample.dt_ms, whole(sample.value));
+        let surprise = if state.window.is_empty() { state.silence(sample) } else { state.lines(sample, self.memory_s) };
         if self.watched_ms < WARM_UP_MS { f64::NAN } else { compress(surprise) }
     }
 
     fn explain(&self, state: &State) -> Explanation {
-        let observed = state.rate.window();
-        let notable = observed > state.band;
+        let observed = state.window.lines();
+        let band = state.predicted.mean + 3.0 * state.predicted.deviation();
+        let notable = observed > band;
         let new = state.birth_ms >= WARM_UP_MS && state.age_ms < NEW_MS;
         Explanation {
             code: match (notable || (new && observed > 0.0), new) {
@@ -120,9 +124,9 @@ impl Detector for LogNovelty {
                 (true, false) => code::SURGE,
             },
             observed,
-            expected: state.expected,
+            expected: state.predicted.mean,
             lower: 0.0,
-            upper: state.band,
+            upper: band,
             onset_ms_ago: state.departed_ms,
             onset_uncertainty_ms: state.onset_step_ms,
         }
@@ -131,8 +135,8 @@ impl Detector for LogNovelty {
     fn save(&self, state: &State, out: &mut Writer) {
         out.u64(state.birth_ms);
         out.u64(state.age_ms);
-        state.rate.save(out);
-        out.f64s(&[state.expected, state.band]);
+        rate::save(&state.window, &state.rate, out);
+        out.f64s(&[state.predicted.mean, state.predicted.variance]);
         out.u8(u8::from(state.departed));
         out.u32(state.departed_ms);
         out.u32(state.onset_step_ms);
@@ -140,42 +144,53 @@ impl Detector for LogNovelty {
 
     fn load(&mut self, state: &mut State, input: &mut Reader<'_>) -> Result<(), Damaged> {
         let (birth_ms, age_ms) = (input.u64()?, input.u64()?);
-        let rate = Rate::load(input)?;
-        let [expected, band] = input.f64s()?;
+        let (window, rate) = rate::load(birth_ms, input)?;
+        let [mean, variance] = input.f64s()?;
+        let predicted = Prediction { mean, variance };
         let departed = input.u8()? == 1;
         let (departed_ms, onset_step_ms) = (input.u32()?, input.u32()?);
-        *state = State { birth_ms, age_ms, rate, expected, band, departed, departed_ms, onset_step_ms };
+        *state = State { birth_ms, age_ms, window, rate, predicted, departed, departed_ms, onset_step_ms };
         self.watched_ms = self.watched_ms.max(birth_ms.saturating_add(age_ms));
         Ok(())
     }
 }
 
 impl State {
-    fn birth_s(&self) -> f64 {
-        self.birth_ms as f64 * 0.001
+    #[inline]
+    fn silence(&mut self, sample: Sample) -> f64 {
+        if self.departed {
+            self.departed = false;
+            self.departed_ms = 0;
+        }
+        if !sample.hold() {
+            self.rate.pass(sample);
+        }
+        0.0
     }
 
     #[inline]
-    fn judge(&mut self, dt_ms: u32) -> f64 {
-        let window = self.rate.window();
-        if window == 0.0 {
-            self.departed = false;
-            self.departed_ms = 0;
-            return 0.0;
-        }
-        let predicted = self.rate.predict(self.birth_s());
-        self.expected = predicted.mean;
-        self.band = predicted.mean + 3.0 * predicted.deviation();
-        let surprise = predicted.surprise(window);
+    fn lines(&mut self, sample: Sample, memory_s: f64) -> f64 {
+        let lines = self.window.lines();
+        self.rate.settle();
+        self.predicted = self.rate.predict();
+        let surprise = self.predicted.surprise(lines);
         if self.departed {
-            self.departed_ms = self.departed_ms.saturating_add(dt_ms);
+            self.departed_ms = self.departed_ms.saturating_add(sample.dt_ms);
         } else {
             self.departed_ms = 0;
-            self.onset_step_ms = dt_ms;
+            self.onset_step_ms = sample.dt_ms;
         }
         self.departed = surprise >= NOTABLE || (self.departed && surprise >= 0.5 * NOTABLE);
+        if !sample.hold() {
+            self.rate.learn(sample, lines, &self.predicted, memory_s);
+        }
         surprise
     }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of lines, checked before")]
+fn whole(count: f64) -> u32 {
+    count as u32
 }
 
 #[cfg(test)]

@@ -1,18 +1,9 @@
 use super::*;
+use vedette_sdk::testing::{damaged_states_are_refused, rough_readings, same_bits_after_any_cut, series};
 use vedette_sdk::{Columns, Instance, Kind};
 
 fn template(key: u64) -> Series {
-    Series {
-        key,
-        metric: "vedette.log.template".into(),
-        unit: "{line}".into(),
-        kind: Kind::Count,
-        attributes: Vec::new(),
-        interval_ms: 1_000,
-        resolution: 1.0,
-        lower: 0.0,
-        upper: f64::NAN,
-    }
+    Series { key, metric: "vedette.log.template".into(), ..series("{line}", Kind::Count, 0.0..f64::NAN) }
 }
 
 /// Templates under the detector; every known one gets a count each second.
@@ -133,10 +124,57 @@ fn snapshot_and_restore_at_any_cut_give_the_same_bits() {
 }
 
 #[test]
-fn damaged_states_are_refused() {
-    let mut rig = Rig::new();
-    rig.ordinary(0..1);
-    for bytes in [&[][..], &[7; 40][..], &[255; 400][..]] {
-        assert!(rig.instance.restore([(0, bytes)].into_iter()).is_err());
+fn one_template_goes_on_from_a_snapshot_at_any_cut() {
+    for seed in 0..8 {
+        let readings = rough_readings(seed, 250, |noise, tick| {
+            let busy = if tick % 70 > 60 { 20.0 } else { 0.5 };
+            (busy * noise.uniform() + 0.4).floor()
+        });
+        same_bits_after_any_cut::<LogNovelty>(&template(1), &readings);
     }
+}
+
+#[test]
+fn damaged_states_are_refused_at_any_length() {
+    let mut rig = Rig::new();
+    rig.ordinary(0..90);
+    damaged_states_are_refused::<LogNovelty>(&template(0), &rig.instance.snapshot(&[0])[0].1);
+}
+
+#[test]
+fn a_burst_in_a_log_that_was_silent_from_the_start_is_judged_at_once() {
+    let mut rig = Rig::new();
+    // The host's row of all lines: nothing is logged for two minutes.
+    (0..120).for_each(|_| drop(rig.second(&[0], 0)));
+    let burst = rig.second(&[20, 20], 0);
+    assert!(burst[1] > 8.0, "{burst:?}");
+    assert_eq!(rig.instance.explain(&[1])[0].1.code, code::NEW_TEMPLATE);
+    let mut single = Rig::new();
+    (0..120).for_each(|_| drop(single.second(&[0], 0)));
+    let once = single.second(&[1, 1], 0)[1];
+    assert!((0.5..2.0).contains(&once), "{once}");
+}
+
+#[test]
+fn time_watched_in_silence_survives_a_restart() {
+    let mut rig = Rig::new();
+    (0..120).for_each(|_| drop(rig.second(&[0], 0)));
+    let mut restarted = Rig { ages: rig.ages.clone(), ..Rig::new() };
+    restarted.instance.add(0, &template(0), &[]);
+    restarted.instance.restore([(0, &*rig.instance.snapshot(&[0])[0].1)].into_iter()).expect("own state");
+    assert!(restarted.second(&[20, 20], 0)[1] > 8.0);
+}
+
+#[test]
+fn longer_intervals_find_the_same_surge() {
+    let mut instance = Instance::<LogNovelty>::new(&[]).expect("defaults");
+    instance.add(0, &template(0), &[]);
+    let mut lines = |dt_ms: u32, count: u32| {
+        instance.observe(Columns { ids: &[0], dt_ms: &[dt_ms], flags: &[0], values: &[count] })[0]
+    };
+    lines(0, 1);
+    let steady: Vec<f32> = (0..600).map(|second| lines(1_000, 1 + second % 2)).collect();
+    let slower: Vec<f32> = (0..200).map(|_| lines(5_000, 7)).collect();
+    assert!(steady[100..].iter().chain(&slower).all(|score| *score < 2.0));
+    assert!(lines(5_000, 60) > 6.0);
 }

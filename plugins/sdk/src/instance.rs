@@ -78,16 +78,13 @@ impl<D: Detector> Instance<D> {
     pub fn observe<V: Copy + Into<f64>>(&mut self, columns: Columns<'_, V>) -> Vec<f32> {
         let Columns { ids, dt_ms, flags, values } = columns;
         assert!(dt_ms.len() == ids.len() && flags.len() == ids.len() && values.len() == ids.len());
-        let mut scores = Vec::with_capacity(ids.len());
-        for (((id, dt_ms), flags), value) in ids.iter().zip(dt_ms).zip(flags).zip(values) {
+        let rows = ids.iter().zip(dt_ms).zip(flags).zip(values);
+        let score = |(((id, dt_ms), flags), value): (((&u32, &u32), &u8), &V)| {
+            let Some(Some(slot)) = self.slots.get_mut(*id as usize) else { return canonical(f64::NAN) };
             let sample = Sample { dt_ms: *dt_ms, flags: *flags, value: (*value).into() };
-            let score = match self.slots.get_mut(*id as usize) {
-                Some(Some(slot)) => self.detector.observe(&mut slot.state, sample),
-                _ => f64::NAN,
-            };
-            scores.push(canonical(score));
-        }
-        scores
+            canonical(self.detector.observe(&mut slot.state, sample))
+        };
+        rows.map(score).collect()
     }
 
     /// Explains the last scores; unknown columns are left out.

@@ -18,6 +18,8 @@ pub mod math;
 pub mod native;
 pub mod robust;
 pub mod state;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod testing;
 
 pub use alloc::vec::Vec;
 pub use detector::{
