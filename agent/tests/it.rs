@@ -1,17 +1,23 @@
-//! The binary through its public doors, alone on a host: no collector, no detectors.
+//! The binary through its public doors, alone on a host: no detectors, and no collector but where one is named.
 
 use serde_json::Value;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use vedette_agent::identity::Identity;
+use vedette_link::authority::Authority;
+use vedette_link::clock::{Clock as _, SystemClock};
+use vedette_link::server::{Denied, Gate, PeerIdentity, ServerConfig, ServerEvent, ServerLimits, listen};
 use vedette_protocol::ids::{HostId, TenantId};
 use vedette_protocol::signature::PublicKey;
+use vedette_protocol::v1::RenewReply;
 
 const PATIENCE: Duration = Duration::from_secs(20);
+const HOST: HostId = HostId([7; 16]);
 
 /// A folder with a configuration and what the agent makes of it.
 struct Bench {
@@ -31,9 +37,13 @@ impl Bench {
 
     /// `more` goes to the end of a configuration whose collector nobody serves.
     fn write_config(&self, more: &str) {
+        self.write_config_for("127.0.0.1:9", more);
+    }
+
+    fn write_config_for(&self, collector: &str, more: &str) {
         let (data, socket, detectors) = (self.path("data"), self.path("agent.sock"), self.path("detectors"));
         let text = format!(
-            "[agent]\ndata-dir = {data:?}\nsocket = {socket:?}\n[collector]\naddress = \"127.0.0.1:9\"\n\
+            "[agent]\ndata-dir = {data:?}\nsocket = {socket:?}\n[collector]\naddress = {collector:?}\n\
              [detectors]\ndirectory = {detectors:?}\n{more}"
         );
         fs::write(self.path("agent.toml"), text).expect("configuration");
@@ -56,17 +66,21 @@ impl Bench {
 
     /// An identity that a test authority might have issued.
     fn enrol(&self) {
+        self.enrol_with(&Authority::create(SystemClock.wall()).expect("authority"), Duration::ZERO);
+    }
+
+    /// An identity that `authority` issued so long ago, for 30 days.
+    fn enrol_with(&self, authority: &Authority, ago: Duration) {
+        let issued = SystemClock.wall().offset_by(-i64::try_from(ago.as_nanos()).expect("days"));
         let key = rcgen::KeyPair::generate().expect("key");
-        let certificate = rcgen::CertificateParams::new(vec!["host".to_owned()])
-            .and_then(|parameters| parameters.self_signed(&key))
-            .expect("certificate");
+        let request = rcgen::CertificateParams::default().serialize_request(&key).expect("request");
         let identity = Identity {
             tenant: TenantId(0),
-            host: HostId([7; 16]),
+            host: HOST,
             online_key: PublicKey([0; 32]),
-            chain_der: vec![certificate.der().to_vec()],
+            chain_der: authority.sign_host(request.der(), TenantId(0), HOST, 30, issued).expect("certificate"),
             key_der: key.serialize_der(),
-            authorities_der: vec![certificate.der().to_vec()],
+            authorities_der: vec![authority.certificate_der().to_vec()],
         };
         identity.store(&self.path("data")).expect("identity");
     }
@@ -231,6 +245,72 @@ fn without_detectors_and_collector_the_agent_samples_and_keeps_its_features() {
     let (code, log) = agent.stop();
     assert_eq!(code, Some(0), "{log}");
     assert!(!bench.path("agent.sock").exists());
+}
+
+/// Lets everybody in.
+#[derive(Debug)]
+struct Open;
+
+impl Gate for Open {
+    fn admit(&self, _: &PeerIdentity) -> Result<(), Denied> {
+        Ok(())
+    }
+}
+
+/// A collector that does nothing but renew certificates; gives its address. It ends with `runtime`.
+fn serve_renewals(runtime: &tokio::runtime::Runtime, authority: &Arc<Authority>) -> String {
+    let authority = Arc::clone(authority);
+    runtime.block_on(async move {
+        let config = ServerConfig {
+            listen: "127.0.0.1:0".parse().expect("an address"),
+            names: Vec::new(),
+            authority: Arc::clone(&authority),
+            gate: Arc::new(Open),
+            clock: Arc::new(SystemClock),
+            limits: ServerLimits::default(),
+        };
+        let (handle, mut events, task) = listen(config).expect("a server");
+        tokio::spawn(task.run());
+        let address = handle.local_address().to_string();
+        tokio::spawn(async move {
+            while let Some(event) = events.recv().await {
+                let ServerEvent::Renew { connection, identity, request } = event else { continue };
+                let (tenant, host) = (identity.tenant, identity.host);
+                let signed = authority.sign_host(&request.csr_der, tenant, host, 30, SystemClock.wall());
+                let authorities_der = vec![authority.certificate_der().to_vec()];
+                handle.renew(connection, RenewReply::Issued { chain_der: signed.expect("signed"), authorities_der });
+            }
+        });
+        address
+    })
+}
+
+#[test]
+fn certificate_is_renewed_without_a_restart_and_outlives_one() {
+    let bench = Bench::new();
+    let authority = Arc::new(Authority::create(SystemClock.wall()).expect("authority"));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("runtime");
+    bench.write_config_for(&serve_renewals(&runtime, &authority), "");
+    bench.enrol_with(&authority, Duration::from_secs(25 * 86_400));
+    let old = Identity::load(&bench.path("data")).expect("identity");
+
+    let mut agent = bench.start();
+    let pid = agent.child.id();
+    let is_new = |status: &Value| {
+        let ends = status["host"]["certificate_ends"].as_str().and_then(|ends| ends.parse().ok());
+        ends > old.certificate_ends() && status["link"]["connected"] == true
+    };
+    let status = bench.status_with(is_new);
+    assert_eq!(status["agent"]["pid"], pid);
+    assert_eq!(status["host"]["id"], HOST.to_string());
+    // What was not acknowledged waits for a collector that does; nobody needs to.
+    agent.child.kill().expect("it runs");
+    agent.child.wait().expect("it ends");
+
+    let new = Identity::load(&bench.path("data")).expect("identity");
+    assert!(new.key_der != old.key_der && new.certificate_ends() > old.certificate_ends(), "stored");
+    let _agent = bench.start();
+    bench.status_with(is_new);
 }
 
 #[test]
