@@ -16,6 +16,8 @@ use std::time::Duration;
 const DEMOTED_MS_MAX: u64 = 1_000;
 /// The one guest of the set that behaves: attacks on others must not touch it.
 const HONEST: &str = "honest";
+/// Fewer are no test of the promise.
+const GUESTS_MIN: usize = 12;
 /// The agent lives with them at least this long, so that one that is tried again fails again.
 const SECONDS_MIN: u64 = 15;
 
@@ -68,8 +70,9 @@ struct Row {
 }
 
 impl Row {
+    /// The honest one runs; any other was demoted, and may be on parole since.
     fn is_settled(&self) -> bool {
-        (self.state == "running") == (self.name == HONEST)
+        if self.name == HONEST { self.state == "running" } else { self.demoted_after_ms.is_some() }
     }
 }
 
@@ -127,6 +130,7 @@ fn print(rows: &[Row], status: &Value, as_json: bool) {
 
 fn judge(rows: &[Row], status: &Value) -> Result<()> {
     ensure!(status["ticks"]["missed"] == 0, "{} ticks were missed", status["ticks"]["missed"]);
+    ensure!(rows.len() > GUESTS_MIN, "only {} guests of the set are left", rows.len());
     for row in rows {
         ensure!(row.is_settled(), "{} is {}: {}", row.name, row.state, row.reason);
         let in_time = row.name == HONEST || row.demoted_after_ms.is_some_and(|ms| ms <= DEMOTED_MS_MAX);

@@ -5,13 +5,16 @@ use crate::rig::{Agent, columns, series};
 use std::time::{Duration, Instant};
 use vedette_detector_host::instance::{Failure, Instance};
 use vedette_detector_host::supervise::DetectorState;
-use vedette_protocol::worker::{Fault, WorkerReply, WorkerRequest};
+use vedette_protocol::worker::{Fault, SeriesState, WorkerReply, WorkerRequest};
 
-/// Loads a guest, tells it ten series and lets it score a tick.
+/// Loads a guest and lets it live: ten series, a tick, a snapshot, and back again.
 fn provoke(name: &str) -> Result<Instance, Failure> {
     let mut instance = load(name, &[])?;
     instance.series_added(&(0..10).map(series).collect::<Vec<_>>())?;
     instance.observe(&columns(10, 1), &mut Vec::new())?;
+    let ids: Vec<u32> = (0..10).collect();
+    let states = instance.snapshot(&ids)?;
+    instance.restore(&ids, &states)?;
     Ok(instance)
 }
 
@@ -25,6 +28,13 @@ fn every_attack_ends_in_its_own_fault_within_a_second() {
         ("asks-for-4-gib", Fault::Memory, "4294967296 bytes"),
         ("returns-10-million-values", Fault::Output, "out of bounds"),
         ("returns-too-few-scores", Fault::Output, "9 scores for 10 values"),
+        ("returns-negative-scores", Fault::Output, "at least 0"),
+        ("returns-infinite-scores", Fault::Output, "finite"),
+        ("lies-in-describe", Fault::Output, "more than 64 parameters"),
+        ("lies-in-realloc", Fault::Output, "beyond end of memory"),
+        ("floods-the-log", Fault::Timeout, "100 ms"),
+        ("grows-in-snapshot", Fault::Output, "a state of 4096 bytes, 8 are promised"),
+        ("traps-in-restore", Fault::Trap, "unreachable"),
         ("forbidden-import", Fault::Refused, "open-file"),
     ];
     for (name, fault, said) in expected {
@@ -121,6 +131,9 @@ fn all_attackers_together_do_not_keep_an_honest_detector_from_its_ticks() {
         for detector in agent.running.values().copied().collect::<Vec<_>>() {
             agent.ask(WorkerRequest::SeriesAdded { detector, series: (0..10).map(series).collect() });
             agent.ask(WorkerRequest::Observe { detector, tick, columns: columns(10, tick) });
+            let states = vec![SeriesState { key: series(0).key, state: vec![0; 8] }];
+            agent.ask(WorkerRequest::Snapshot { detector, ids: vec![0] });
+            agent.ask(WorkerRequest::Restore { detector, ids: vec![0], states });
         }
         // Who takes the worker down takes this tick's score along, and none of the next.
         agent.until("the tick is over", |agent| !agent.running.contains_key("honest") || scored(agent, honest, tick));
@@ -135,7 +148,7 @@ fn all_attackers_together_do_not_keep_an_honest_detector_from_its_ticks() {
 }
 
 fn all_demoted(agent: &Agent) -> bool {
-    let harmless = ["honest", "chatty"];
+    let harmless = ["honest", "chatty", "idle", "other-states"];
     agent.supervisor.detectors().iter().all(|one| harmless.contains(&one.name.as_str()) || one.strikes > 0)
 }
 

@@ -10,7 +10,7 @@ pub(crate) fn load(name: &str, parameters: &[(String, f64)]) -> Result<Instance,
     Instance::load(&engine, Code::verified(artifact(name)), parameters, Limits::default()).map(|(instance, _)| instance)
 }
 
-fn honest() -> Instance {
+pub(crate) fn honest() -> Instance {
     let mut instance = load("honest", &[]).unwrap();
     instance.series_added(&(0..20).map(series).collect::<Vec<_>>()).unwrap();
     instance

@@ -5,6 +5,7 @@
 mod confinement;
 mod hostile;
 mod instance;
+mod life;
 mod measure;
 mod rig;
 mod worker;

@@ -21,8 +21,17 @@ pub(crate) const COMPILER: &str = env!("CARGO_BIN_EXE_vedette-compiler");
 
 /// All pairs of `vedette-hostile set`, loaded as an agent loads them.
 pub(crate) fn artifacts() -> &'static [Artifact] {
-    static ARTIFACTS: OnceLock<Vec<Artifact>> = OnceLock::new();
-    ARTIFACTS.get_or_init(|| {
+    &set().0
+}
+
+/// A component of the set, by the name of its guest.
+pub(crate) fn component(name: &str) -> Vec<u8> {
+    std::fs::read(set().1.path().join("pairs").join(name).with_extension("wasm")).unwrap()
+}
+
+fn set() -> &'static (Vec<Artifact>, tempfile::TempDir) {
+    static SET: OnceLock<(Vec<Artifact>, tempfile::TempDir)> = OnceLock::new();
+    SET.get_or_init(|| {
         let dir = tempfile::tempdir().unwrap();
         let (pairs, key) = (dir.path().join("pairs"), dir.path().join("author.key"));
         let status = Command::new(HOSTILE)
@@ -35,7 +44,7 @@ pub(crate) fn artifacts() -> &'static [Artifact] {
             .unwrap();
         assert!(status.status.success(), "{}", String::from_utf8_lossy(&status.stderr));
         let author = SigningKey::from_pkcs8(&std::fs::read(&key).unwrap()).unwrap().public();
-        load_dir(&pairs, &[author]).unwrap().into_iter().map(|pair| pair.unwrap()).collect()
+        (load_dir(&pairs, &[author]).unwrap().into_iter().map(|pair| pair.unwrap()).collect(), dir)
     })
 }
 
@@ -111,6 +120,12 @@ impl Agent {
         });
         agent.supervisor.set_detectors(agent.now(), wanted.collect());
         agent
+    }
+
+    /// Another set from now on.
+    pub(crate) fn wants(&mut self, wanted: Vec<Wanted>) {
+        self.supervisor.set_detectors(self.now(), wanted);
+        self.act();
     }
 
     pub(crate) fn now(&self) -> MonoTime {

@@ -107,7 +107,9 @@ impl Refusal {
             Self::WrongWasmtime(..) => (12, RECOMPILE),
             Self::WrongTunables => (13, RECOMPILE),
             Self::WrongDigest(_) => (14, "do not use it; fetch the pair again from its author"),
-            Self::NoByteCode => (15, "compile it for pulley64 too and sign it anew, or set detectors.execution to native"),
+            Self::NoByteCode => {
+                (15, "compile it for pulley64 too and sign it anew, or set detectors.execution to native")
+            }
         }
     }
 }

@@ -83,7 +83,9 @@ fn an_interpreting_host_takes_the_byte_code_and_refuses_a_foreign_identity() {
             Ok(b"byte code"),
         ),
         (
-            |manifest| *manifest = Manifest::new("probe", "1.0.0", b"wasm", b"native", Identity::loaded_by(Execution::Pulley)),
+            |manifest| {
+                *manifest = Manifest::new("probe", "1.0.0", b"wasm", b"native", Identity::loaded_by(Execution::Pulley))
+            },
             Ok(b"native"),
         ),
         (|_| (), Err("VDT-D016")),

@@ -114,8 +114,12 @@ impl Supervisor {
 
     /// Shadows and whom they follow keep a record of their scores.
     pub(super) fn keep_records(&mut self) {
-        let followed: Vec<String> =
-            self.detectors.values().filter(|one| !one.dismissed).filter_map(|one| one.wanted.shadow_of.clone()).collect();
+        let followed: Vec<String> = self
+            .detectors
+            .values()
+            .filter(|one| !one.dismissed)
+            .filter_map(|one| one.wanted.shadow_of.clone())
+            .collect();
         self.has_shadows = !followed.is_empty();
         for detector in self.detectors.values_mut() {
             let wanted = &detector.wanted;

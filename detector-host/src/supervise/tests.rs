@@ -169,9 +169,13 @@ fn reply(request: WorkerRequest) -> WorkerReply {
             },
         },
         WorkerRequest::Seal => WorkerReply::Sealed { confinement: vec!["seccomp".into()] },
-        WorkerRequest::Observe { detector, tick, columns } => {
-            WorkerReply::Scores { detector, tick, scores: vec![0.0; columns.ids.len()], guest_ns: 10, memory_bytes: 65_536 }
-        }
+        WorkerRequest::Observe { detector, tick, columns } => WorkerReply::Scores {
+            detector,
+            tick,
+            scores: vec![0.0; columns.ids.len()],
+            guest_ns: 10,
+            memory_bytes: 65_536,
+        },
         WorkerRequest::Snapshot { detector, ids } => WorkerReply::Snapshots {
             detector,
             states: ids.iter().map(|id| SeriesState { key: SeriesKey(u64::from(*id) + 100), state: vec![1] }).collect(),

@@ -23,7 +23,8 @@ fn encoded(message: &impl Message) -> Vec<u8> {
 
 #[test]
 fn messages_survive_and_the_end_is_seen() {
-    let requests = [WorkerRequest::Explain { detector: 3, ids: vec![1, 2, 300] }, observe(5), observe(0), WorkerRequest::Seal];
+    let requests =
+        [WorkerRequest::Explain { detector: 3, ids: vec![1, 2, 300] }, observe(5), observe(0), WorkerRequest::Seal];
     let (mut pipe, mut buffer) = (Vec::new(), Vec::new());
     requests.iter().for_each(|request| write(&mut pipe, request, 1_000, &mut buffer).unwrap());
     let mut input = pipe.as_slice();

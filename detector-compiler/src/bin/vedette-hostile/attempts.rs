@@ -1,7 +1,7 @@
 //! What an intruder in the worker would try next. Each attempt runs in a process that confined itself like a worker.
 
 use std::ffi::CStr;
-use vedette_detector_host::confine::{self, Role};
+use vedette_detector_host::confine::{self, Role, WORKER_DATA_BYTES_MAX};
 use vedette_detector_host::engine::Engine;
 
 const PAGE: usize = 4096;
@@ -34,9 +34,24 @@ pub(crate) const FORBIDDEN: &[Attempt] = &[
     ("get-another's-descriptor", Filtered, || call(libc::SYS_pidfd_open, [parent(), 0, 0, 0, 0])),
     ("fork", Filtered, || call(libc::SYS_clone, [libc::SIGCHLD.into(), 0, 0, 0, 0])),
     ("execute", Filtered, || call(libc::SYS_execve, [path(c"/bin/true"), 0, 0, 0, 0])),
+    ("execute-by-descriptor", Filtered, || call(libc::SYS_execveat, [0, path(c""), 0, 0, libc::AT_EMPTY_PATH.into()])),
+    ("fork-by-another-call", Filtered, || call(libc::SYS_clone3, [0, 0, 0, 0, 0])),
+    ("write-another's-memory", Filtered, || call(libc::SYS_process_vm_writev, [parent(), 0, 0, 0, 0])),
+    ("signal-by-descriptor", Filtered, || call(libc::SYS_pidfd_send_signal, [0, libc::SIGTERM.into(), 0, 0, 0])),
+    ("take-another's-descriptor", Filtered, || call(libc::SYS_pidfd_getfd, [0, 0, 0, 0, 0])),
+    ("connect", Filtered, || call(libc::SYS_connect, [1, 0, 0, 0, 0])),
+    ("send", Filtered, || call(libc::SYS_sendmsg, [1, 0, 0, 0, 0])),
+    ("queue-system-calls", Filtered, || call(libc::SYS_io_uring_setup, [1, 0, 0, 0, 0])),
+    ("load-a-kernel-program", Filtered, || call(libc::SYS_bpf, [0, 0, 0, 0, 0])),
+    ("new-namespace", Filtered, || call(libc::SYS_unshare, [libc::CLONE_NEWUSER.into(), 0, 0, 0, 0])),
+    ("mount", Filtered, || call(libc::SYS_mount, [0, 0, 0, 0, 0])),
+    ("raise-a-limit", Filtered, || call(libc::SYS_prlimit64, [0, libc::RLIMIT_DATA.into(), 0, 0, 0])),
+    ("be-dumpable-again", Filtered, || call(libc::SYS_prctl, [libc::PR_SET_DUMPABLE.into(), 1, 0, 0, 0])),
+    ("write-to-a-fourth-descriptor", Filtered, || call(libc::SYS_write, [3, 0, 0, 0, 0])),
     ("memory-file", Filtered, || call(libc::SYS_memfd_create, [path(c"code"), 0, 0, 0, 0])),
     ("read-a-fourth-descriptor", Filtered, || call(libc::SYS_read, [3, 0, 0, 0, 0])),
     ("map-executable", Filtered, || map(libc::PROT_READ | libc::PROT_EXEC)),
+    ("map-executable-once-sealed", Sealed, || map(libc::PROT_READ | libc::PROT_EXEC)),
     ("protect-executable-once-sealed", Sealed, || protect(libc::PROT_READ | libc::PROT_EXEC)),
     ("pkey-protect-once-sealed", Sealed, || call(libc::SYS_pkey_mprotect, [0, 0, 0, 0, 0])),
     ("add-a-filter-once-sealed", Sealed, || call(libc::SYS_seccomp, [1, 0, 0, 0, 0])),
@@ -52,6 +67,8 @@ pub(crate) const REFUSED: &[Attempt] = &[
     ("list-files-unfiltered", Isolated, || call(libc::SYS_openat, [libc::AT_FDCWD.into(), path(c"/"), 0, 0, 0])),
     ("execute-unfiltered", Isolated, || call(libc::SYS_execve, [path(c"/bin/true"), 0, 0, 0, 0])),
     ("signal-another-unfiltered", Isolated, || call(libc::SYS_kill, [parent(), 0, 0, 0, 0])),
+    ("dump-another-unfiltered", Isolated, || call(libc::SYS_ptrace, [libc::PTRACE_ATTACH.into(), parent(), 0, 0, 0])),
+    ("more-memory-than-allowed", Sealed, || map_bytes(WORKER_DATA_BYTES_MAX, libc::PROT_READ | libc::PROT_WRITE)),
 ];
 
 /// What a worker has to be able to do; they hold the harness to account.
@@ -89,7 +106,7 @@ pub(crate) fn run(name: &str) -> anyhow::Result<i64> {
 fn call(number: i64, arguments: [i64; 5]) -> i64 {
     let [a, b, c, d, e] = arguments;
     // SAFETY: every pointer passed is null or to a static string; nothing is written through any.
-    let result = unsafe { libc::syscall(number, a, b, c, d, e) };
+    let result = unsafe { libc::syscall(number, a, b, c, d, e, 0_i64) };
     if result < 0 { -i64::from(std::io::Error::last_os_error().raw_os_error().unwrap_or(1)) } else { result }
 }
 
@@ -102,8 +119,12 @@ fn parent() -> i64 {
 }
 
 fn map(protection: i32) -> i64 {
+    map_bytes(PAGE as u64, protection)
+}
+
+fn map_bytes(bytes: u64, protection: i32) -> i64 {
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-    call(libc::SYS_mmap, [0, PAGE as i64, protection.into(), flags.into(), -1])
+    call(libc::SYS_mmap, [0, bytes.cast_signed(), protection.into(), flags.into(), -1])
 }
 
 fn protect(protection: i32) -> i64 {

@@ -68,6 +68,10 @@
         (local.set $slot (i32.and (i32.load (local.get $series)) (i32.const 4095)))
         (i64.store (call $key (local.get $slot)) (i64.load offset=8 (local.get $series)))
         (i32.store8 (call $seen (local.get $slot)) (i32.const 0))
+        (if (i32.eq (i32.load offset=76 (local.get $series)) (i32.const 8))
+          (then
+            (f64.store (call $mean (local.get $slot)) (f64.load (i32.load offset=72 (local.get $series))))
+            (i32.store8 (call $seen (local.get $slot)) (i32.const 1))))
         (local.set $series (i32.add (local.get $series) (i32.const 80)))
         (local.set $n (i32.sub (local.get $n) (i32.const 1)))
         (br $next)))
@@ -141,6 +145,7 @@
 
   (func (export "restore") (param $ids i32) (param $n i32) (param $states i32) (param $states_n i32) (result i32)
     (local $i i32) (local $at i32) (local $slot i32)
+    ;;{{RESTORE}}
     (i32.store8 (i32.const 1024) (i32.const 0))
     (block $done
       (loop $next

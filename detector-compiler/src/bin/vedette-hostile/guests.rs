@@ -76,6 +76,29 @@ pub(crate) const CHATTY: Guest = Guest::new(
     ],
 );
 
+/// Does nothing: what is left is the host's own cost.
+pub(crate) const IDLE: Guest = Guest::new(
+    "idle",
+    "scores every value 0 without a look",
+    &[(
+        "OBSERVE",
+        "(local.set $out
+           (call $realloc (i32.const 0) (i32.const 0) (i32.const 4) (i32.shl (local.get $n) (i32.const 2))))
+         (memory.fill (local.get $out) (i32.const 0) (i32.shl (local.get $n) (i32.const 2)))
+         (return (call $list (local.get $out) (local.get $n)))",
+    )],
+);
+
+/// Takes nobody's states: what an upgrade with another form of states looks like.
+pub(crate) const OTHER_STATES: Guest = Guest::new(
+    "other-states",
+    "scores as it should and refuses every state",
+    &[("RESTORE", "(i32.store offset=12 (local.get $states) (i32.const 7))")],
+);
+
+/// Guests that are a nuisance, or nothing, but no attack.
+pub(crate) const NUISANCES: &[Guest] = &[CHATTY, IDLE, OTHER_STATES];
+
 const MARK_IN_OBSERVE: &[(&str, &str)] = &[("OBSERVE", "(i64.store (i32.const 1072) (i64.const 0x5645444554544521))")];
 
 /// Where crafted native artifacts are made from: honest, but for a mark in `observe`.
@@ -115,6 +138,28 @@ pub(crate) const HOSTILE: &[Guest] = &[
         "returns one score less than there are values",
         &[("OBSERVE", "(return (call $list (i32.const 81920) (i32.sub (local.get $n) (i32.const 1))))")],
     ),
+    Guest::new("returns-negative-scores", "returns scores below 0", &[("OBSERVE", NEGATIVE_SCORES)]),
+    Guest::new("returns-infinite-scores", "returns an infinite score", &[("OBSERVE", INFINITE_SCORE)]),
+    Guest::new(
+        "lies-in-describe",
+        "promises states of 4 GiB and a thousand parameters that it does not have",
+        &[("DESCRIBE", LYING_DESCRIPTION)],
+    ),
+    Guest::new(
+        "lies-in-realloc",
+        "has its input written beyond the end of its memory",
+        &[("REALLOC", "(if (i32.gt_u (local.get $len) (i32.const 32)) (then (return (i32.const -4096))))")],
+    ),
+    Guest::new(
+        "floods-the-log",
+        "logs for ever",
+        &[
+            ("IMPORTS", "(import \"$root\" \"log\" (func $log (param i32 i32 i32)))"),
+            ("OBSERVE", "(loop $ever (call $log (i32.const 0) (i32.const 16) (i32.const 5)) (br $ever))"),
+        ],
+    ),
+    Guest::new("grows-in-snapshot", "returns a larger state than it promised", &[("SNAPSHOT", GROWN_STATE)]),
+    Guest::new("traps-in-restore", "traps when it is given its own states", &[("RESTORE", "(unreachable)")]),
     Guest::new(
         "aliased-lists",
         "gives all columns one address, returns a column as scores, and one block of memory as thousands of states",
@@ -136,6 +181,34 @@ pub(crate) const HOSTILE: &[Guest] = &[
         )
     },
 ];
+
+/// Every byte 0xbf: about -1.5 as `f32`.
+const NEGATIVE_SCORES: &str = "
+    (local.set $out (call $realloc (i32.const 0) (i32.const 0) (i32.const 4) (i32.shl (local.get $n) (i32.const 2))))
+    (memory.fill (local.get $out) (i32.const 0xbf) (i32.shl (local.get $n) (i32.const 2)))
+    (return (call $list (local.get $out) (local.get $n)))";
+
+const INFINITE_SCORE: &str = "
+    (local.set $out (call $realloc (i32.const 0) (i32.const 0) (i32.const 4) (i32.shl (local.get $n) (i32.const 2))))
+    (f32.store (local.get $out) (f32.const inf))
+    (return (call $list (local.get $out) (local.get $n)))";
+
+/// Name and version are in order; the rest is not.
+const LYING_DESCRIPTION: &str = "
+    (i32.store (i32.const 1024) (i32.const 16)) (i32.store (i32.const 1028) (i32.const 4))
+    (i32.store (i32.const 1032) (i32.const 96)) (i32.store (i32.const 1036) (i32.const 5))
+    (i32.store8 (i32.const 1040) (i32.const 0))
+    (i32.store (i32.const 1044) (i32.const 1))
+    (i32.store (i32.const 1048) (i32.const -1))
+    (i32.store (i32.const 1052) (i32.const 98304)) (i32.store (i32.const 1056) (i32.const 1000))
+    (return (i32.const 1024))";
+
+/// One state of 4 KiB where 8 bytes were promised.
+const GROWN_STATE: &str = "
+    (i64.store (i32.const 98304) (i64.load (call $key (call $slot (local.get $ids) (i32.const 0)))))
+    (i32.store offset=8 (i32.const 98304) (i32.const 0))
+    (i32.store offset=12 (i32.const 98304) (i32.const 4096))
+    (return (call $list (i32.const 98304) (i32.const 1)))";
 
 /// 10,000 states of 64 KiB that are all the same bytes: 160 KB of memory that would become 640 MB in the host.
 const ALIASED_STATES: &str = "

@@ -75,7 +75,7 @@ fn main() -> ExitCode {
 
 fn write_set(out: &Path, nuisances: bool, key: &Path) -> Result<()> {
     let key = author(key)?;
-    let nuisances = nuisances.then_some(&guests::CHATTY);
+    let nuisances = if nuisances { guests::NUISANCES } else { &[] };
     for guest in guests::HOSTILE.iter().chain([&guests::HONEST]).chain(nuisances) {
         publish(out, guest, &key, Ok).with_context(|| guest.name)?;
     }
