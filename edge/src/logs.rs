@@ -6,6 +6,8 @@
 //! survivor, and the ids that the collector knows are announced once more with the survivor's text. Ids of a source
 //! with one text are one template.
 
+pub mod sequences;
+
 use crate::ledger::Ledger;
 use crate::mask;
 use crate::templates::{Mined, Miner, Novelty};
@@ -67,6 +69,46 @@ struct Alias {
     survivor: u64,
 }
 
+/// Bytes of a line to masked text: what every line goes through before anything is made of it.
+#[derive(Debug, Default)]
+pub struct LineReader {
+    text: String,
+    masked: String,
+}
+
+impl LineReader {
+    /// The text of one line, without its line end, with secrets and personal data masked. Allocates nothing once it
+    /// has seen a line as long.
+    pub fn read(&mut self, line: &[u8], ledger: &mut Ledger) -> &str {
+        self.read_text(line, ledger);
+        self.masked.clear();
+        ledger.masked += u64::from(mask::mask_into(&self.text, &mut self.masked));
+        &self.masked
+    }
+
+    /// Leaves in `text` what of a line can be read as text.
+    fn read_text(&mut self, line: &[u8], ledger: &mut Ledger) {
+        ledger.lines_cut += u64::from(line.len() > LINE_BYTES_MAX);
+        let line = &line[..line.len().min(LINE_BYTES_MAX)];
+        self.text.clear();
+        let control = line.iter().filter(|byte| byte.is_ascii_control() && **byte != b'\t').count();
+        if control * BINARY_SHARE > line.len() {
+            ledger.lines_binary += 1;
+            self.text.push_str(BINARY);
+            return;
+        }
+        let mut valid = true;
+        for chunk in line.utf8_chunks() {
+            self.text.push_str(chunk.valid());
+            if !chunk.invalid().is_empty() {
+                self.text.push(char::REPLACEMENT_CHARACTER);
+                valid = false;
+            }
+        }
+        ledger.lines_not_utf8 += u64::from(!valid);
+    }
+}
+
 /// All log sources of a host.
 ///
 /// Detectors know a template by its slot plus one. Their row 0 counts all lines of the host and is there from the
@@ -78,8 +120,7 @@ pub struct LogBook {
     counts: Vec<Counts>,
     tick_lines: u32,
     generation: u64,
-    text: String,
-    masked: String,
+    reader: LineReader,
 }
 
 impl LogBook {
@@ -91,8 +132,7 @@ impl LogBook {
             counts: Vec::new(),
             tick_lines: 0,
             generation: 0,
-            text: String::new(),
-            masked: String::new(),
+            reader: LineReader::default(),
         }
     }
 
@@ -103,15 +143,13 @@ impl LogBook {
             ledger.lines_refused += 1;
             return;
         };
-        self.read_text(line, ledger);
-        self.masked.clear();
-        ledger.masked += u64::from(mask::mask_into(&self.text, &mut self.masked));
+        self.reader.read(line, ledger);
         self.count(source, ledger);
     }
 
     fn count(&mut self, source: usize, ledger: &mut Ledger) {
         let ordinal = u32::try_from(source).expect("log sources are limited");
-        let outcome = self.miner.accept(ordinal, &self.masked);
+        let outcome = self.miner.accept(ordinal, &self.reader.masked);
         let slot = outcome.slot as usize;
         if slot >= self.counts.len() {
             self.counts.resize(slot + 1, Counts::default());
@@ -157,28 +195,6 @@ impl LogBook {
         if gone.named && aliases.len() < ALIASES_MAX {
             aliases.push(Alias { id: mined.id, exemplar: mined.exemplar, survivor: survivor.ordinal });
         }
-    }
-
-    /// Leaves in `text` what of a line can be read as text.
-    fn read_text(&mut self, line: &[u8], ledger: &mut Ledger) {
-        ledger.lines_cut += u64::from(line.len() > LINE_BYTES_MAX);
-        let line = &line[..line.len().min(LINE_BYTES_MAX)];
-        self.text.clear();
-        let control = line.iter().filter(|byte| byte.is_ascii_control() && **byte != b'\t').count();
-        if control * BINARY_SHARE > line.len() {
-            ledger.lines_binary += 1;
-            self.text.push_str(BINARY);
-            return;
-        }
-        let mut valid = true;
-        for chunk in line.utf8_chunks() {
-            self.text.push_str(chunk.valid());
-            if !chunk.invalid().is_empty() {
-                self.text.push(char::REPLACEMENT_CHARACTER);
-                valid = false;
-            }
-        }
-        ledger.lines_not_utf8 += u64::from(!valid);
     }
 
     fn source(&mut self, path: &str, service: &str) -> Option<usize> {
@@ -352,137 +368,4 @@ fn template(mined: &Mined) -> Template {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn cursor(position: u8) -> Cursor {
-        Cursor { source: "/log".to_owned(), position: vec![position] }
-    }
-
-    fn lines_of(windows: &[(LogWindow, Vec<Cursor>)]) -> u64 {
-        windows.iter().flat_map(|(window, _)| &window.counts).map(|(_, lines)| lines).sum()
-    }
-
-    #[test]
-    fn window_holds_exactly_the_lines_that_its_cursor_covers() {
-        let (mut book, mut ledger) = (LogBook::new(10), Ledger::default());
-        book.accept("/log", "app", b"one two three", &mut ledger);
-        book.set_cursor(cursor(1));
-        book.accept("/log", "app", b"one two three", &mut ledger);
-        let windows = book.take_windows(WallTime::default(), 10_000);
-        assert_eq!((lines_of(&windows), &windows[0].1), (1, &vec![cursor(1)]));
-        assert_eq!(windows[0].0.templates.len(), 1);
-        assert!(book.take_windows(WallTime::default(), 10_000).is_empty(), "the second line waits for its cursor");
-        book.set_cursor(cursor(2));
-        let windows = book.take_windows(WallTime::default(), 10_000);
-        assert_eq!((lines_of(&windows), windows[0].0.templates.len()), (1, 0));
-    }
-
-    #[test]
-    fn hostile_lines_are_counted_and_have_a_template() {
-        let (mut book, mut ledger) = (LogBook::new(10), Ledger::default());
-        book.accept("/log", "", &[0; 100], &mut ledger);
-        book.accept("/log", "", b"caf\xe9 closed", &mut ledger);
-        book.accept("/log", "", &[b'x'; LINE_BYTES_MAX + 1], &mut ledger);
-        book.accept("/log", "", b"", &mut ledger);
-        assert_eq!((ledger.lines_binary, ledger.lines_not_utf8, ledger.lines_cut), (1, 1, 1));
-        assert_eq!(lines_of(&book.take_windows(WallTime::default(), 1)), 4);
-    }
-
-    #[test]
-    fn secrets_reach_neither_template_nor_exemplar() {
-        let (mut book, mut ledger) = (LogBook::new(10), Ledger::default());
-        book.accept("/log", "", b"login failed password=hunter2", &mut ledger);
-        let (_, _, template) = book.template(1).unwrap();
-        assert_eq!((template.text.as_str(), ledger.masked), ("login failed password=<secret>", 1));
-        assert_eq!(template.exemplar, template.text);
-    }
-
-    #[test]
-    fn ids_that_the_collector_knows_are_told_what_they_stand_for() {
-        let (mut book, mut ledger) = (LogBook::new(10), Ledger::default());
-        let mut line =
-            |book: &mut LogBook, name: &str| book.accept("/log", "", format!("hi from {name}").as_bytes(), &mut ledger);
-        ["ann", "bob"].iter().for_each(|name| line(&mut book, name));
-        let first = book.take_windows(WallTime::default(), 1);
-        line(&mut book, "eve");
-        assert_eq!((book.len(), book.take_tick().collect::<Vec<_>>()), (3, vec![3, 1, 1, 1]));
-        line(&mut book, "sue");
-        assert_eq!((book.len(), book.take_tick().collect::<Vec<_>>()), (1, vec![1, 1, 0, 0]));
-        assert_eq!(book.keys().count(), 2, "only the row of all lines and the survivor's are left");
-        let second = book.take_windows(WallTime::default(), 1);
-        assert_eq!(
-            second[0].0.counts,
-            [(first[0].0.counts[0].0, 2)],
-            "the third went to the survivor before it was told"
-        );
-        let known: Vec<_> = first[0].0.templates.iter().map(|template| template.id).collect();
-        let told: Vec<_> = second[0].0.templates.iter().map(|template| (template.id, template.text.as_str())).collect();
-        assert_eq!(told, [(known[0], "hi from <*>"), (known[1], "hi from <*>")]);
-        line(&mut book, "zoe");
-        assert!(book.take_windows(WallTime::default(), 1)[0].0.templates.is_empty(), "nothing is told twice");
-        assert_eq!(ledger.templates_absorbed, 2);
-    }
-
-    #[test]
-    fn too_many_sources_are_refused_and_counted() {
-        let (mut book, mut ledger) = (LogBook::new(10), Ledger::default());
-        (0..=LOG_SOURCES_MAX).for_each(|n| book.accept(&n.to_string(), "", b"line", &mut ledger));
-        assert_eq!(ledger.lines_refused, 1);
-    }
-
-    fn line() -> impl Strategy<Value = Vec<u8>> {
-        prop_oneof![
-            proptest::collection::vec(any::<u8>(), 0..12),
-            "(hi from|session of user|see) [a-e] (at [a-c] )?(again|[0-9]{1,3})".prop_map(String::into_bytes),
-        ]
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(128))]
-
-        #[test]
-        fn sums_of_counts_equal_the_lines_whatever_is_evicted_or_becomes_one(
-            room in 1usize..12,
-            steps in proptest::collection::vec((0u8..20, 0usize..2, line()), 1..200)
-        ) {
-            let (mut book, mut ledger) = (LogBook::new(room), Ledger::default());
-            let (mut shipped, mut ticked) = (0, 0);
-            for (step, source, line) in &steps {
-                match step {
-                    0 => book.set_cursor(cursor(1)),
-                    1 => shipped += lines_of(&book.take_windows(WallTime::default(), 1)),
-                    2 => {
-                        let rows: Vec<_> = book.take_tick().collect();
-                        ticked += u64::from(rows[0]);
-                        prop_assert!(rows[1..].iter().sum::<u32>() <= rows[0]);
-                    }
-                    _ => book.accept(["/log", "/other"][*source], "", line, &mut ledger),
-                }
-            }
-            ["/log", "/other"].map(|source| book.set_cursor(Cursor { source: source.to_owned(), position: vec![2] }));
-            shipped += lines_of(&book.take_windows(WallTime::default(), 1));
-            ticked += u64::from(book.take_tick().next().unwrap());
-            prop_assert_eq!((shipped, ticked), (ledger.lines, ledger.lines));
-        }
-
-        #[test]
-        fn each_id_that_was_told_ends_with_the_text_of_its_lines(
-            lines in proptest::collection::vec("(hi from|session of user|see) [a-e] (at [a-c] )?again", 1..60)
-        ) {
-            let (mut book, mut ledger) = (LogBook::new(100), Ledger::default());
-            let mut known = std::collections::BTreeMap::new();
-            for line in &lines {
-                book.accept("/log", "", line.as_bytes(), &mut ledger);
-                for (window, _) in book.take_windows(WallTime::default(), 1) {
-                    known.extend(window.templates.into_iter().map(|template| (template.id, template.text)));
-                }
-            }
-            let now: std::collections::BTreeSet<_> = (1..200).filter_map(|row| book.template(row)).map(|(_, _, template)| template.text).collect();
-            for text in known.values() {
-                prop_assert!(now.contains(text), "{text} is no template any more");
-            }
-        }
-    }
-}
+mod tests;
