@@ -1,5 +1,6 @@
 //! The trend over one span of time, against the history of trends over such spans.
 
+use crate::stock::Stock;
 use vedette_sdk::Sample;
 use vedette_sdk::math::Limit as _;
 use vedette_sdk::robust::{Envelope, Youth, median3, prior_share};
@@ -26,7 +27,7 @@ pub(crate) struct Span {
     /// Time between two values, at least.
     pub(crate) step_ms: u32,
     /// A value is due once so much has passed: a twentieth less, for readers that come a little early.
-    due_ms: u32,
+    pub(crate) due_ms: u32,
     prior_move: f64,
 }
 
@@ -60,7 +61,8 @@ pub(crate) struct Horizon {
     /// Values of the window so far.
     filled: u8,
     step_ms: u32,
-    since_ms: u32,
+    /// Windows that one more value amounts to: they overlap, and one trend shall not count as many.
+    windows: f64,
     moves: Envelope,
     youth: Youth,
     /// The least move that counts; follows from `youth` and the stock's resolution.
@@ -79,7 +81,7 @@ impl Horizon {
             next: 0,
             filled: 0,
             step_ms: 0,
-            since_ms: 0,
+            windows: 0.0,
             moves: Envelope::of(0.0),
             youth,
             floor: floor(span, resolution, &youth),
@@ -106,22 +108,27 @@ impl Horizon {
         Trend { slope_per_s: self.moved / span_s, step_ms: self.step_ms }
     }
 
+    /// Takes a value that is due, `step_ms` after the one before.
     #[inline]
-    pub(crate) fn observe(&mut self, span: &Span, share: f64, resolution: f64, outlook: f64, sample: Sample) {
-        self.since_ms = self.since_ms.saturating_add(sample.dt_ms);
-        if self.since_ms < span.due_ms && self.filled > 0 {
-            return;
-        }
-        let step_ms = core::mem::take(&mut self.since_ms);
+    pub(crate) fn observe(
+        &mut self,
+        span: &Span,
+        step_ms: u32,
+        share: f64,
+        stock: &Stock,
+        outlook: f64,
+        sample: Sample,
+    ) {
+        let step_ms = if self.filled == 0 { 0 } else { step_ms };
         let (step, usual) = (u64::from(step_ms), u64::from(self.step_ms));
         if sample.gap() || step * 2 > usual * 3 || step * 3 < usual * 2 {
-            self.restart(step_ms.max(span.step_ms));
+            self.restart(span, step_ms.max(span.step_ms));
         }
         self.push(narrowed(share));
         if self.filled == VALUES {
             self.judge(share, outlook);
             if !sample.hold() {
-                self.learn(span, resolution);
+                self.learn(span, stock.share_resolution());
             }
         }
     }
@@ -137,8 +144,9 @@ impl Horizon {
 
     /// Values of another pace or from before a gap cannot be in one window with those to come.
     #[cold]
-    fn restart(&mut self, step_ms: u32) {
+    fn restart(&mut self, span: &Span, step_ms: u32) {
         self.step_ms = step_ms;
+        self.windows = windows(span, step_ms);
         self.filled = 0;
         (self.latest, self.before) = (0.0, 0.0);
     }
@@ -150,19 +158,17 @@ impl Horizon {
         self.moved = self.last_move();
         self.before = self.latest;
         let towards = if self.is_warm() { self.moved.at_least(0.0) } else { 0.0 };
-        let scale = self.floor.at_least(self.moves.height() / REACH);
+        let reach = (REACH * self.floor).at_least(self.moves.height());
         let room = (1.0 - share).at_least(0.0);
         let believed = outlook * towards;
-        self.latest = towards * believed / (scale * (believed + room)).at_least(f64::MIN_POSITIVE);
+        self.latest = REACH * towards * believed / (reach * (believed + room)).at_least(f64::MIN_POSITIVE);
     }
 
     #[inline]
     fn learn(&mut self, span: &Span, resolution: f64) {
         let distance = self.moved.abs();
         if self.is_warm() {
-            // Windows overlap: one trend shall not count as many.
-            let windows = f64::from(self.step_ms) / (f64::from(span.step_ms) * MOVE_STEPS);
-            self.moves.learn(distance, REACH * self.floor, windows, &self.youth);
+            self.moves.learn(distance, REACH * self.floor, self.windows, &self.youth);
         } else if distance > self.moves.height() {
             self.moves = Envelope::of(distance);
         }
@@ -187,7 +193,7 @@ impl Horizon {
         out.f32s(&self.values);
         out.u8(self.next);
         out.u8(self.filled);
-        [self.youth.learnt(), self.step_ms, self.since_ms].iter().for_each(|count| out.u32(*count));
+        [self.youth.learnt(), self.step_ms].iter().for_each(|count| out.u32(*count));
         out.f64s(&[self.moves.height(), self.latest, self.before, self.moved]);
     }
 
@@ -198,12 +204,16 @@ impl Horizon {
             return Err(Damaged);
         }
         let youth = Youth::after(input.u32()?);
-        let (step_ms, since_ms) = (input.u32()?, input.u32()?);
+        let step_ms = input.u32()?;
         let [height, latest, before, moved] = input.f64s()?;
-        let (moves, floor) = (Envelope::of(height), floor(span, resolution, &youth));
-        *self = Self { medians, values, next, filled, step_ms, since_ms, moves, youth, floor, latest, before, moved };
+        let (windows, moves, floor) = (windows(span, step_ms), Envelope::of(height), floor(span, resolution, &youth));
+        *self = Self { medians, values, next, filled, step_ms, windows, moves, youth, floor, latest, before, moved };
         Ok(())
     }
+}
+
+fn windows(span: &Span, step_ms: u32) -> f64 {
+    f64::from(step_ms) / (f64::from(span.step_ms) * MOVE_STEPS)
 }
 
 fn floor(span: &Span, resolution: f64, youth: &Youth) -> f64 {

@@ -33,6 +33,8 @@ pub mod code {
 
 /// How many times its own length a trend is believed to go on, by default.
 pub const OUTLOOK: f64 = 360.0;
+/// Time since a horizon took a value that it never took: the first is due at once.
+const NEVER: u32 = u32::MAX;
 /// A trend is explained from this score before compression on.
 const NOTABLE: f64 = 1.0;
 
@@ -46,9 +48,12 @@ pub struct Exhaustion {
 #[derive(Clone, Debug)]
 pub struct State {
     stock: Option<Stock>,
-    horizons: [Horizon; SPANS.len()],
+    /// Time since each horizon took a value, and the score that it gave: what is looked at for each value.
+    since_ms: [u32; SPANS.len()],
+    scores: [f64; SPANS.len()],
     observed: f64,
     trending_ms: u32,
+    horizons: [Horizon; SPANS.len()],
 }
 
 impl Detector for Exhaustion {
@@ -79,7 +84,8 @@ impl Detector for Exhaustion {
         let stock = Stock::of(series);
         let resolution = stock.map_or(0.0, |stock| stock.share_resolution());
         let horizons = SPANS.each_ref().map(|span| Horizon::new(span, resolution));
-        State { stock, horizons, observed: f64::NAN, trending_ms: 0 }
+        let (since_ms, scores) = ([NEVER; SPANS.len()], [0.0; SPANS.len()]);
+        State { stock, since_ms, scores, observed: f64::NAN, trending_ms: 0, horizons }
     }
 
     #[inline]
@@ -89,15 +95,20 @@ impl Detector for Exhaustion {
             return f64::NAN;
         }
         let share = stock.share(sample.value);
-        for (horizon, span) in state.horizons.iter_mut().zip(&SPANS) {
-            horizon.observe(span, share, stock.share_resolution(), self.outlook, sample);
+        let clocks = state.since_ms.iter_mut().zip(&mut state.scores);
+        for ((horizon, span), (since_ms, score)) in state.horizons.iter_mut().zip(&SPANS).zip(clocks) {
+            *since_ms = since_ms.saturating_add(sample.dt_ms);
+            if *since_ms >= span.due_ms {
+                horizon.observe(span, core::mem::take(since_ms), share, stock, self.outlook, sample);
+                *score = horizon.score();
+            }
         }
         state.observed = sample.value;
-        let [short, middle, long] = &state.horizons;
-        if !short.is_warm() {
+        if !state.horizons[0].is_warm() {
             return f64::NAN;
         }
-        let score = short.score().at_least(middle.score()).at_least(long.score());
+        let [short, middle, long] = state.scores;
+        let score = short.at_least(middle).at_least(long);
         state.trending_ms = if score < NOTABLE { 0 } else { state.trending_ms.saturating_add(sample.dt_ms) };
         compress(score)
     }
@@ -123,6 +134,7 @@ impl Detector for Exhaustion {
 
     fn save(&self, state: &State, out: &mut Writer) {
         state.horizons.iter().for_each(|horizon| horizon.save(out));
+        state.since_ms.iter().for_each(|since_ms| out.u32(*since_ms));
         out.f64(state.observed);
         out.u32(state.trending_ms);
     }
@@ -132,6 +144,8 @@ impl Detector for Exhaustion {
         for (horizon, span) in state.horizons.iter_mut().zip(&SPANS) {
             horizon.load(span, resolution, input)?;
         }
+        state.scores = state.horizons.each_ref().map(Horizon::score);
+        state.since_ms.iter_mut().try_for_each(|since_ms| input.u32().map(|read| *since_ms = read))?;
         state.observed = input.f64()?;
         state.trending_ms = input.u32()?;
         Ok(())
