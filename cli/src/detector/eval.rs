@@ -20,8 +20,10 @@ mod plot;
 mod ranking;
 
 mod asd_smd;
+mod logs;
 mod ms;
 mod nab;
+mod sequences;
 mod shapes;
 
 use crate::output::Output;
@@ -66,21 +68,32 @@ pub(crate) enum Suite {
     AsdSmd,
     /// Microsoft's cloud monitoring series, and two KPIs of a server.
     Ms,
+    /// Log templates of loghub, on the Content column and on raw lines.
+    Logs,
+    /// Sequences of log events, usual and broken.
+    Sequences,
     /// Known disturbances put into stretches without any: how late is each found?
     Shapes,
 }
 
 impl Suite {
     /// All of them, in the order in which they run.
-    const ALL: &[Self] = &[Self::Nab, Self::AsdSmd, Self::Ms, Self::Shapes];
+    const ALL: &[Self] = &[Self::Nab, Self::AsdSmd, Self::Ms, Self::Logs, Self::Sequences, Self::Shapes];
 
     fn name(self) -> &'static str {
         match self {
             Self::Nab => "nab",
             Self::AsdSmd => "asd-smd",
             Self::Ms => "ms",
+            Self::Logs => "logs",
+            Self::Sequences => "sequences",
             Self::Shapes => "shapes",
         }
+    }
+
+    /// Whether it runs detectors; the others need only what `edge` is made of.
+    fn judges_metrics(self) -> bool {
+        !matches!(self, Self::Logs | Self::Sequences)
     }
 
     fn run(self, bench: &Bench<'_>) -> anyhow::Result<Report> {
@@ -88,6 +101,8 @@ impl Suite {
             Self::Nab => nab::run(bench),
             Self::AsdSmd => asd_smd::run(bench),
             Self::Ms => ms::run(bench),
+            Self::Logs => logs::run(bench),
+            Self::Sequences => sequences::run(bench),
             Self::Shapes => shapes::run(bench),
         }
     }
@@ -96,10 +111,13 @@ impl Suite {
 pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<ExitCode> {
     ensure!(args.data.is_dir(), super::keys::unusable(&args.data, &"there is no such folder"));
     std::fs::create_dir_all(&args.out).with_context(|| format!("{} cannot be made", args.out.display()))?;
-    let detectors = Detectors::load(args.detectors.as_deref(), args.trust)?;
-    let bench = Bench { data: &args.data, out: &args.out, detectors: &detectors, plots: !args.no_plots };
     let named = !args.suite.is_empty();
     let suites = if named { args.suite.as_slice() } else { Suite::ALL };
+    let detectors = match suites.iter().any(|suite| suite.judges_metrics()) {
+        true => Detectors::load(args.detectors.as_deref(), args.trust)?,
+        false => Detectors::default(),
+    };
+    let bench = Bench { data: &args.data, out: &args.out, detectors: &detectors, plots: !args.no_plots };
     let (mut answer, mut texts, mut failed) = (Map::new(), Vec::new(), None);
     answer.insert("detectors".into(), detectors.to_json());
     for suite in suites {
