@@ -4,15 +4,18 @@
 
 #![allow(clippy::unwrap_used, reason = "a benchmark stops at the first surprise")]
 
+#[path = "../tests/harness/made.rs"]
+mod made;
+
+use made::id;
 use rustix::time::{ClockId, clock_gettime};
 use std::time::Instant;
 use vedette_collector::engine::{Engine, Event, Logged, Setup};
 use vedette_collector::store::{BatchWrite, SqliteStore, Store, Write};
 use vedette_collector::topology::{Service, Topology};
-use vedette_protocol::ids::{BootId, Digest, EpisodeId, HostId, QueueEpoch, Sequence, TenantId};
-use vedette_protocol::series::{SeriesKind, SeriesMeta};
-use vedette_protocol::time::{MonoTime, WallTime};
-use vedette_protocol::v1::{Batch, Body, Class, DetectorRef, EpisodeEvent, Finding, Subject};
+use vedette_protocol::ids::{HostId, QueueEpoch, Sequence, TenantId};
+use vedette_protocol::time::WallTime;
+use vedette_protocol::v1::{Body, Class, EpisodeEvent, Finding};
 
 const HOSTS: u32 = 10_000;
 const HOSTS_PER_SERVICE: u32 = 10;
@@ -40,38 +43,12 @@ fn at(ms: u64) -> WallTime {
     WallTime::from_unix_ms(1_795_132_800_000 + i64::try_from(ms).unwrap())
 }
 
-fn id(n: u32) -> [u8; 16] {
-    let mut id = [0; 16];
-    id[..4].copy_from_slice(&n.to_le_bytes());
-    id
-}
-
 fn finding(n: u32, event: EpisodeEvent, now: WallTime) -> Finding {
     Finding {
-        episode: EpisodeId(id(n)),
-        event,
-        subject: Subject::Series(SeriesMeta {
-            metric: METRICS[n as usize % METRICS.len()].to_owned(),
-            unit: "1".to_owned(),
-            kind: SeriesKind::Gauge,
-            attributes: Vec::new(),
-            resolution: 0.001,
-            lower: 0.0,
-            upper: 1.0,
-        }),
-        detector: DetectorRef { name: "level".to_owned(), version: "1".to_owned(), digest: Digest([0; 32]) },
-        at: now,
-        onset: now,
-        onset_uncertainty_ms: 500,
-        code: 1,
-        score: 9.0,
-        surprise: 9.0,
-        observed: 0.97,
         expected: 0.1,
         lower: 0.0,
         upper: 0.2,
-        occurrences: 1,
-        evidence: None,
+        ..made::finding(n, event, METRICS[n as usize % METRICS.len()], now)
     }
 }
 
@@ -149,17 +126,8 @@ fn commits(group: u64, count: u64) {
 
 fn batch(sequence: u64) -> Write {
     let n = u32::try_from(sequence).unwrap();
-    let batch = Batch {
-        tenant: TenantId(0),
-        boot: BootId([1; 16]),
-        queue_epoch: QueueEpoch(1),
-        sequence: Sequence(sequence),
-        class: Class::Finding,
-        mono: MonoTime::from_ms(sequence),
-        wall: at(sequence),
-        cursors: Vec::new(),
-        body: Body::Findings(vec![finding(n, EpisodeEvent::Open, at(sequence))]),
-    };
+    let body = Body::Findings(vec![finding(n, EpisodeEvent::Open, at(sequence))]);
+    let batch = made::batch(TenantId(0), QueueEpoch(1), Sequence(sequence), Class::Finding, body, at(sequence));
     Write::Batch(Box::new(BatchWrite {
         host: HostId([1; 16]),
         offset_ns: 0,

@@ -147,7 +147,8 @@ impl Engine {
     }
 
     /// Next action; call until `None`, after events and when [`Engine::poll_save`] is due. An incident is saved at once
-    /// when its state changes, else at most twice a minute: who wants to know how it is now asks [`Engine::incident`].
+    /// when it opens and when it is over, else at most twice a minute: who wants to know how it is now asks
+    /// [`Engine::incident`].
     pub fn poll_action(&mut self, now: WallTime) -> Option<Action> {
         while let Some(id) = self.saves.next(now) {
             let report = self.state.groups.get(&id).and_then(|group| self.state.report(group));
@@ -248,7 +249,6 @@ impl Engine {
         let Some(id) = self.state.incidents.get(incident).copied() else { return };
         let incident = self.state.groups.get_mut(&id).and_then(|group| group.incident.as_mut());
         if incident.is_some_and(|incident| incident.lifecycle.obey(now, command).is_ok()) {
-            self.saves.want(id, true, now);
             self.touch(id, Touch::All);
         }
     }
@@ -279,9 +279,8 @@ impl Engine {
                 self.actions.extend(directives.into_iter().map(Action::IssueDirective));
             }
         }
-        let after = self.state.incident_state(id);
-        if after.is_some() {
-            self.saves.want(id, before != after || !live, self.state.now);
+        if let Some(after) = self.state.incident_state(id) {
+            self.saves.want(id, before.is_none() || !after.is_open(), self.state.now);
         }
         let earliest = later(self.state.now, DEADLINE_MS_MIN);
         let deadline = self.state.deadline(id);

@@ -41,7 +41,7 @@ pub(crate) use agents::DenyList as Denied;
 pub async fn run(config: Config, topology: Topology) -> anyhow::Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let secrets = first_start::open(&config.data_dir, clock.wall())?;
-    let database = config.data_dir.join("collector.db");
+    let database = config.data_dir.join(first_start::DATABASE);
     first_start::private(&database).with_context(|| database.display().to_string())?;
     let store = SqliteStore::open(&database).with_context(|| database.display().to_string())?;
     let reader = store.reader()?;

@@ -6,12 +6,13 @@ mod harness;
 
 use harness::{Agent, Collector, bodies, finding, wait_for};
 use serde_json::json;
+use std::io::Read as _;
 use std::sync::Arc;
 use std::time::Duration;
 use vedette_link::client::LinkEvent;
 use vedette_link::clock::SystemClock;
 use vedette_link::enroll::enroll;
-use vedette_protocol::ids::TenantId;
+use vedette_protocol::ids::{QueueEpoch, TenantId};
 use vedette_protocol::policy::Directive;
 use vedette_protocol::signature::{Domain, SigningKey};
 use vedette_protocol::v1::{Body, Class, InEffect, Outcome};
@@ -163,6 +164,66 @@ async fn a_batch_of_another_tenant_is_kept_aside_and_settled() {
     assert_eq!(agent.wait(settled).await, Outcome::Quarantined);
     assert_eq!(collector.get("/api/v1/ledger")["total"]["quarantined"], 1);
     assert_eq!(collector.get("/api/v1/conservation")["accepted"], 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_that_lost_its_spool_leaves_no_incident_open() {
+    let mut collector = Collector::start(&[]);
+    let mut agent = Agent::enroll(&collector, "web-1").await;
+    let both = vec![finding(1, "system.cpu.utilization"), finding(2, "system.memory.utilization")];
+    agent.make(Class::Finding, Body::Findings(both));
+    agent.run_until(|agent| agent.unacked.is_empty()).await;
+    let incident = |collector: &Collector| collector.get("/api/v1/incidents")["incidents"][0].clone();
+    wait_for("the incident", || incident(&collector)["state"] == "detected");
+    agent.restart(QueueEpoch(78));
+    wait_for("the end of what the agent forgot", || incident(&collector)["state"] == "monitoring");
+    // The restart is in the log: a collector that is killed does not forget it either.
+    collector.kill();
+    collector.restart();
+    wait_for("the incident to resolve", || incident(&collector)["state"] == "resolved");
+    let incident = incident(&collector);
+    assert_eq!(incident["resolution"], "expired", "{incident}");
+    for member in incident["members"].as_array().unwrap() {
+        assert_eq!(member["finding"]["ended"], "expired: agent restarted", "{member}");
+    }
+    assert!(collector.text("/metrics").contains("vedette_episodes_expired_total{reason=\"agent-restarted\"} 2"));
+    agent.make(Class::Finding, Body::Findings(vec![finding(3, "system.cpu.utilization")]));
+    agent.run_until(|agent| agent.unacked.is_empty()).await;
+    let again = |collector: &Collector| collector.get("/api/v1/incidents?state=open")["incidents"][0].clone();
+    wait_for("what goes on to be seen anew", || again(&collector)["follows"] == incident["id"]);
+    assert_eq!(collector.get("/api/v1/conservation")["holds"], true);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn callers_that_never_finish_do_not_shut_others_out() {
+    let collector = Collector::start(&[]);
+    let mut slow: Vec<_> =
+        (0..400).map(|_| collector.say("GET /api/v1/fleet HTTP/1.1\r\nhost: x\r\nx-slow: ")).collect();
+    wait_for("a free seat", || collector.answers());
+    for stream in &mut slow {
+        let end = stream.read_to_end(&mut Vec::new());
+        assert!(!end.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock), "it is still open");
+    }
+    let refused = "vedette_api_requests_refused_total{reason=\"connections\"} ";
+    let metrics = collector.text("/metrics");
+    let count: u64 = metrics.split_once(refused).unwrap().1.lines().next().unwrap().parse().unwrap();
+    assert!(count >= 400 - 256, "{count}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revocation_holds_even_if_nobody_waits_for_the_answer() {
+    let mut collector = Collector::start(&[]);
+    let mut agent = Agent::enroll(&collector, "web-1").await;
+    agent.wait(|event| matches!(event, LinkEvent::Connected { .. }).then_some(())).await;
+    let path = format!("/api/v1/fleet/{}/revoke", agent.host);
+    let request = format!("POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: TOKEN\r\ncontent-length: 0\r\n\r\n");
+    drop(collector.say(&request));
+    agent.wait(|event| matches!(event, LinkEvent::Disconnected { .. }).then_some(())).await;
+    let revoked = |collector: &Collector| collector.get("/api/v1/fleet")["agents"][0]["revoked"] == true;
+    wait_for("the revocation in the store", || revoked(&collector));
+    collector.kill();
+    collector.restart();
+    assert!(revoked(&collector) && agent.stays_out(Duration::from_secs(2)).await);
 }
 
 #[test]

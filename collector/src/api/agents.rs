@@ -80,11 +80,8 @@ pub(super) async fn ca(State(api): State<Shared>) -> Json<Value> {
 fn agent(row: &AgentRow, connected: bool, engine: &SharedEngine) -> Value {
     let in_effect = &row.in_effect;
     let delay = |id: &DirectiveId| lock(engine).directive_delay_ms(*id);
-    let directives: Vec<_> = in_effect
-        .directives
-        .iter()
-        .map(|id| json!({"id": id.to_string(), "in_effect_after_ms": delay(id)}))
-        .collect();
+    let directives: Vec<_> =
+        in_effect.directives.iter().map(|id| json!({"id": id.to_string(), "in_effect_after_ms": delay(id)})).collect();
     let detectors: Vec<_> = in_effect
         .detectors
         .iter()

@@ -47,7 +47,9 @@ impl State {
         let place = match leading.services.first() {
             Some(service) if hosts.len() > 1 => format!("{service} on {} hosts", hosts.len()),
             Some(service) => format!("{service} on {}", self.host_name(leading.host)),
-            None if hosts.len() > 1 => format!("{} and {}", self.host_name(leading.host), more(hosts.len() - 1, "host")),
+            None if hosts.len() > 1 => {
+                format!("{} and {}", self.host_name(leading.host), more(hosts.len() - 1, "host"))
+            }
             None => self.host_name(leading.host),
         };
         let place = shorten(&place, TITLE_CHARS_MAX / 3);

@@ -52,9 +52,9 @@ impl State {
         if group.tally.extreme.is_none_or(|due| due > self.now) {
             return None;
         }
-        let extreme = self.touched(group, Touch::All).find(|episode| {
-            episode.extreme_since(&self.setup.correlate).is_some_and(|due| due <= self.now)
-        });
+        let extreme = self
+            .touched(group, Touch::All)
+            .find(|episode| episode.extreme_since(&self.setup.correlate).is_some_and(|due| due <= self.now));
         extreme.map(|episode| Promotion::ExtremeAndPersistent { surprise: episode.surprise_max })
     }
 

@@ -6,7 +6,7 @@ use super::promote::later;
 use std::collections::{BTreeSet, HashMap};
 use vedette_protocol::time::WallTime;
 
-/// Between two saves of one incident whose state did not change.
+/// Between two saves of one open incident.
 const INTERVAL_MS: u64 = 30_000;
 
 /// Incidents that wait to be saved.
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn changes_of_state_are_saved_at_once_and_others_twice_a_minute() {
+    fn what_is_urgent_is_saved_at_once_and_the_rest_twice_a_minute() {
         let (mut saves, id, at) = (Saves::default(), GroupId(1), WallTime::from_unix_ms);
         saves.want(id, true, at(1_000));
         assert_eq!((saves.next(at(1_000)), saves.next(at(1_000))), (Some(id), None));

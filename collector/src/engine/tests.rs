@@ -571,7 +571,8 @@ fn a_host_that_answers_is_asked_as_long_as_it_takes() {
         bench.push(at_ms, Event::DirectiveInEffect { directive: id });
         bench.run_until(at_ms + 200_000);
     }
-    let apart: Vec<_> = bench.directives.windows(2).map(|two| two[1].issued.unix_ms() - two[0].issued.unix_ms()).collect();
+    let apart: Vec<_> =
+        bench.directives.windows(2).map(|two| two[1].issued.unix_ms() - two[0].issued.unix_ms()).collect();
     assert!(apart.iter().all(|ms| (200_000..201_000).contains(ms)), "{apart:?}");
 }
 

@@ -19,6 +19,9 @@ use vedette_protocol::signature::{Domain, Signed, SigningKey};
 use vedette_protocol::time::WallTime;
 use vedette_protocol::v1::Outcome;
 
+#[cfg(test)]
+mod tests;
+
 /// Jobs that wait.
 pub(crate) const QUEUE_JOBS: usize = 1_024;
 /// Jobs of one transaction.
@@ -224,9 +227,11 @@ impl Core {
         while !writes.is_empty() || !self.pending.is_empty() {
             writes.append(&mut self.pending);
             let committed = self.commit_once(&writes)?;
-            self.answer(std::mem::take(&mut replies), &committed.written);
+            let answers = self.acknowledge(std::mem::take(&mut replies), &committed.written);
             writes.clear();
             self.fold(committed.logged);
+            // Who asks again after an answer finds what it has brought about. If nobody waits any more, nobody asks.
+            answers.into_iter().for_each(|(answer, written)| _ = answer.send(written));
         }
         Ok(())
     }
@@ -254,9 +259,13 @@ impl Core {
         }
     }
 
-    /// Tells what is on disk now. Acknowledgements of one agent go out together.
-    fn answer(&self, replies: Vec<(Reply, Option<OwnedSemaphorePermit>)>, written: &[Written]) {
-        let mut acks = Acks::new();
+    /// Tells agents what is on disk now; acknowledgements of one agent go out together. Returns the other answers.
+    fn acknowledge(
+        &self,
+        replies: Vec<(Reply, Option<OwnedSemaphorePermit>)>,
+        written: &[Written],
+    ) -> Vec<(oneshot::Sender<Written>, Written)> {
+        let (mut acks, mut answers) = (Acks::new(), Vec::new());
         for ((reply, _room), written) in replies.into_iter().zip(written) {
             if let Written::Outcome(outcome) = written {
                 count(match outcome {
@@ -275,13 +284,14 @@ impl Core {
                         None => acks.push((connection, epoch, vec![(sequence, *outcome)])),
                     }
                 }
-                (Reply::Answer(answer), written) => _ = answer.send(*written),
+                (Reply::Answer(answer), written) => answers.push((answer, *written)),
                 _ => {}
             }
         }
         for (connection, epoch, outcomes) in acks {
             self.outbox.ack(connection, epoch, outcomes);
         }
+        answers
     }
 
     fn fold(&mut self, logged: Vec<Logged>) {

@@ -1,8 +1,11 @@
 //! A collector as a process, and an agent with the smallest spool there is.
 
+pub(crate) mod made;
+
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::net::{TcpListener, UdpSocket};
+use std::io::Write as _;
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
@@ -12,15 +15,10 @@ use tokio::sync::mpsc;
 use vedette_link::client::{ClientConfig, EncodedBatch, LinkEvent, LinkHandle, connect};
 use vedette_link::clock::{Clock, SystemClock};
 use vedette_link::enroll::enroll;
-use vedette_protocol::ids::{
-    BootId, Digest, EpisodeId, HostId, QueueEpoch, Sequence, SeriesIndex, TemplateId, TenantId,
-};
-use vedette_protocol::series::{SeriesKind, SeriesMeta};
+use vedette_protocol::ids::{BootId, HostId, QueueEpoch, Sequence, SeriesIndex, TemplateId, TenantId};
 use vedette_protocol::session::agent::AgentIdentity;
 use vedette_protocol::signature::PublicKey;
-use vedette_protocol::v1::{
-    self, Batch, Body, Class, DetectorRef, EpisodeEvent, Feature, Finding, LogWindow, Subject, Template,
-};
+use vedette_protocol::v1::{self, Body, Class, EpisodeEvent, Feature, Finding, LogWindow, Template};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const BINARY: &str = env!("CARGO_BIN_EXE_vedette-collector");
@@ -74,8 +72,7 @@ impl Collector {
     }
 
     fn wait_ready(&self) {
-        let url = format!("http://127.0.0.1:{}/readyz", self.http);
-        wait_for("the collector", || self.client.get(&url).call().is_ok_and(|reply| reply.status() == 200));
+        wait_for("the collector", || self.answers());
     }
 
     /// SIGKILL.
@@ -108,6 +105,20 @@ impl Collector {
     fn bearer(&self) -> String {
         let token = std::fs::read_to_string(self.directory.path().join("data/api-token")).unwrap();
         format!("Bearer {}", token.trim())
+    }
+
+    /// The first `bytes` of a request, with nobody to wait for the answer.
+    pub(crate) fn say(&self, request: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.http)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        // The collector may have hung up by now; what it does then is what is tested.
+        drop(stream.write_all(request.replace("TOKEN", &self.bearer()).as_bytes()));
+        stream
+    }
+
+    /// Whether anybody at all answers.
+    pub(crate) fn answers(&self) -> bool {
+        self.client.get(self.url("/readyz")).call().is_ok_and(|reply| reply.status() == 200)
     }
 
     pub(crate) fn get_with(&self, path: &str, authorization: &str) -> (u16, String) {
@@ -156,6 +167,9 @@ fn spawn(directory: &Path) -> Child {
 pub(crate) struct Agent {
     pub(crate) handle: LinkHandle,
     events: mpsc::Receiver<LinkEvent>,
+    link: tokio::task::JoinHandle<()>,
+    /// As whom it connects.
+    config: ClientConfig,
     pub(crate) host: HostId,
     pub(crate) online_key: PublicKey,
     pub(crate) tenant: TenantId,
@@ -173,7 +187,7 @@ impl Agent {
         let (address, token) = (collector.address(), collector.token());
         let clock = Arc::new(SystemClock);
         let enrolled = enroll(&address, vedette_link::SERVER_NAME, &ca, &token, host_name, clock).await.unwrap();
-        let (handle, events, task) = connect(ClientConfig {
+        let config = ClientConfig {
             address: collector.address(),
             server_name: vedette_link::SERVER_NAME.to_owned(),
             identity: enrolled.identity,
@@ -186,12 +200,13 @@ impl Agent {
                 resource: Vec::new(),
             },
             clock: Arc::new(SystemClock),
-        })
-        .unwrap();
-        tokio::spawn(task.run());
+        };
+        let (handle, events, task) = connect(config.clone()).unwrap();
         Self {
             handle,
             events,
+            link: tokio::spawn(task.run()),
+            config,
             host: enrolled.host,
             online_key: enrolled.online_key,
             tenant: enrolled.tenant,
@@ -203,22 +218,22 @@ impl Agent {
         }
     }
 
+    /// It is killed with its spool, and another begins in its place.
+    pub(crate) fn restart(&mut self, epoch: QueueEpoch) {
+        self.link.abort();
+        self.config.agent.queue_epoch = epoch;
+        let (handle, events, task) = connect(self.config.clone()).unwrap();
+        (self.handle, self.events, self.link) = (handle, events, tokio::spawn(task.run()));
+        self.unacked.clear();
+        (self.acked, self.next, self.to_send, self.connected) = (0, 1, Sequence(1), false);
+    }
+
     /// Puts a batch into the spool.
     pub(crate) fn make(&mut self, class: Class, body: Body) {
         let sequence = Sequence(self.next);
         self.next += 1;
-        let clock = SystemClock;
-        let batch = Batch {
-            tenant: self.tenant,
-            boot: BootId([1; 16]),
-            queue_epoch: QueueEpoch(77),
-            sequence,
-            class,
-            mono: clock.mono(),
-            wall: clock.wall(),
-            cursors: Vec::new(),
-            body,
-        };
+        let epoch = self.config.agent.queue_epoch;
+        let batch = made::batch(self.tenant, epoch, sequence, class, body, SystemClock.wall());
         let bytes = v1::encode(&batch).unwrap().into();
         self.unacked.insert(sequence, EncodedBatch { sequence, class, bytes });
     }
@@ -280,36 +295,9 @@ impl Agent {
     }
 }
 
+/// The opening of episode `n`, now.
 pub(crate) fn finding(n: u32, metric: &str) -> Finding {
-    let now = SystemClock.wall();
-    let mut id = [0; 16];
-    id[..4].copy_from_slice(&n.to_le_bytes());
-    Finding {
-        episode: EpisodeId(id),
-        event: EpisodeEvent::Open,
-        subject: Subject::Series(SeriesMeta {
-            metric: metric.to_owned(),
-            unit: "1".to_owned(),
-            kind: SeriesKind::Gauge,
-            attributes: Vec::new(),
-            resolution: 0.001,
-            lower: 0.0,
-            upper: 1.0,
-        }),
-        detector: DetectorRef { name: "level".to_owned(), version: "1".to_owned(), digest: Digest([0; 32]) },
-        at: now,
-        onset: now,
-        onset_uncertainty_ms: 1_000,
-        code: 1,
-        score: 9.0,
-        surprise: 9.0,
-        observed: 0.97,
-        expected: f64::NAN,
-        lower: f64::NAN,
-        upper: f64::NAN,
-        occurrences: 1,
-        evidence: None,
-    }
+    made::finding(n, EpisodeEvent::Open, metric, SystemClock.wall())
 }
 
 /// In turn a finding, a window of features and a window of logs.

@@ -86,6 +86,26 @@ fn audit(engine: &Engine) {
     assert_eq!(of_host, state.episodes_of_host.iter().map(|(host, count)| (*host, *count)).collect());
 }
 
+/// What restarts of agents do to a stream: from then on findings of the host made before are of an earlier life.
+fn with_restarts(stream: Vec<(u8, Finding)>, restarts: &[(u8, i64)], late_ms: i64) -> Vec<(i64, Event)> {
+    let mut events: Vec<(i64, Event)> =
+        restarts.iter().map(|(on, at_ms)| (*at_ms, Event::AgentRestarted { host: host(*on) })).collect();
+    for (n, (on, finding)) in stream.into_iter().enumerate() {
+        let made_ms = finding.at.unix_ms() - START_MS;
+        let heard_ms = made_ms + if n % 3 == 0 { late_ms } else { 0 };
+        let earlier = restarts.iter().any(|(host, at_ms)| *host == on && (made_ms..=heard_ms).contains(at_ms));
+        let (host, finding) = (host(on), Box::new(finding));
+        let event = if earlier {
+            Event::EarlierFinding { host, offset_ns: 0, finding }
+        } else {
+            Event::Finding { host, offset_ns: 0, finding }
+        };
+        events.push((heard_ms, event));
+    }
+    events.sort_by_key(|(at_ms, _)| *at_ms);
+    events
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
@@ -185,5 +205,49 @@ proptest! {
         prop_assert_eq!(replayed.conservation(), bench.engine.conservation());
         prop_assert_eq!(replayed.poll_timeout(), bench.engine.poll_timeout());
         prop_assert_eq!(replayed.state.incidents, bench.engine.state.incidents);
+    }
+
+    #[test]
+    fn restarts_and_late_words_leave_the_books_right_and_nothing_open_for_ever(
+        plan in prop::collection::vec(planned(1..=4, 2_000_000), 1..40),
+        restarts in prop::collection::vec((1..=4_u8, 0..2_000_000_i64), 0..6),
+        late_ms in 0..200_000_i64,
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let mut bench = short_lived();
+        for (at_ms, event) in with_restarts(words(&plan), &restarts, late_ms) {
+            bench.run_until(at_ms);
+            if let Event::EarlierFinding { finding, .. } = &event {
+                let id = finding.episode;
+                bench.push(at_ms, event);
+                let known = bench.engine.state.episodes.get(&id);
+                prop_assert!(known.is_none_or(|episode| episode.ended.is_some()), "nobody will clear it");
+            } else if let Event::AgentRestarted { host } = event {
+                bench.push(at_ms, event);
+                let open = bench.engine.state.episodes.values().filter(|one| one.host == host && one.ended.is_none());
+                prop_assert_eq!(open.count(), 0);
+            } else {
+                bench.push(at_ms, event);
+            }
+            audit(&bench.engine);
+        }
+        bench.run_until(9_000_000);
+        let books = bench.engine.conservation();
+        prop_assert!(books.holds() && books.candidate == 0, "{books:?}");
+        prop_assert!(bench.engine.open_incidents().is_empty());
+        let mut replayed = Engine::new();
+        let cut = cut.index(bench.log.len());
+        for (n, logged) in bench.log.iter().enumerate() {
+            if n == cut {
+                replayed = Engine::from_snapshot(&replayed.snapshot()).unwrap();
+            }
+            replayed.handle_event(logged.clone());
+        }
+        prop_assert_eq!(replayed.conservation(), books);
+        prop_assert_eq!(partition(&replayed), partition(&bench.engine));
+        let forms = |engine: &Engine| {
+            engine.state.incidents.keys().map(|id| engine.incident(id).unwrap()).collect::<Vec<_>>()
+        };
+        prop_assert_eq!(forms(&replayed), forms(&bench.engine));
     }
 }

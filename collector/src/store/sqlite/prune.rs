@@ -27,8 +27,9 @@ pub(super) fn prune(transaction: &Transaction<'_>, now: WallTime, retention: &Re
         ("change", retention.findings_ms),
         ("batch", retention.batches_ms),
     ] {
-        let sql =
-            format!("DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table} WHERE received < ?1 ORDER BY received, rowid LIMIT ?2)");
+        let sql = format!(
+            "DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table} WHERE received < ?1 ORDER BY received, rowid LIMIT ?2)"
+        );
         deleted += transaction.prepare_cached(&sql)?.execute(params![before(ms), ROWS_MAX])?;
     }
     deleted += transaction.execute(

@@ -20,7 +20,8 @@ pub(super) fn apply(
         Write::Batch(batch) => {
             let outcome = data::apply(transaction, batch)?;
             if outcome == Outcome::Committed {
-                let current = life::is_current(transaction, batch.host, batch.batch.queue_epoch, batch.received, logged)?;
+                let current =
+                    life::is_current(transaction, batch.host, batch.batch.queue_epoch, batch.received, logged)?;
                 for event in batch.events(current) {
                     logged.push(append(transaction, batch.received, event)?);
                 }
