@@ -1,4 +1,4 @@
-//! One door for developers: `cargo xtask demo | test | check | plugins | hostile | dist`.
+//! One door for developers: `cargo xtask demo | test | check | plugins | hostile | eval | dist`.
 //!
 //! Uses the operating system and the product's public commands only; depends on no crate of the product.
 
@@ -6,6 +6,7 @@ mod build;
 mod check;
 mod demo;
 mod dist;
+mod eval;
 mod hostile;
 mod install;
 mod measure;
@@ -38,6 +39,8 @@ enum Command {
     Plugins,
     /// Points a real agent at detectors that misbehave and prints what became of each.
     Hostile(hostile::HostileArgs),
+    /// Scores public data with the bundled detectors: all suites, tables, summaries and plots.
+    Eval(eval::EvalArgs),
     /// Builds the agent's Debian package into target/dist.
     Dist,
     /// A disturbance of the demo in a process of its own; ends when its standard input closes.
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Command::Check => check::run(),
         Command::Plugins => plugins::run().map(drop),
         Command::Hostile(args) => hostile::run(&args),
+        Command::Eval(args) => eval::run(&args),
         Command::Dist => dist::run(),
         Command::Disturb(args) => demo::disturbance::run_child(&args),
     };

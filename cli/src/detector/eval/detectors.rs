@@ -18,6 +18,7 @@ use vedette_protocol::worker::{DetectorInput, WorkerReply, WorkerRequest};
 pub(crate) type OpenWorker = Worker<fn() -> Result<Vec<String>, ConfineError>>;
 
 /// Detectors that look at metrics.
+#[derive(Default)]
 pub(crate) struct Detectors {
     loaded: Vec<Loaded>,
     dir: PathBuf,
