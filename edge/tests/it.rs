@@ -5,6 +5,7 @@ mod it {
     pub(crate) mod books;
     pub(crate) mod detection;
     pub(crate) mod host;
+    pub(crate) mod logs;
     pub(crate) mod scorer;
     pub(crate) mod shipping;
     pub(crate) mod signal;
