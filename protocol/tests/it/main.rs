@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod golden;
+mod halves;
 mod hostile;
 mod pages;
 mod samples;
