@@ -1,7 +1,7 @@
 //! The thread that makes things durable. A full or slow disk blocks it and never the tick.
 
 use crate::control::policy::{PolicyKeeper, TrialStep};
-use crate::durable::{self, Access};
+use crate::durable;
 use crate::identity::Identity;
 use std::collections::BTreeMap;
 use std::io;
@@ -163,7 +163,7 @@ impl Writer {
     fn store_positions(&mut self, moved: Vec<Cursor>) {
         self.positions.extend(moved.into_iter().map(|cursor| (cursor.source, cursor.position)));
         let bytes = serde_json::to_vec(&self.positions).expect("paths and bytes are always JSON");
-        if let Err(error) = durable::replace(&self.path, &bytes, Access::Private) {
+        if let Err(error) = durable::replace(&self.path, &bytes) {
             tracing::warn!(%error, "positions could not be stored: lines may be read again after a restart");
         }
     }

@@ -5,24 +5,15 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
-/// Access of a file: the owner's alone, or readable for the group (certificates, not keys).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// 0600.
-    Private,
-    /// 0640.
-    Group,
-}
-
-/// Replaces `path` with `bytes`: written beside it, synced, renamed over it, and the folder synced.
+/// Replaces `path` with `bytes`, for the owner alone: written beside it, synced, renamed over it, and the folder synced.
 ///
 /// # Errors
 ///
 /// Of the file system; the old file is then still there.
-pub fn replace(path: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let beside = path.with_extension("new");
-    let written = write_new(&beside, bytes, access).and_then(|()| fs::rename(&beside, path));
+    let written = write_new(&beside, bytes).and_then(|()| fs::rename(&beside, path));
     if written.is_err() {
         // The rename did not happen, so nothing refers to the half-written file.
         let _ = fs::remove_file(&beside);
@@ -54,17 +45,13 @@ pub fn read_capped(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn write_new(path: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
-    let mode = match access {
-        Access::Private => 0o600,
-        Access::Group => 0o640,
-    };
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     // A left-over of a crash could have other permissions: never write a key into it.
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(bytes)?;
     file.sync_all()
 }
@@ -78,8 +65,8 @@ mod tests {
     fn replaced_file_is_whole_and_private() {
         let folder = tempfile::tempdir().expect("temporary folder");
         let path = folder.path().join("key.pem");
-        replace(&path, b"old", Access::Private).expect("first");
-        replace(&path, b"new", Access::Private).expect("second");
+        replace(&path, b"old").expect("first");
+        replace(&path, b"new").expect("second");
         assert_eq!(fs::read(&path).expect("file"), b"new");
         assert_eq!(fs::metadata(&path).expect("metadata").permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(folder.path()).expect("folder").count(), 1, "nothing left beside it");
@@ -92,7 +79,7 @@ mod tests {
         let beside = path.with_extension("new");
         fs::write(&beside, b"torn").expect("left-over");
         fs::set_permissions(&beside, fs::Permissions::from_mode(0o666)).expect("permissions");
-        replace(&path, b"new", Access::Private).expect("replace");
+        replace(&path, b"new").expect("replace");
         assert_eq!(fs::metadata(&path).expect("metadata").permissions().mode() & 0o777, 0o600);
     }
 

@@ -1,10 +1,10 @@
 //! Who this host is: what enrolment left in `data-dir/identity`.
 //!
-//! `key.pem` (0600, never leaves the host), `chain.pem` (our certificate first), `authorities.pem` (whom to trust as
+//! All for the owner alone: `key.pem` (never leaves the host), `chain.pem` (our certificate first), `authorities.pem` (whom to trust as
 //! collector) and `identity.json` (tenant, host id and the collector's online key), written last: it makes the rest valid.
-//! A renewal adds `renewed.pem` (0600): key and chain in one file, because they change together; it goes before the two.
+//! A renewal adds `renewed.pem`: key and chain in one file, because they change together; it goes before the two.
 
-use crate::durable::{self, Access};
+use crate::durable;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -119,10 +119,10 @@ impl Identity {
             Names { tenant: self.tenant.0, host: self.host.to_string(), online_key: self.online_key.to_string() };
         let names = serde_json::to_vec_pretty(&names).expect("a number and two strings are always JSON");
         let key = pem::encode(&pem::Pem::new(KEY_TAG, self.key_der.clone()));
-        write(&folder.join("key.pem"), key.as_bytes(), Access::Private)?;
-        write(&folder.join("chain.pem"), encode(&self.chain_der).as_bytes(), Access::Group)?;
-        write(&folder.join("authorities.pem"), encode(&self.authorities_der).as_bytes(), Access::Group)?;
-        write(&folder.join("identity.json"), &names, Access::Group)
+        write(&folder.join("key.pem"), key.as_bytes())?;
+        write(&folder.join("chain.pem"), encode(&self.chain_der).as_bytes())?;
+        write(&folder.join("authorities.pem"), encode(&self.authorities_der).as_bytes())?;
+        write(&folder.join("identity.json"), &names)
     }
 
     /// Writes key, chain and authorities of a renewal, so that they are read back from now on.
@@ -134,8 +134,8 @@ impl Identity {
         let folder = Self::folder(data_dir);
         let key = pem::encode(&pem::Pem::new(KEY_TAG, self.key_der.clone()));
         // First whom to trust: the certificates of before are among them until the collector says otherwise.
-        write(&folder.join("authorities.pem"), encode(&self.authorities_der).as_bytes(), Access::Group)?;
-        write(&folder.join(RENEWED), (key + &encode(&self.chain_der)).as_bytes(), Access::Private)
+        write(&folder.join("authorities.pem"), encode(&self.authorities_der).as_bytes())?;
+        write(&folder.join(RENEWED), (key + &encode(&self.chain_der)).as_bytes())
     }
 
     /// When our certificate ends; `None` if it cannot be read.
@@ -198,8 +198,8 @@ fn read(file: &Path) -> Result<Vec<u8>, IdentityError> {
     })
 }
 
-fn write(file: &Path, bytes: &[u8], access: Access) -> Result<(), IdentityError> {
-    durable::replace(file, bytes, access).map_err(|source| IdentityError::Io { file: file.to_owned(), source })
+fn write(file: &Path, bytes: &[u8]) -> Result<(), IdentityError> {
+    durable::replace(file, bytes).map_err(|source| IdentityError::Io { file: file.to_owned(), source })
 }
 
 fn broken(file: &Path, reason: &impl ToString) -> IdentityError {

@@ -179,6 +179,11 @@ impl Uplink {
         (!self.connected).then_some(self.seen)
     }
 
+    /// Why there is no connection; `None` if there is one, or was no try yet.
+    pub fn last_error(&self) -> Option<&str> {
+        self.last_error.as_deref()
+    }
+
     /// The collector's wall clock, as far as it was ever measured.
     pub fn collector_time(&self, now: MonoTime) -> Option<WallTime> {
         let (measured, wall) = self.collector_clock?;

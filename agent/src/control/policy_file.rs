@@ -1,6 +1,6 @@
 //! A signed policy as a file: two header lines (key, signature), an empty line, then the exact bytes that were signed.
 
-use crate::durable::{self, Access};
+use crate::durable;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -64,7 +64,7 @@ impl PolicyFolder {
     ///
     /// Of the file system.
     pub fn write_trial(&self, signed: &Signed) -> io::Result<()> {
-        durable::replace(&self.path(Slot::Trial), &render(signed), Access::Private)
+        durable::replace(&self.path(Slot::Trial), &render(signed))
     }
 
     /// The trial went well: what was on trial is current from here on.
@@ -109,7 +109,7 @@ impl PolicyFolder {
     /// Of the file system.
     pub fn write_versions(&self, versions: Versions) -> io::Result<()> {
         let bytes = serde_json::to_vec(&versions).expect("two numbers are always JSON");
-        durable::replace(&self.versions_path(), &bytes, Access::Private)
+        durable::replace(&self.versions_path(), &bytes)
     }
 
     /// Where a slot is, for messages.

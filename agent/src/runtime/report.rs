@@ -74,7 +74,8 @@ impl Agent {
             problems.push(format!("no tick for {} s", now.since(self.last_tick).as_secs()));
         }
         if let Some(since) = self.uplink.lonely_since().filter(|since| now.since(*since) > LONELY_MAX) {
-            problems.push(format!("no collector for {} s", now.since(since).as_secs()));
+            let why = self.uplink.last_error().map(|why| format!(": {why}")).unwrap_or_default();
+            problems.push(format!("no collector for {} s{why}", now.since(since).as_secs()));
         }
         let collector_now = self.collector_now(now);
         if stale(&self.policy.in_effect, collector_now) {
