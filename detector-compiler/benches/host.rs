@@ -84,7 +84,7 @@ fn in_process(wasm: &[u8], execution: Execution) -> Cost {
         let began = Instant::now();
         let (guest_ns, memory_bytes) = match worker.answer(request) {
             WorkerReply::Scores { guest_ns, memory_bytes, .. } => (guest_ns, memory_bytes),
-            reply => panic!("no scores: {reply:?}"),
+            reply => panic!("no scores at tick {tick}: {reply:?}"),
         };
         if tick >= TICKS_LEARNT {
             whole.push(per_value(began.elapsed().as_nanos()));

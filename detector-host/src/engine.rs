@@ -202,6 +202,7 @@ pub struct EngineError(String);
 pub struct Engine(Arc<Inner>);
 
 struct Inner {
+    execution: Execution,
     wasmtime: wasmtime::Engine,
     watchdog: Watchdog,
 }
@@ -227,7 +228,12 @@ impl Engine {
         let wasmtime = wasmtime::Engine::new(&config(&identity)).map_err(|error| refuse(&error))?;
         let bump = wasmtime.clone();
         let watchdog = Watchdog::start(move || bump.increment_epoch()).map_err(|error| refuse(&error))?;
-        Ok(Self(Arc::new(Inner { wasmtime, watchdog })))
+        Ok(Self(Arc::new(Inner { execution, wasmtime, watchdog })))
+    }
+
+    /// How it executes.
+    pub fn execution(&self) -> Execution {
+        self.0.execution
     }
 
     /// Makes this thread's signal stack now, so that no memory has to be mapped for it later.

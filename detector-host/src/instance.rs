@@ -7,7 +7,7 @@ mod bindings;
 mod host;
 
 use crate::artifact::Artifact;
-use crate::engine::{Allowance, CONTRACT, Engine};
+use crate::engine::{Allowance, CONTRACT, Engine, Execution};
 use bindings::Detector;
 use bindings::vedette::detector::types as wit;
 use host::Host;
@@ -43,6 +43,17 @@ pub struct Limits {
     pub state_bytes: usize,
     /// Log lines kept between two [`Instance::take_log`]; more are counted.
     pub log_lines: usize,
+}
+
+impl Limits {
+    /// The limits of guests that are executed in this way: an interpreted one has more time for a call.
+    pub fn of(execution: Execution) -> Self {
+        let call = match execution {
+            Execution::Native => Allowance { cpu: Duration::from_millis(100), wall: Duration::from_millis(600) },
+            Execution::Pulley => Allowance { cpu: Duration::from_millis(600), wall: Duration::from_millis(800) },
+        };
+        Self { call, ..Self::default() }
+    }
 }
 
 impl Default for Limits {

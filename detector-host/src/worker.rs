@@ -86,7 +86,8 @@ enum Slot {
 impl<S: FnMut() -> Result<Vec<String>, ConfineError>> Worker<S> {
     /// A worker that calls `seal` when it is told to give up executable memory; its names are what the agent is told.
     pub fn new(engine: Engine, seal: S) -> Self {
-        Self { engine, limits: Limits::default(), seal, sealed: false, detectors: BTreeMap::new() }
+        let limits = Limits::of(engine.execution());
+        Self { engine, limits, seal, sealed: false, detectors: BTreeMap::new() }
     }
 
     /// Answers requests until the input ends between two of them.
