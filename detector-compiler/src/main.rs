@@ -6,9 +6,8 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use vedette_detector_compiler::{CompileError, confined};
-use vedette_detector_host::artifact::WASM_BYTES_MAX;
+use vedette_detector_host::artifact::{Digest, WASM_BYTES_MAX};
 use vedette_detector_host::engine::{CONTRACT, Identity};
-use vedette_protocol::ids::Digest;
 
 /// Compiles detectors ahead of time, in a confined child, never for the CPU at hand.
 #[derive(Parser)]

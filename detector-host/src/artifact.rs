@@ -17,8 +17,11 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
-use vedette_protocol::ids::Digest;
-use vedette_protocol::signature::{Domain, PublicKey, SignatureError, Signed, SigningKey};
+use vedette_protocol::signature::{Domain, PublicKey, SignatureError, Signed};
+
+// What a manifest is made from: who writes pairs needs nothing else of `protocol`.
+pub use vedette_protocol::ids::Digest;
+pub use vedette_protocol::signature::SigningKey;
 
 /// Largest `.wasm`.
 pub const WASM_BYTES_MAX: usize = 16 * 1024 * 1024;

@@ -12,8 +12,8 @@ const EDGES: &[(&str, &[&str], &[&str])] = &[
     ("edge", &["protocol"], &["sim"]),
     ("link", &["protocol"], &["sim"]),
     ("detector-host", &["protocol"], &["sim"]),
-    // Beyond the first design: detector-host's interface is written in protocol's types, and the compiler names some.
-    ("detector-compiler", &["detector-host", "protocol"], &[]),
+    // Its tests speak to a worker in protocol's words.
+    ("detector-compiler", &["detector-host"], &["protocol"]),
     ("plugins/sdk", &[], &[]),
     ("plugins/*", &["plugins/sdk"], &["sim"]),
     ("sim", &["edge", "protocol"], &[]),

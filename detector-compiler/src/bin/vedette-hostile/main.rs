@@ -12,10 +12,9 @@ use guests::Guest;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use vedette_detector_compiler::compile;
-use vedette_detector_host::artifact::{self, Manifest};
+use vedette_detector_host::artifact::{self, Manifest, SigningKey};
 use vedette_detector_host::engine::Identity;
 use vedette_detector_host::worker;
-use vedette_protocol::signature::SigningKey;
 
 /// Attacks on the detector host, for its tests.
 #[derive(Parser)]
