@@ -1,7 +1,9 @@
 //! What spans crates: the tidy rules of the workspace, the package, and simulated systems.
 
+mod conformance;
 mod delivery;
 mod fleet;
+mod guide;
 mod package;
 mod tidy;
 mod workspace;

@@ -10,3 +10,11 @@ pub(crate) fn ensure_c_compiler() -> Result<()> {
     }
     debian_packages(&["gcc", "libc6-dev"], "compiling SQLite and ring")
 }
+
+/// clang and LLVM's linker, for detectors in C: the author's guide is a test.
+pub(crate) fn ensure_clang() -> Result<()> {
+    if found("clang") && found("wasm-ld") {
+        return Ok(());
+    }
+    debian_packages(&["clang", "lld"], "building detectors in C")
+}

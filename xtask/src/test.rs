@@ -26,6 +26,7 @@ struct DemoLine {
 
 pub(crate) fn run(args: &TestArgs) -> Result<()> {
     prerequisites::ensure_c_compiler()?;
+    prerequisites::ensure_clang()?;
     check::run()?;
     let binaries = build::binaries()?;
     plugins::modules(&binaries)?;

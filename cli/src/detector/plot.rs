@@ -87,15 +87,19 @@ impl Strip {
     }
 }
 
-/// Four significant digits, short.
-fn short(number: f64) -> String {
+/// About three significant digits, without zeros at the end.
+pub(crate) fn short(number: f64) -> String {
     let magnitude = number.abs();
-    if number == 0.0 || (1e-3..1e6).contains(&magnitude) {
-        let digits = if magnitude >= 100.0 || number == number.trunc() { 0 } else { 3 };
-        format!("{number:.digits$}")
-    } else {
-        format!("{number:.2e}")
-    }
+    let digits = match magnitude {
+        0.0 => return "0".to_owned(),
+        m if !(1e-3..1e6).contains(&m) => return format!("{number:.2e}"),
+        m if m >= 100.0 => 0,
+        m if m >= 10.0 => 1,
+        m if m >= 1.0 => 2,
+        _ => 4,
+    };
+    let text = format!("{number:.digits$}");
+    if digits == 0 { text } else { text.trim_end_matches('0').trim_end_matches('.').to_owned() }
 }
 
 #[cfg(test)]
@@ -111,6 +115,13 @@ mod tests {
         }
         assert!(strip.buckets.len() <= BUCKETS_MAX && strip.buckets.len() > BUCKETS_MAX / 2);
         assert_eq!((strip.range(), strip.highest_score()), (Some((1.0, 9.0)), 7.0));
+    }
+
+    #[test]
+    fn numbers_are_short() {
+        let numbers = [0.0, 0.06453, 1.5, 14.684, 8.0, 100.0, 123_456.7, 2.29e7, -0.004, f64::INFINITY];
+        let told = ["0", "0.0645", "1.5", "14.7", "8", "100", "123457", "2.29e7", "-0.004", "inf"];
+        assert_eq!(numbers.map(short), told);
     }
 
     #[test]

@@ -365,10 +365,10 @@ VD_EXPORT("series-removed") void vd_export_series_removed(const uint32_t *ids, u
     vd_end_of_call();
 }
 
-/* Narrowed, never below 0, every NaN the canonical one. */
+/* Narrowed, at least 0 and finite, every NaN the canonical one. */
 static inline float vd_score(double score) {
     const uint32_t canonical = 0x7fc00000u;
-    float narrow = score < 0.0 ? 0.0f : (float)score;
+    float narrow = (float)vd_at_most(vd_at_least(score, 0.0), 3.4028234663852886e38);
     if (score != score) __builtin_memcpy(&narrow, &canonical, 4);
     return narrow;
 }

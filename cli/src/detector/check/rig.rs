@@ -24,11 +24,12 @@ pub(super) struct Rig {
     described: DetectorDescription,
     parameters: Vec<(String, f64)>,
     ordinary: OnceCell<f32>,
+    alarm: OnceCell<f32>,
 }
 
 impl Rig {
     pub(super) fn new(module: Module, described: DetectorDescription, parameters: Vec<(String, f64)>) -> Self {
-        Self { module, described, parameters, ordinary: OnceCell::new() }
+        Self { module, described, parameters, ordinary: OnceCell::new(), alarm: OnceCell::new() }
     }
 
     pub(super) fn described(&self) -> &DetectorDescription {
@@ -144,6 +145,27 @@ impl Rig {
         self.feed(&mut guest, 4, 0..learnt)?;
         let highest = highest(self.feed(&mut guest, 4, learnt..learnt + 300)?.iter().flatten());
         Ok(*self.ordinary.get_or_init(|| highest))
+    }
+
+    /// The highest score of some wild values after usual ones.
+    pub(super) fn wild_score(&self) -> anyhow::Result<f32> {
+        if let Some(known) = self.alarm.get() {
+            return Ok(*known);
+        }
+        let mut guest = self.with_series(4)?;
+        self.feed(&mut guest, 4, 0..self.learnt())?;
+        let highest = self.alarm(&mut guest, 4)?;
+        Ok(*self.alarm.get_or_init(|| highest))
+    }
+
+    /// The highest score of the wild values that come now.
+    pub(super) fn alarm(&self, guest: &mut Guest, count: u32) -> anyhow::Result<f32> {
+        let mut scores = Vec::new();
+        for _ in 0..5 {
+            let wild = columns((0..count).map(|id| (id, INTERVAL_MS, 0, self.wild())));
+            scores.extend(guest.observe(&wild)?.0);
+        }
+        Ok(highest(&scores))
     }
 
     /// The most that a score may be of values that are still usual: twice as much as usual ones had, and a little.

@@ -66,6 +66,8 @@ struct Around {
     after: f32,
     /// Series that still have no score in the end.
     mute: usize,
+    /// The highest of wild values after that.
+    alarm: f32,
 }
 
 /// Learns, lets `happens` give dt, flags and value of each of `ticks` ticks, then goes on as usual for as long as
@@ -86,7 +88,9 @@ fn around(rig: &Rig, ticks: u64, happens: impl Fn(u32, u64) -> (u32, u8, f64)) -
     let scores = rig.feed(&mut guest, SERIES, begin..begin + learnt + 100)?;
     let last = &scores[scores.len() - 40..];
     let mute = scores.last().map_or(0, |tick| tick.iter().filter(|score| score.is_nan()).count());
-    Ok(Around { during, after: highest(last.iter().flatten()), mute })
+    let after = highest(last.iter().flatten());
+    let alarm = rig.alarm(&mut guest, SERIES)?;
+    Ok(Around { during, after, mute, alarm })
 }
 
 /// Survived, and usual values are usual again; where `calm`, it was no surprise either.
@@ -101,7 +105,20 @@ fn verdict(rig: &Rig, seen: &Around, calm: bool) -> anyhow::Result<Verdict> {
     if seen.mute > 0 {
         return Ok(Verdict::Broken(format!("{} of {SERIES} series have no score any more; {text}", seen.mute)));
     }
+    if is_blind(rig, seen)? {
+        return Ok(Verdict::Broken(format!(
+            "blind: wild values score {:.2} afterwards and {:.2} before; {text}",
+            seen.alarm,
+            rig.wild_score()?
+        )));
+    }
     Ok(Verdict::of(seen.after <= limit && (!calm || seen.during <= limit), text))
+}
+
+/// Whether what used to stand out does so no more, after as long as learning takes.
+fn is_blind(rig: &Rig, seen: &Around) -> anyhow::Result<bool> {
+    let wild = rig.wild_score()?;
+    Ok(wild > rig.calm_limit()? && seen.alarm < 0.25 * wild)
 }
 
 /// Lines are counted since the previous value, so a longer time has more of them; a gauge stays.
@@ -136,7 +153,7 @@ fn extremes(rig: &Rig) -> anyhow::Result<Verdict> {
     let verdict = verdict(rig, &seen, false)?;
     // What was learnt from the ends of the range may take long to fade; that it judges at all is what counts.
     Ok(match verdict {
-        Verdict::Broken(text) if seen.mute == 0 && seen.after.is_finite() => Verdict::Told(format!("survived; {text}")),
+        Verdict::Broken(text) if seen.mute == 0 => Verdict::Told(format!("survived; {text}")),
         verdict => verdict,
     })
 }

@@ -153,7 +153,9 @@ fn values(strip: &Strip, axis: &Axis, y: impl Fn(f64) -> f64) -> String {
 
 fn scores(strip: &Strip, axis: &Axis, bottom: f64, scale: f64) -> String {
     let mut data = String::new();
-    for (at, bucket) in strip.buckets.iter().enumerate() {
+    let scored = strip.buckets.iter().enumerate().filter(|(_, bucket)| !bucket.score.is_nan());
+    for (at, bucket) in scored {
+        // An infinite score fills its row.
         let height = f64::from(bucket.score).min(SCORES_HEIGHT / scale) * scale;
         if height > 0.2 {
             let x = axis.x(strip.begin_ms + strip.width_ms * at as u64);
@@ -196,6 +198,8 @@ mod tests {
             assert!(picture.contains(needle), "{needle} is not in\n{picture}");
         }
         assert!(!picture.contains("NaN") && !picture.contains("inf"), "{picture}");
+        let bars = picture.lines().find(|line| line.contains("#c2410c")).unwrap();
+        assert_eq!(bars.matches('M').count(), 70, "learning has no bars: {bars}");
     }
 
     #[test]

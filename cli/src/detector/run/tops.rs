@@ -1,5 +1,6 @@
 //! The highest scores of a file, each of another moment, with what the detector says of them.
 
+use crate::detector::plot::short;
 use crate::output::table;
 use vedette_protocol::worker::Explanation;
 
@@ -52,10 +53,9 @@ impl Tops {
         }
         let mut rows = vec![["SCORE", "WHEN", "SERIES", "VALUE", "EXPECTED"].map(str::to_owned).to_vec()];
         for top in &self.0 {
-            let expected = top
-                .why
-                .filter(|why| !why.expected.is_nan())
-                .map_or("-".to_owned(), |why| format!("{:.6} ({:.6} to {:.6})", why.expected, why.lower, why.upper));
+            let expected = top.why.filter(|why| !why.expected.is_nan()).map_or("-".to_owned(), |why| {
+                format!("{} ({} to {})", short(why.expected), short(why.lower), short(why.upper))
+            });
             rows.push(vec![
                 format!("{:.2}", top.score),
                 top.time.clone(),
