@@ -73,6 +73,8 @@ pub struct Planner {
     sources: Vec<Source>,
     raises: Vec<Raise>,
     episode_until: Option<MonoTime>,
+    /// As of the last plan.
+    raw_series_max: u32,
     generation: u64,
 }
 
@@ -85,6 +87,7 @@ impl Planner {
             sources: sources.into_iter().map(source).collect(),
             raises: Vec::new(),
             episode_until: None,
+            raw_series_max: 0,
             generation: 0,
         }
     }
@@ -115,25 +118,7 @@ impl Planner {
         directive: &Directive,
         ends: MonoTime,
     ) -> Result<(), DirectiveRefused> {
-        let ceilings = &policy.ceilings;
-        if directive.host != self.host {
-            return Err(DirectiveRefused::OtherHost(directive.host));
-        }
-        if ends <= now {
-            return Err(DirectiveRefused::Expired);
-        }
-        let asked_ms = u64::try_from(ends.since(now).as_millis()).unwrap_or(u64::MAX);
-        if asked_ms > u64::from(ceilings.directive_ms_max) {
-            return Err(DirectiveRefused::TooLong { asked_ms, max_ms: ceilings.directive_ms_max });
-        }
-        if let Some((source, asked_ms)) = directive.sources.iter().find(|(_, ms)| *ms < ceilings.interval_ms_min) {
-            let (source_name, min_ms) = (source.clone(), ceilings.interval_ms_min);
-            return Err(DirectiveRefused::TooFast { source_name, asked_ms: *asked_ms, min_ms });
-        }
-        if directive.raw_metrics.len() > ceilings.raw_series_max as usize {
-            let (asked, max) = (directive.raw_metrics.len(), ceilings.raw_series_max);
-            return Err(DirectiveRefused::TooManyRaw { asked, max });
-        }
+        grants(policy, self.host, directive, now, ends)?;
         let known = self.raises.iter().any(|raise| raise.directive.id == directive.id);
         if !known && self.raises.len() >= DIRECTIVES_MAX {
             return Err(DirectiveRefused::TooMany);
@@ -146,11 +131,14 @@ impl Planner {
         self.episode_until = Some(now + Duration::from_millis(EPISODE_RAISE_MS));
     }
 
-    /// Ends what is over, and says which sources are to be read at another interval from now on.
+    /// Ends what is over or more than the policy grants by now, and says which sources are to be read at another
+    /// interval from now on.
     pub fn replan(&mut self, now: MonoTime, policy: &Policy, mut tell: impl FnMut(&str, u32)) {
         let before = self.raises.len();
-        self.raises.retain(|raise| raise.ends > now);
-        self.generation += u64::from(self.raises.len() != before);
+        let host = self.host;
+        self.raises.retain(|raise| grants(policy, host, &raise.directive, now, raise.ends).is_ok());
+        let raw_series_max = std::mem::replace(&mut self.raw_series_max, policy.ceilings.raw_series_max);
+        self.generation += u64::from(self.raises.len() != before || raw_series_max != self.raw_series_max);
         for at in 0..self.sources.len() {
             let wanted = self.wanted_ms(&self.sources[at], now, policy);
             let source = &mut self.sources[at];
@@ -205,6 +193,36 @@ impl Planner {
     pub fn generation(&self) -> u64 {
         self.generation
     }
+}
+
+/// Whether `policy` grants what a directive asks for.
+fn grants(
+    policy: &Policy,
+    host: HostId,
+    directive: &Directive,
+    now: MonoTime,
+    ends: MonoTime,
+) -> Result<(), DirectiveRefused> {
+    let ceilings = &policy.ceilings;
+    if directive.host != host {
+        return Err(DirectiveRefused::OtherHost(directive.host));
+    }
+    if ends <= now {
+        return Err(DirectiveRefused::Expired);
+    }
+    let asked_ms = u64::try_from(ends.since(now).as_millis()).unwrap_or(u64::MAX);
+    if asked_ms > u64::from(ceilings.directive_ms_max) {
+        return Err(DirectiveRefused::TooLong { asked_ms, max_ms: ceilings.directive_ms_max });
+    }
+    if let Some((source, asked_ms)) = directive.sources.iter().find(|(_, ms)| *ms < ceilings.interval_ms_min) {
+        let (source_name, min_ms) = (source.clone(), ceilings.interval_ms_min);
+        return Err(DirectiveRefused::TooFast { source_name, asked_ms: *asked_ms, min_ms });
+    }
+    if directive.raw_metrics.len() > ceilings.raw_series_max as usize {
+        let (asked, max) = (directive.raw_metrics.len(), ceilings.raw_series_max);
+        return Err(DirectiveRefused::TooManyRaw { asked, max });
+    }
+    Ok(())
 }
 
 fn base_ms(source: &Source, policy: &Policy) -> u32 {
@@ -274,6 +292,41 @@ mod tests {
             add(Directive { id: DirectiveId([99; 16]), ..directive(1_000) }, 1_000),
             Err(DirectiveRefused::TooMany)
         );
+    }
+
+    #[test]
+    fn no_directive_outlives_the_ceiling_that_granted_it() {
+        let tight = |change: fn(&mut vedette_protocol::policy::Ceilings)| {
+            let mut policy = Policy::default();
+            change(&mut policy.ceilings);
+            policy
+        };
+        for policy in [
+            tight(|ceilings| ceilings.interval_ms_min = 2_000),
+            tight(|ceilings| ceilings.directive_ms_max = 30_000),
+            tight(|ceilings| ceilings.raw_series_max = 0),
+        ] {
+            let mut planner = planner();
+            let (now, ends) = (MonoTime::from_ms(0), MonoTime::from_ms(60_000));
+            planner.add(now, &Policy::default(), directive(1_000), ends).expect("granted");
+            replan(&mut planner, 10, &Policy::default());
+            assert_eq!(planner.directives().count(), 1);
+            replan(&mut planner, 20, &policy);
+            assert_eq!(planner.directives().count(), 0, "{:?}", policy.ceilings);
+        }
+    }
+
+    #[test]
+    fn fewer_raw_series_are_chosen_anew() {
+        let mut planner = planner();
+        replan(&mut planner, 0, &Policy::default());
+        let before = planner.generation();
+        replan(&mut planner, 10, &Policy::default());
+        assert_eq!(planner.generation(), before);
+        let mut policy = Policy::default();
+        policy.ceilings.raw_series_max = 8;
+        replan(&mut planner, 20, &policy);
+        assert!(planner.generation() > before);
     }
 
     #[test]

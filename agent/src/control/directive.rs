@@ -1,5 +1,5 @@
-//! Which directives run. The gate checks what only the shell knows (signature, host, clock); the ceilings of the
-//! policy are `edge`'s.
+//! Which directives may run. The gate checks what only the shell knows (signature, host, clock); the ceilings of the
+//! policy, and which of them are in effect, are `edge`'s.
 
 use std::time::Duration;
 use vedette_protocol::ids::{DirectiveId, HostId};
@@ -57,7 +57,7 @@ pub struct Admitted {
     pub ends: MonoTime,
 }
 
-/// Verifies directives and remembers those in effect.
+/// Verifies directives and remembers those that were taken, so that none is taken twice.
 pub struct DirectiveGate {
     host: HostId,
     online_key: PublicKey,
@@ -121,11 +121,6 @@ impl DirectiveGate {
         tracing::warn!(directive.id = %id, reason, "directive refused");
         self.refused_total += 1;
         self.last_refused = Some((id, reason.to_owned()));
-    }
-
-    /// What is in effect.
-    pub fn in_effect(&self) -> impl Iterator<Item = DirectiveId> {
-        self.admitted.iter().map(|(id, _)| *id)
     }
 
     /// Directives refused since start.
@@ -241,7 +236,7 @@ mod tests {
         let padded = [postcard::to_allocvec(&directive(0, 1_000)).expect("encodes"), vec![0]].concat();
         assert_eq!(gate.handle_signed(&online.sign(Domain::Directive, padded), MONO, Some(NOW)), None);
         assert_eq!(gate.refused_total(), 3);
-        assert_eq!(gate.in_effect().count(), 0);
+        assert_eq!(gate.admitted, []);
     }
 
     #[test]
@@ -262,6 +257,6 @@ mod tests {
         assert_eq!(gate.refused_total(), 0);
         assert!(!gate.handle_tick(MONO));
         assert!(gate.handle_tick(admitted.ends));
-        assert_eq!(gate.in_effect().count(), 0);
+        assert_eq!(gate.admitted, []);
     }
 }

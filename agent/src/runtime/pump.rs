@@ -124,7 +124,7 @@ impl Agent {
             policy_version: self.policy.in_effect.version,
             policy_stale: stale(&self.policy.in_effect, collector_now),
             policy_refused: self.policy.last_refused.clone(),
-            directives: self.directives.in_effect().collect(),
+            directives: self.pipeline.directives(),
             directive_refused: self.directives.last_refused().cloned(),
             detectors: detectors
                 .into_iter()

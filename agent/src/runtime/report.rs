@@ -141,7 +141,7 @@ impl Agent {
 
     fn directive_status(&self) -> DirectiveStatus {
         DirectiveStatus {
-            in_effect: self.directives.in_effect().map(|id| id.to_string()).collect(),
+            in_effect: self.pipeline.directives().iter().map(ToString::to_string).collect(),
             refused: self.directives.refused_total(),
             last_refused: self.directives.last_refused().map(|(id, why)| format!("{id}: {why}")),
         }
