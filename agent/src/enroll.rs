@@ -14,11 +14,12 @@ use std::path::Path;
 use std::sync::Arc;
 use vedette_link::clock::SystemClock;
 use vedette_link::enroll::{EnrollError, Enrolled};
+use vedette_protocol::ids::Digest;
 
 const TOKEN_BYTES_MAX: u64 = 1024;
 
 /// Runs `enroll`. A host that has its identity keeps it, and this is no failure; one whose certificate has ended gets
-/// a new one.
+/// a new one, and so does one that has the identity of another machine.
 ///
 /// # Errors
 ///
@@ -27,8 +28,10 @@ const TOKEN_BYTES_MAX: u64 = 1024;
 pub fn run(arguments: &EnrollArguments) -> Result<(), Failure> {
     let config = load_config(&arguments.config)?;
     hardening::apply();
+    let root = Root::from_variables(|name| std::env::var_os(name));
+    let machine = host::machine(&root);
     match Identity::load(&config.data_dir) {
-        Ok(identity) if has_ended(&identity) => {}
+        Ok(identity) if has_ended(&identity) || identity.is_of_another_machine(machine) => {}
         Ok(identity) => return print(&format!("already enrolled as {}{}\n", identity.host, ends(&identity))),
         Err(IdentityError::Absent(_)) => {}
         Err(error) => return Err(unusable(&error)),
@@ -39,7 +42,8 @@ pub fn run(arguments: &EnrollArguments) -> Result<(), Failure> {
     ensure_own(&config.data_dir)?;
     durable::make_private_folder(&Identity::folder(&config.data_dir))
         .map_err(|error| Failure::io(config.data_dir.display(), &error))?;
-    let identity = ask_collector(&config, &authority, &token)?;
+    let enrolled = ask_collector(&config, &host::name(&root), &authority, &token)?;
+    let identity = from_enrolled(enrolled, machine);
     identity.store(&config.data_dir).map_err(|error| unusable(&error))?;
     print(&format!("enrolled as {}{}\n", identity.host, ends(&identity)))
 }
@@ -57,21 +61,20 @@ fn ensure_own(data_dir: &Path) -> Result<(), Failure> {
     }
 }
 
-fn ask_collector(config: &Config, authority_pem: &str, token: &str) -> Result<Identity, Failure> {
+fn ask_collector(config: &Config, host_name: &str, authority_pem: &str, token: &str) -> Result<Enrolled, Failure> {
     let shell = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::io("starting", &error))?;
-    let root = Root::from_variables(|name| std::env::var_os(name));
     let collector = &config.collector;
-    let host_name = host::name(&root);
     let (address, server_name, clock) = (&collector.address, &collector.server_name, Arc::new(SystemClock));
-    let asked = vedette_link::enroll::enroll(address, server_name, authority_pem, token, &host_name, clock);
-    shell.block_on(asked).map(from_enrolled).map_err(|error| refused(&collector.address, &error))
+    let asked = vedette_link::enroll::enroll(address, server_name, authority_pem, token, host_name, clock);
+    shell.block_on(asked).map_err(|error| refused(&collector.address, &error))
 }
 
-fn from_enrolled(enrolled: Enrolled) -> Identity {
+fn from_enrolled(enrolled: Enrolled, machine: Option<Digest>) -> Identity {
     Identity {
+        machine,
         tenant: enrolled.tenant,
         host: enrolled.host,
         online_key: enrolled.online_key,

@@ -2,6 +2,7 @@
 
 use crate::source::Root;
 use std::fs;
+use std::path::Path;
 use vedette_protocol::ids::{BootId, Digest};
 
 /// `host.name`.
@@ -19,6 +20,15 @@ pub fn boot(root: &Root) -> BootId {
         let digest = Digest::of(booted.as_bytes()).0;
         BootId(std::array::from_fn(|i| digest[i]))
     })
+}
+
+/// Tells this machine from a clone of its disk, by a digest of `/etc/machine-id`; `None` where there is none, as in many
+/// containers. The id itself is not for others to see (machine-id(5)).
+pub fn machine(root: &Root) -> Option<Digest> {
+    let id = fs::read_to_string(root.host(Path::new("/etc/machine-id"))).ok()?;
+    let id = id.trim();
+    let is_id = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_id.then(|| Digest::of(format!("vedette machine v1\0{id}").as_bytes()))
 }
 
 /// Resource attributes after OpenTelemetry.
@@ -55,6 +65,21 @@ mod tests {
         let boot = parse_boot("6f3c0c8e-52d1-4b9b-9a52-0d1c2b3a4f5e\n").expect("a boot id");
         assert_eq!(boot.to_string(), "6f3c0c8e52d14b9b9a520d1c2b3a4f5e");
         assert_eq!(parse_boot(""), None);
+    }
+
+    #[test]
+    fn machines_are_told_apart_where_they_have_an_id() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let root = Root::under(folder.path());
+        assert_eq!(machine(&root), None);
+        fs::create_dir(folder.path().join("etc")).expect("etc");
+        let machine_with = |id: &str| {
+            fs::write(folder.path().join("etc/machine-id"), id).expect("id");
+            machine(&root)
+        };
+        assert_eq!(machine_with("uninitialized\n"), None);
+        let first = machine_with("6f3c0c8e52d14b9b9a520d1c2b3a4f5e\n");
+        assert!(first.is_some() && first != machine_with("0f3c0c8e52d14b9b9a520d1c2b3a4f5e\n"));
     }
 
     #[test]

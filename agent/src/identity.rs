@@ -8,7 +8,7 @@ use crate::durable;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
-use vedette_protocol::ids::{HostId, TenantId};
+use vedette_protocol::ids::{Digest, HostId, TenantId};
 use vedette_protocol::signature::PublicKey;
 use vedette_protocol::time::WallTime;
 
@@ -26,6 +26,8 @@ pub struct Identity {
     pub host: HostId,
     /// Signs directives.
     pub online_key: PublicKey,
+    /// The machine that was enrolled ([`crate::host::machine`]); `None` where that is not known.
+    pub machine: Option<Digest>,
     /// Our certificate and its issuers, DER, ours first.
     pub chain_der: Vec<Vec<u8>>,
     /// Our private key, PKCS #8 DER.
@@ -65,6 +67,8 @@ struct Names {
     tenant: u32,
     host: String,
     online_key: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    machine: Option<String>,
 }
 
 impl Identity {
@@ -92,6 +96,7 @@ impl Identity {
             tenant: TenantId(names.tenant),
             host: names.host.parse().map_err(|error| broken(&names_file, &error))?,
             online_key: names.online_key.parse().map_err(|error| broken(&names_file, &error))?,
+            machine: names.machine.map(|id| id.parse()).transpose().map_err(|error| broken(&names_file, &error))?,
             chain_der,
             key_der,
             authorities_der: certificates(&folder.join("authorities.pem"))?,
@@ -115,9 +120,13 @@ impl Identity {
                 _ => {}
             }
         }
-        let names =
-            Names { tenant: self.tenant.0, host: self.host.to_string(), online_key: self.online_key.to_string() };
-        let names = serde_json::to_vec_pretty(&names).expect("a number and two strings are always JSON");
+        let names = Names {
+            tenant: self.tenant.0,
+            host: self.host.to_string(),
+            online_key: self.online_key.to_string(),
+            machine: self.machine.map(|id| id.to_string()),
+        };
+        let names = serde_json::to_vec_pretty(&names).expect("a number and texts are always JSON");
         let key = pem::encode(&pem::Pem::new(KEY_TAG, self.key_der.clone()));
         write(&folder.join("key.pem"), key.as_bytes())?;
         write(&folder.join("chain.pem"), encode(&self.chain_der).as_bytes())?;
@@ -136,6 +145,11 @@ impl Identity {
         // First whom to trust: the certificates of before are among them until the collector says otherwise.
         write(&folder.join("authorities.pem"), encode(&self.authorities_der).as_bytes())?;
         write(&folder.join(RENEWED), (key + &encode(&self.chain_der)).as_bytes())
+    }
+
+    /// Whether another machine than `here` was enrolled: this one is a clone of its disk. Where either is not known, no.
+    pub fn is_of_another_machine(&self, here: Option<Digest>) -> bool {
+        self.machine.zip(here).is_some_and(|(enrolled, here)| enrolled != here)
     }
 
     /// When our certificate ends; `None` if it cannot be read.
@@ -227,6 +241,7 @@ pub(crate) mod tests {
             tenant: TenantId(0),
             host: HostId([7; 16]),
             online_key: PublicKey([9; 32]),
+            machine: Some(Digest([3; 32])),
             chain_der: vec![vec![1, 2, 3], vec![4]],
             key_der: vec![5, 6],
             authorities_der: vec![vec![7]],
@@ -239,6 +254,10 @@ pub(crate) mod tests {
         identity().store(folder.path()).expect("store");
         let read = Identity::load(folder.path()).expect("load");
         assert_eq!((read.host, read.online_key), (HostId([7; 16]), PublicKey([9; 32])));
+        assert!(
+            read.is_of_another_machine(Some(Digest([4; 32]))) && !read.is_of_another_machine(Some(Digest([3; 32])))
+        );
+        assert!(!read.is_of_another_machine(None), "not known is not another");
         assert_eq!(read.chain_der, [vec![1, 2, 3], vec![4]]);
         assert_eq!((read.key_der, read.authorities_der), (vec![5, 6], vec![vec![7]]));
         let key = std::fs::metadata(Identity::folder(folder.path()).join("key.pem")).expect("key");

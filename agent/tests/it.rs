@@ -12,7 +12,7 @@ use vedette_agent::identity::Identity;
 use vedette_link::authority::Authority;
 use vedette_link::clock::{Clock as _, SystemClock};
 use vedette_link::server::{Denied, Gate, PeerIdentity, ServerConfig, ServerEvent, ServerLimits, listen};
-use vedette_protocol::ids::{HostId, TenantId};
+use vedette_protocol::ids::{Digest, HostId, TenantId};
 use vedette_protocol::signature::PublicKey;
 use vedette_protocol::v1::RenewReply;
 
@@ -78,6 +78,7 @@ impl Bench {
             tenant: TenantId(0),
             host: HOST,
             online_key: PublicKey([0; 32]),
+            machine: None,
             chain_der: authority.sign_host(request.der(), TenantId(0), HOST, 30, issued).expect("certificate"),
             key_der: key.serialize_der(),
             authorities_der: vec![authority.certificate_der().to_vec()],
@@ -205,6 +206,24 @@ fn enrolment_without_a_collector_exits_69_and_leaves_no_identity() {
     let output = bench.output("enroll", &arguments);
     assert_eq!(output.status.code(), Some(69), "{}", stderr(&output));
     assert!(!bench.path("data/identity/identity.json").exists());
+}
+
+#[test]
+fn clone_of_an_enrolled_disk_does_not_run_as_the_original() {
+    let bench = Bench::new();
+    bench.enrol();
+    let mut identity = Identity::load(&bench.path("data")).expect("identity");
+    identity.machine = Some(Digest([1; 32]));
+    identity.store(&bench.path("data")).expect("identity");
+    let root = bench.path("root");
+    fs::create_dir_all(root.join("etc")).expect("root");
+    fs::write(root.join("etc/machine-id"), "6f3c0c8e52d14b9b9a520d1c2b3a4f5e\n").expect("id");
+    let output = bench.agent("run").env("HOST_ROOT", &root).output().expect("the binary runs");
+    assert_eq!(output.status.code(), Some(78), "{}", stderr(&output));
+    assert!(stderr(&output).contains("another machine") && stderr(&output).contains("vedette-agent enroll"));
+    let arguments = ["--collector-ca", "/nowhere", "--token-file", "/nowhere"];
+    let output = bench.agent("enroll").env("HOST_ROOT", &root).args(arguments).output().expect("the binary runs");
+    assert_eq!(output.status.code(), Some(78), "it is enrolled anew, with what it was not given: {}", stderr(&output));
 }
 
 #[test]

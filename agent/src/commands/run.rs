@@ -3,8 +3,10 @@
 use super::{Failure, load_config};
 use crate::config::ExecutionConfig;
 use crate::hardening;
+use crate::host;
 use crate::identity::{Identity, IdentityError};
 use crate::runtime::{self, StartError};
+use crate::source::Root;
 use std::path::Path;
 use tracing_subscriber::EnvFilter;
 
@@ -14,6 +16,15 @@ pub(super) fn run(path: &Path) -> Result<(), Failure> {
     let confinement = hardening::apply();
     start_log();
     let identity = Identity::load(&config.data_dir).map_err(|error| not_usable(path, &error))?;
+    let root = Root::from_variables(|name| std::env::var_os(name));
+    if identity.is_of_another_machine(host::machine(&root)) {
+        return Err(Failure::config(format!(
+            "the identity in {} is that of another machine: this one is a clone of its disk, and two agents must not \
+             share one\n{}",
+            config.data_dir.display(),
+            how_to_enrol(path)
+        )));
+    }
     let shell = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(4)
@@ -38,14 +49,18 @@ fn start_log() {
 
 fn not_usable(config: &Path, error: &IdentityError) -> Failure {
     match error {
-        IdentityError::Absent(_) => Failure::config(format!(
-            "{error}\nenrol it once: `vedette-agent enroll --config {} --collector-ca CA.pem --token-file TOKEN` \
-             (a token comes from `vedette fleet token`)",
-            config.display()
-        )),
+        IdentityError::Absent(_) => Failure::config(format!("{error}\n{}", how_to_enrol(config))),
         IdentityError::Broken { .. } => Failure::config(format!("{error}\nmove the folder away and enrol again")),
         IdentityError::Io { file, source } => Failure::io(file.display(), source),
     }
+}
+
+fn how_to_enrol(config: &Path) -> String {
+    format!(
+        "enrol it once: `vedette-agent enroll --config {} --collector-ca CA.pem --token-file TOKEN` \
+         (a token comes from `vedette fleet token`)",
+        config.display()
+    )
 }
 
 fn refused(error: &StartError) -> Failure {
