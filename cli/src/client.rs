@@ -30,12 +30,26 @@ pub(crate) struct Client {
     token: String,
 }
 
+/// Whether an URL names this host. There is no TLS here: elsewhere the token would cross the network in the clear.
+fn is_loopback(url: &str) -> bool {
+    let host = |rest: &str| {
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default().to_owned();
+        match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((v6, _)) => v6.to_owned(),
+            None => authority.rsplit_once(':').map_or(authority.clone(), |(host, _)| host.to_owned()),
+        }
+    };
+    url.strip_prefix("http://").map(host).is_some_and(|host| {
+        host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    })
+}
+
 impl Client {
     /// Reads the token; opens nothing yet.
     ///
     /// # Errors
     ///
-    /// [`Failure::Unauthorised`] without a readable token.
+    /// [`Failure::Unauthorised`] without a readable token, [`Failure::InTheClear`] if the collector is elsewhere.
     pub(crate) fn new(args: &ClientArgs) -> anyhow::Result<Self> {
         let url =
             args.url.clone().or_else(|| std::env::var("VEDETTE_URL").ok()).unwrap_or_else(|| DEFAULT_URL.to_owned());
@@ -44,6 +58,9 @@ impl Client {
             .clone()
             .or_else(|| std::env::var_os("VEDETTE_TOKEN_FILE").map(PathBuf::from))
             .ok_or_else(|| Failure::Unauthorised("no API token was given".to_owned()))?;
+        if !is_loopback(&url) {
+            return Err(Failure::InTheClear(url).into());
+        }
         let token = std::fs::read_to_string(&file)
             .map_err(|error| Failure::Unauthorised(format!("{}: {error}", file.display())))?;
         let config = Agent::config_builder().timeout_global(Some(DEADLINE)).http_status_as_error(false).build();
@@ -86,6 +103,30 @@ impl Client {
             200..=299 => serde_json::from_str(&text).context("the collector's answer is not JSON"),
             401 | 403 => Err(Failure::Unauthorised(reason()).into()),
             _ => Err(Failure::Refused { status, reason: reason() }.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_token_stays_on_this_host() {
+        for here in ["http://127.0.0.1:4711", "http://localhost", "http://[::1]:4711/api", "http://127.1.2.3/"] {
+            assert!(is_loopback(here), "{here}");
+        }
+        for elsewhere in [
+            "http://collector.example:4711",
+            "http://10.0.0.1:4711",
+            "https://127.0.0.1:4711",
+            "http://127.0.0.1@evil.example/",
+            "http://localhost.evil.example",
+            "127.0.0.1:4711",
+            "http://[2001:db8::1]",
+            "",
+        ] {
+            assert!(!is_loopback(elsewhere), "{elsewhere}");
         }
     }
 }

@@ -19,6 +19,12 @@ pub(crate) enum Failure {
         "not authorised: {0}\n`--token-file` or VEDETTE_TOKEN_FILE names the file `api-token` in the collector's data directory."
     )]
     Unauthorised(String),
+    /// The collector is elsewhere, and the token would be read on the way.
+    #[error(
+        "{0:?} is not this host, and the API token would go there unencrypted\n\
+         Bring its port here: `ssh -L 4711:127.0.0.1:4711 COLLECTOR`, then leave `--url` and VEDETTE_URL out."
+    )]
+    InTheClear(String),
     /// A file that a person wrote has problems; all of them.
     #[error("{}", lines(.0))]
     BadFile(Vec<Problem>),
@@ -44,7 +50,7 @@ impl Failure {
     fn code(&self) -> u8 {
         match self {
             Self::Unreachable { .. } => 69,
-            Self::Unauthorised(_) => 77,
+            Self::Unauthorised(_) | Self::InTheClear(_) => 77,
             Self::BadFile(_) | Self::UnusableFile { .. } => 78,
             Self::Refused { .. } => 1,
         }
