@@ -102,7 +102,9 @@ proptest! {
                 _ => book.accept(["/log", "/other"][*source], "", line, &mut ledger),
             }
         }
-        ["/log", "/other"].map(|source| book.set_cursor(Cursor { source: source.to_owned(), position: vec![2] }));
+        for source in ["/log", "/other"] {
+            book.set_cursor(Cursor { source: source.to_owned(), position: vec![2] });
+        }
         shipped += lines_of(&book.take_windows(WallTime::default(), 1));
         ticked += u64::from(book.take_tick().next().unwrap());
         prop_assert_eq!((shipped, ticked), (ledger.lines, ledger.lines));
