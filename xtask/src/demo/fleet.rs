@@ -158,7 +158,8 @@ impl Fleet {
         let agent = self.agent.release();
         let collector = self.collector.map_or(0, Service::release);
         say("agent and collector go on running; look with");
-        eprintln!("  export VEDETTE_URL={} VEDETTE_TOKEN_FILE={}", self.api, token.display());
+        let (api, token, dir) = (&self.api, token.display(), self.dir.display());
+        eprintln!("  export VEDETTE_URL={api} VEDETTE_TOKEN_FILE={token} DEMO={dir} AGENT={agent}");
         eprintln!("  {cli} incidents list\n  {cli} incidents show ID\n  {cli} fleet list");
         eprintln!("  {} status --socket {}", self.agent_binary.display(), self.dir.join("agent.sock").display());
         eprintln!("stop them with\n  kill {agent} {collector}");

@@ -38,7 +38,7 @@ pub(super) fn sdk() -> anyhow::Result<String> {
         if let Some(inner) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
             section = inner;
         }
-        if section == "lints" {
+        if section == "lints" || section.ends_with("dev-dependencies") {
             continue;
         }
         let line = match line.split_once(".workspace") {
