@@ -83,8 +83,8 @@ pub struct Miner {
     free: Vec<u32>,
     /// Slots of templates that have as many tokens and the same punctuation.
     by_shape: Map<Vec<u32>>,
-    /// Slot by exact skeleton.
-    leaves: Map<u32>,
+    /// Slot and ordinal by exact skeleton; of no meaning once another template is in the slot.
+    leaves: Map<(u32, u64)>,
     templates_max: usize,
     lines: u64,
     mined: u64,
@@ -147,10 +147,11 @@ impl Miner {
         self.lines += 1;
         tokens::read(line, &mut self.tokens);
         let leaf = self.tokens.iter().fold(seed(source), |hash, token| words::mix(hash, token.word.hash));
-        if let Some(&slot) = self.leaves.get(&leaf) {
-            if let Some(mined) = &mut self.slots[slot as usize] {
-                mined.seen_at = self.lines;
-            }
+        if let Some(&(slot, ordinal)) = self.leaves.get(&leaf)
+            && let Some(mined) = &mut self.slots[slot as usize]
+            && mined.ordinal == ordinal
+        {
+            mined.seen_at = self.lines;
             return Outcome { slot, novelty: Novelty::Known, evicted: None, absorbed: Vec::new() };
         }
         self.words.clear();
@@ -164,7 +165,9 @@ impl Miner {
         if self.leaves.len() >= self.templates_max.saturating_mul(LEAVES_PER_TEMPLATE) {
             self.leaves.clear();
         }
-        self.leaves.insert(leaf, outcome.slot);
+        if let Some(ordinal) = self.get(outcome.slot).map(|mined| mined.ordinal) {
+            self.leaves.insert(leaf, (outcome.slot, ordinal));
+        }
         outcome
     }
 
@@ -282,9 +285,6 @@ impl Miner {
         if let Some(bucket) = self.by_shape.get_mut(&shape) {
             bucket.retain(|slot| !joined[1..].contains(slot));
         }
-        for slot in self.leaves.values_mut().filter(|slot| joined.contains(slot)) {
-            *slot = survivor;
-        }
         text::readable(line, &self.tokens, &self.words, &mut self.text);
         if let Some(mined) = &mut self.slots[survivor as usize] {
             mined.seen_at = self.lines;
@@ -329,7 +329,6 @@ impl Miner {
                 self.by_shape.remove(&shape);
             }
         }
-        self.leaves.retain(|_, other| *other != slot);
         self.free.push(slot);
         self.slots[slot as usize].take()
     }
@@ -354,7 +353,9 @@ fn difference(template: &[Word], line: &[Word]) -> Difference {
         if kept.kind == Kind::General {
             generals += 1;
         } else if kept.hash != seen.hash {
-            if places.count == PLACES_MAX {
+            // Several places vary together only where arguments stand, so that a flood of odd lines stays cheap.
+            let together = places.as_slice().iter().all(|place| may_vary(line[*place].kind)) && may_vary(seen.kind);
+            if places.count == PLACES_MAX || (places.count > 0 && !together) {
                 return Difference::Much;
             }
             places.at[places.count] = at;
@@ -362,6 +363,10 @@ fn difference(template: &[Word], line: &[Word]) -> Difference {
         }
     }
     if places.count == 0 { Difference::None(generals) } else { Difference::Places(places) }
+}
+
+fn may_vary(kind: Kind) -> bool {
+    matches!(kind, Kind::Argument | Kind::Variable)
 }
 
 /// Whether every line of `template` is one of `general`; both of one shape.
