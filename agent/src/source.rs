@@ -24,7 +24,7 @@ mod root;
 mod text;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use root::Root;
 

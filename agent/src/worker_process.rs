@@ -252,3 +252,71 @@ impl<R: AsyncRead + Unpin> Replies<R> {
 fn exit(status: io::Result<ExitStatus>) -> Exit {
     status.map(|status| Exit { signal: status.signal(), code: status.code() }).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::tests::allocations;
+
+    /// A worker's answer to one tick.
+    fn answer(tick: u64) -> Vec<u8> {
+        let (scores, guest_ns, memory_bytes) = (vec![0.5; 1_000], 20_000, 1 << 20);
+        let reply = WorkerReply::Scores { detector: 1, tick, scores, guest_ns, memory_bytes };
+        let mut frame = Vec::new();
+        wire::encode(&reply, REPLY_BYTES_MAX, &mut frame).unwrap();
+        frame
+    }
+
+    /// Lets a worker answer once a tick, reads it as the agent does, and gives each buffer back as it does.
+    async fn read(answers: &[Vec<u8>]) {
+        let (events, mut seen) = mpsc::channel(256);
+        let (mut worker, output) = tokio::io::duplex(16 << 10);
+        let buffers = ScoreBuffers::default();
+        let mut replies = Replies { worker: WorkerId(0), output, events, buffers: buffers.clone() };
+        let ticks = async move {
+            for (tick, answer) in (0..).zip(answers) {
+                worker.write_all(answer).await.unwrap();
+                let Some(WorkerEvent::Reply { reply: WorkerReply::Scores { tick: of, scores, .. }, .. }) =
+                    seen.recv().await
+                else {
+                    panic!("no scores of tick {tick}")
+                };
+                assert_eq!((of, scores.len()), (tick, 1_000));
+                buffers.put(scores);
+            }
+        };
+        let (ended, ()) = tokio::join!(replies.report(), ticks);
+        ended.unwrap();
+    }
+
+    #[test]
+    fn a_steady_tick_of_answers_allocates_nothing() {
+        let shell = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let answers: Vec<_> = (0..300).map(answer).collect();
+        let cost = |ticks: usize| allocations::count(|| shell.block_on(read(&answers[..ticks])));
+        cost(100);
+        assert_eq!(cost(100), cost(300), "what is allocated does not depend on the ticks");
+    }
+
+    #[test]
+    fn a_steady_tick_of_requests_allocates_nothing() {
+        let outbox = Outbox::default();
+        let columns = vedette_protocol::worker::Columns {
+            ids: (0..1_000).collect(),
+            dt_ms: vec![1_000; 1_000],
+            flags: vec![0; 1_000],
+            values: vec![0.5; 1_000],
+        };
+        let request = WorkerRequest::Observe { detector: 1, tick: 1, columns };
+        let shell = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let mut taken = Vec::new();
+        let mut tick = || {
+            outbox.push(&request).unwrap();
+            assert!(shell.block_on(outbox.take(&mut taken)));
+        };
+        // Two buffers take turns.
+        tick();
+        tick();
+        assert_eq!(allocations::count(|| (0..10).for_each(|_| tick())), 0);
+    }
+}

@@ -1,6 +1,6 @@
 //! What holds for every source, and golden readings of whole hosts.
 
-mod allocations;
+pub(crate) mod allocations;
 
 use super::*;
 use proptest::prelude::*;
