@@ -10,7 +10,7 @@ mod made;
 use made::id;
 use rustix::time::{ClockId, clock_gettime};
 use std::time::Instant;
-use vedette_collector::engine::{Engine, Event, Logged, Setup};
+use vedette_collector::engine::{Action, Engine, Event, Logged, Setup};
 use vedette_collector::store::{BatchWrite, SqliteStore, Store, Write};
 use vedette_collector::topology::{Service, Topology};
 use vedette_protocol::ids::{HostId, QueueEpoch, Sequence, TenantId};
@@ -77,7 +77,7 @@ fn engine(name: &str, episodes: u32, apart_ms: u64) {
     }
     events[prelude..].sort_by_key(|(ms, _)| *ms);
     let mut engine = Engine::new();
-    let (mut reports, mut position, mut begin) = (0_u64, 0, 0.0);
+    let (mut reports, mut directives, mut position, mut begin) = (0_u64, 0_u64, 0, 0.0);
     for (n, (ms, event)) in events.into_iter().enumerate() {
         if n == prelude {
             begin = cpu_s();
@@ -90,8 +90,11 @@ fn engine(name: &str, episodes: u32, apart_ms: u64) {
         engine.handle_event(Logged { position, at: at(ms), event });
         // As in one commit: actions are asked for after a group of events.
         if n % 64 == 0 {
-            while engine.poll_action(at(ms)).is_some() {
-                reports += 1;
+            while let Some(action) = engine.poll_action() {
+                match action {
+                    Action::SaveIncident(_) => reports += 1,
+                    Action::IssueDirective(_) => directives += 1,
+                }
             }
         }
     }
@@ -99,7 +102,7 @@ fn engine(name: &str, episodes: u32, apart_ms: u64) {
     let findings = f64::from(episodes) * 2.0;
     assert!(engine.conservation().holds());
     println!(
-        "  {name}: {:.0} findings/s of CPU, {:.1} µs each, {reports} reports",
+        "  {name}: {:.0} findings/s of CPU, {:.1} µs each, {reports} reports, {directives} directives",
         findings / seconds,
         seconds / findings * 1e6
     );

@@ -22,7 +22,6 @@ mod narrate;
 mod progress;
 mod promote;
 mod report;
-mod saves;
 mod setup;
 mod state;
 mod tally;
@@ -46,9 +45,8 @@ use changes::SeenChange;
 use group::Group;
 use intake::{Life, Received};
 use promote::{Touch, later};
-use saves::Saves;
 use state::State;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use vedette_protocol::ids::{DirectiveId, HostId};
 use vedette_protocol::time::WallTime;
 use vedette_protocol::v1::Finding;
@@ -64,7 +62,8 @@ const DEADLINE_MS_MIN: u64 = 100;
 pub struct Engine {
     state: State,
     actions: VecDeque<Action>,
-    saves: Saves,
+    /// Incidents to be stored in the form that they have when somebody asks.
+    saves: BTreeSet<GroupId>,
 }
 
 impl Engine {
@@ -146,27 +145,15 @@ impl Engine {
         }
     }
 
-    /// Next action; call until `None`, after events and when [`Engine::poll_save`] is due. An incident is saved at once
-    /// when it opens and when it is over, else at most twice a minute: who wants to know how it is now asks
-    /// [`Engine::incident`].
-    pub fn poll_action(&mut self, now: WallTime) -> Option<Action> {
-        while let Some(id) = self.saves.next(now) {
-            let report = self.state.groups.get(&id).and_then(|group| self.state.report(group));
-            if let Some(report) = report {
+    /// Next action; call until `None` after a group of events. An incident is saved when it opens and when it is over:
+    /// who wants to know how an open one is asks [`Engine::incident`]. So a storm forms each report once.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        while let Some(id) = self.saves.pop_first() {
+            if let Some(report) = self.state.groups.get(&id).and_then(|group| self.state.report(group)) {
                 return Some(Action::SaveIncident(Box::new(report)));
             }
         }
         self.actions.pop_front()
-    }
-
-    /// When an incident waits to be saved.
-    pub fn poll_save(&self) -> Option<WallTime> {
-        self.saves.due()
-    }
-
-    /// Lets [`Engine::poll_action`] save all that waits, as before a snapshot.
-    pub fn flush(&mut self) {
-        self.saves.hurry();
     }
 
     /// When a [`Event::Tick`] is due.
@@ -279,8 +266,8 @@ impl Engine {
                 self.actions.extend(directives.into_iter().map(Action::IssueDirective));
             }
         }
-        if let Some(after) = self.state.incident_state(id) {
-            self.saves.want(id, before.is_none() || !after.is_open(), self.state.now);
+        if self.state.incident_state(id).is_some_and(|after| before.is_none() || !after.is_open()) {
+            self.saves.insert(id);
         }
         let earliest = later(self.state.now, DEADLINE_MS_MIN);
         let deadline = self.state.deadline(id);
@@ -308,7 +295,7 @@ impl Engine {
         let limits = (setup::limits::RESOLVED, setup::limits::RESOLVED_EPISODES);
         while self.state.resolved.len() > limits.0 || self.state.resolved_episodes > limits.1 {
             let Some(oldest) = self.state.resolved.pop_front() else { return };
-            if self.saves.forget(oldest) {
+            if self.saves.remove(&oldest) {
                 let report = self.state.groups.get(&oldest).and_then(|group| self.state.report(group));
                 self.actions.extend(report.map(|report| Action::SaveIncident(Box::new(report))));
             }

@@ -22,7 +22,7 @@ use intake::{Intake, IntakeParts};
 use policy::PolicyDesk;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use vedette_link::clock::{Clock, SystemClock};
 use vedette_link::server::{ServerConfig, ServerHandle, ServerLimits, listen};
 use vedette_protocol::policy::Directive;
@@ -84,6 +84,7 @@ pub async fn run(config: Config, topology: Topology) -> anyhow::Result<()> {
         online_key: online_public.0,
         counters: Arc::clone(&counters),
         clock: Arc::clone(&clock),
+        seats: Semaphore::new(enrolment::SEATS),
     });
     let readers = (core.store.reader()?, core.store.reader()?);
     let core = spawn_core(core)?;

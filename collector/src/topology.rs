@@ -46,6 +46,10 @@ impl Topology {
         let mut root = document.root();
         let mut tables = root.tables("services");
         let services: Vec<Service> = tables.iter_mut().take(SERVICES_MAX).map(service).collect();
+        if let Some(table) = tables.get_mut(SERVICES_MAX) {
+            let message = format!("more than {SERVICES_MAX} services are declared");
+            table.problem("name", codes::OUT_OF_RANGE, &message, "declare those that matter most");
+        }
         check_names(&services, &mut tables);
         drop(tables);
         drop(root);
@@ -101,5 +105,12 @@ mod tests {
         let codes: Vec<_> = problems.iter().map(|problem| (problem.line, problem.code)).collect();
         assert_eq!(codes.len(), 5, "{problems:?}");
         assert!(codes.contains(&(2, codes::OUT_OF_RANGE)) && codes.contains(&(5, codes::CONTRADICTION)));
+    }
+
+    #[test]
+    fn too_many_services_are_told_as_what_they_are() {
+        let text: String = (0..=SERVICES_MAX).map(|n| format!("[[services]]\nname = \"s{n}\"\n")).collect();
+        let problems = Topology::parse("topology.toml", &text).unwrap_err();
+        assert!(problems.iter().any(|problem| problem.code == codes::OUT_OF_RANGE), "{problems:?}");
     }
 }

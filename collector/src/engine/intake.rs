@@ -125,7 +125,13 @@ pub(crate) fn bound_text(text: &mut String) {
 fn subject_key(host: HostId, finding: &Finding) -> u64 {
     let mut bytes = host.0.to_vec();
     match &finding.subject {
-        Subject::Series(meta) => bytes.extend(meta.key().0.to_le_bytes()),
+        Subject::Series(meta) => {
+            let attributes = meta.attributes.iter().flat_map(|(name, value)| [name, value]);
+            for text in [&meta.metric, &meta.unit].into_iter().chain(attributes) {
+                bytes.extend(text.as_bytes());
+                bytes.push(0);
+            }
+        }
         Subject::LogTemplate { id, .. } => bytes.extend(id.0.to_le_bytes()),
     }
     bytes.extend(finding.detector.name.as_bytes());

@@ -15,6 +15,8 @@ pub(crate) struct Severity {
 const LEVELS: [&str; 4] = ["low", "medium", "high", "critical"];
 const TITLE_CHARS_MAX: usize = 240;
 const TEMPLATE_CHARS: usize = 60;
+/// Larger values are not written out.
+const PLAIN_MAX: f64 = 1e15;
 
 impl State {
     /// From the tier of the services and the scope, not from the loudest score.
@@ -136,6 +138,9 @@ pub(crate) fn phrase(episode: &Episode) -> String {
 
 /// A value as people write it: ratios in percent, bytes with prefixes, others with three significant places.
 pub(crate) fn quantity(value: f64, unit: &str) -> String {
+    if value.abs() >= PLAIN_MAX {
+        return format!("{value:.3e} {unit}").trim_end().to_owned();
+    }
     match unit {
         "1" => format!("{:.1} %", value * 100.0),
         "By" | "By/s" => {
@@ -181,5 +186,6 @@ mod tests {
         assert_eq!(quantity(2.5e9, "By"), "2.5 GB");
         assert_eq!(quantity(1_500.0, "By/s"), "1.5 kB/s");
         assert_eq!(quantity(12.345, "{process}"), "12.35 {process}");
+        assert_eq!(quantity(1.5e300, "By"), "1.500e300 By");
     }
 }

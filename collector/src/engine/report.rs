@@ -81,8 +81,8 @@ impl State {
     fn finding_report(&self, episode: &Episode) -> FindingReport {
         let finding = &episode.finding;
         FindingReport {
-            episode: episode.id.to_string(),
-            host: episode.host.to_string(),
+            episode: hex(&episode.id.0),
+            host: hex(&episode.host.0),
             host_name: self.host_name(episode.host),
             services: episode.services.clone(),
             subject: subject(&finding.subject),
@@ -90,7 +90,7 @@ impl State {
             detector: DetectorReport {
                 name: finding.detector.name.clone(),
                 version: finding.detector.version.clone(),
-                digest: finding.detector.digest.to_string(),
+                digest: hex(&finding.detector.digest.0),
             },
             code: finding.code,
             score: finding.score,
@@ -110,17 +110,14 @@ impl State {
     }
 
     fn entities(&self, members: &[&Episode]) -> Vec<Entity> {
-        let hosts = members.iter().map(|episode| Entity {
-            kind: "host",
-            name: self.host_name(episode.host),
-            id: episode.host.to_string(),
-        });
-        let services = members.iter().flat_map(|episode| &episode.services).map(|name| Entity {
-            kind: "service",
-            name: name.clone(),
-            id: name.clone(),
-        });
-        hosts.chain(services).collect::<BTreeSet<_>>().into_iter().collect()
+        let hosts: BTreeSet<_> = members.iter().map(|episode| episode.host).collect();
+        let services: BTreeSet<&String> = members.iter().flat_map(|episode| &episode.services).collect();
+        let hosts = hosts.into_iter().map(|id| Entity { kind: "host", name: self.host_name(id), id: id.to_string() });
+        let services =
+            services.into_iter().map(|name| Entity { kind: "service", name: name.clone(), id: name.clone() });
+        let mut entities: Vec<Entity> = hosts.chain(services).collect();
+        entities.sort();
+        entities
     }
 
     fn cause_report(&self, cause: super::causes::Cause) -> CauseReport {
@@ -192,7 +189,7 @@ fn times(moments: &[(&str, Option<WallTime>)]) -> BTreeMap<String, serde_json::V
 }
 
 fn why(why: &Why, late: bool) -> WhyReport {
-    WhyReport { terms: why.terms, score: why.score, with: why.with.map(|episode| episode.to_string()), late }
+    WhyReport { terms: why.terms, score: why.score, with: why.with.map(|episode| hex(&episode.0)), late }
 }
 
 fn template(episode: &Episode) -> Option<TemplateReport> {
@@ -220,6 +217,25 @@ fn directive(directive: &super::directives::DirectiveState) -> DirectiveReport {
     }
 }
 
+/// An identity as [`std::fmt::Display`] writes it; a report of a storm holds thousands.
+fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
+}
+
 fn timeline(entry: &TimelineEntry) -> TimelineReport {
     TimelineReport { at: entry.at.to_string(), text: entry.text.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vedette_protocol::ids::HostId;
+
+    #[test]
+    fn identities_look_the_same_everywhere() {
+        let host = HostId(std::array::from_fn(|i| u8::try_from(i * 17).unwrap()));
+        assert_eq!(hex(&host.0), host.to_string());
+    }
 }

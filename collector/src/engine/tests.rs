@@ -108,12 +108,15 @@ impl Bench {
         let logged = Logged { position: self.log.len() as u64 + 1, at: at(at_ms), event };
         self.log.push(logged.clone());
         self.engine.handle_event(logged);
-        self.engine.flush();
-        while let Some(action) = self.engine.poll_action(at(at_ms)) {
+        while let Some(action) = self.engine.poll_action() {
             match action {
                 Action::SaveIncident(report) => _ = self.incidents.insert(report.id.clone(), *report),
                 Action::IssueDirective(directive) => self.directives.push(directive),
             }
+        }
+        for (id, _) in self.engine.open_incidents() {
+            let report = self.engine.incident(&id).unwrap();
+            self.incidents.insert(id, report);
         }
     }
 
@@ -631,7 +634,7 @@ fn a_replay_whose_actions_nobody_asked_for_comes_to_the_same_state() {
     assert_eq!(replayed.state.resolved, bench.engine.state.resolved);
     assert_eq!(replayed.conservation(), bench.engine.conservation());
     let mut saved = std::collections::BTreeSet::new();
-    while let Some(action) = replayed.poll_action(at(0)) {
+    while let Some(action) = replayed.poll_action() {
         if let Action::SaveIncident(report) = action {
             assert_eq!(bench.incidents[&report.id], *report);
             saved.insert(report.id);
@@ -666,4 +669,33 @@ fn what_could_steer_a_terminal_is_taken_out_of_texts() {
     bench.open(10_000, 1, 2, metric("system.\ncpu"));
     let json = serde_json::to_string(bench.only()).unwrap();
     assert!(!json.contains("\\u00") && !json.contains("\\n"), "{json}");
+}
+
+#[test]
+fn the_strangest_findings_that_the_wire_allows_are_taken_in() {
+    let mut bench = Bench::new(Vec::new());
+    let extremes = [i64::MIN, -1, 0, i64::MAX];
+    let mut n = 0;
+    for (decided, onset) in extremes.iter().flat_map(|at| extremes.iter().map(move |onset| (*at, *onset))) {
+        for event in [EpisodeEvent::Open, EpisodeEvent::Update, EpisodeEvent::Clear] {
+            for offset_ns in extremes {
+                let strange = Finding {
+                    at: WallTime { unix_ns: decided },
+                    onset: WallTime { unix_ns: onset },
+                    onset_uncertainty_ms: u32::MAX,
+                    score: f32::MIN,
+                    surprise: f32::NAN,
+                    observed: f64::MAX,
+                    expected: f64::NAN,
+                    occurrences: u32::MAX,
+                    ..finding(n % 7, event, metric(""), 0)
+                };
+                n += 1;
+                bench.push(i64::from(n), Event::Finding { host: host(1), offset_ns, finding: Box::new(strange) });
+            }
+        }
+    }
+    bench.run_until(200_000_000);
+    assert!(bench.engine.conservation().holds());
+    assert!(bench.engine.open_incidents().is_empty());
 }

@@ -196,11 +196,7 @@ impl Core {
         if !self.pending.is_empty() {
             return Duration::ZERO;
         }
-        let due = {
-            let engine = lock(&self.engine);
-            [engine.poll_timeout(), engine.poll_save()].into_iter().flatten().min()
-        };
-        let Some(due) = due else { return WAIT_MAX };
+        let Some(due) = lock(&self.engine).poll_timeout() else { return WAIT_MAX };
         let ns = due.unix_ns.saturating_sub(self.clock.wall().unix_ns).max(0);
         Duration::from_nanos(ns.unsigned_abs()).min(WAIT_MAX)
     }
@@ -314,13 +310,10 @@ impl Core {
     }
 
     fn collect_actions(&mut self) {
-        let (mut actions, now) = (Vec::new(), self.clock.wall());
-        {
+        let actions: Vec<Action> = {
             let mut engine = lock(&self.engine);
-            while let Some(action) = engine.poll_action(now) {
-                actions.push(action);
-            }
-        }
+            std::iter::from_fn(|| engine.poll_action()).collect()
+        };
         for action in actions {
             let write = self.write_of(action);
             self.pending.extend(write);
@@ -355,8 +348,6 @@ impl Core {
 
     /// The state with everything that it wants written, in one transaction.
     fn snapshot(&mut self) {
-        lock(&self.engine).flush();
-        self.collect_actions();
         let (position, bytes) = {
             let engine = lock(&self.engine);
             if engine.position() == self.snapshotted.0 {

@@ -60,6 +60,8 @@ counters! {
     enrolments_bad_token: "vedette_enrolments_total", "outcome=\"bad-token\"";
     /// Enrolments refused: the request cannot be signed.
     enrolments_bad_request: "vedette_enrolments_total", "outcome=\"bad-request\"";
+    /// Enrolments refused: too many at one time.
+    enrolments_busy: "vedette_enrolments_total", "outcome=\"busy\"";
     /// Certificates renewed.
     renewals: "vedette_certificate_renewals_total", "outcome=\"issued\"";
     /// Renewals refused: the request cannot be signed.

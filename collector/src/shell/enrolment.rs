@@ -6,7 +6,7 @@ use crate::store::{AgentWrite, TokenWrite, Write, Written};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use vedette_link::authority::Authority;
 use vedette_link::clock::Clock;
 use vedette_link::server::PeerIdentity;
@@ -20,6 +20,9 @@ pub(crate) const TOKEN_MS_MAX: u64 = 86_400_000;
 /// Most uses of a token.
 pub(crate) const TOKEN_USES_MAX: u32 = 10_000;
 
+/// Requests answered at one time.
+pub(crate) const SEATS: usize = 32;
+
 /// Makes tokens and identities.
 pub(crate) struct Enrolment {
     pub(crate) jobs: mpsc::Sender<Job>,
@@ -27,6 +30,8 @@ pub(crate) struct Enrolment {
     pub(crate) online_key: [u8; 32],
     pub(crate) counters: Arc<Counters>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// Requests being answered: anybody may send one, and each takes a signature and a transaction.
+    pub(crate) seats: Semaphore,
 }
 
 impl Enrolment {
@@ -48,6 +53,11 @@ impl Enrolment {
         request: EnrollRequest,
         reply: oneshot::Sender<EnrollReply>,
     ) {
+        let Ok(_seat) = self.seats.try_acquire() else {
+            count(&self.counters.enrolments_busy);
+            // A host that has gone in the meantime asks again.
+            return drop(reply.send(refused("too many hosts enrol at this moment: try again")));
+        };
         let host = random_host();
         let now = self.clock.wall();
         let signed = self.authority.sign_host(&request.csr_der, TenantId::default(), host, LIFE_DAYS, now);
@@ -128,16 +138,25 @@ fn random_host() -> HostId {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicU64, Ordering};
     use vedette_link::clock::SystemClock;
     use vedette_protocol::time::WallTime;
 
-    #[test]
-    fn a_renewed_certificate_names_the_host_of_the_connection() {
+    fn desk() -> (Enrolment, mpsc::Receiver<Job>) {
         let clock = Arc::new(SystemClock);
         let authority = Arc::new(Authority::create(clock.wall()).expect("authority"));
-        let (jobs, _) = mpsc::channel(1);
-        let counters = Arc::new(Counters::default());
-        let enrolment = Enrolment { jobs, authority, online_key: [0; 32], counters, clock };
+        let (jobs, waiting) = mpsc::channel(1);
+        let seats = Semaphore::new(SEATS);
+        (Enrolment { jobs, authority, online_key: [0; 32], counters: Arc::default(), clock, seats }, waiting)
+    }
+
+    fn count(counter: &AtomicU64) -> u64 {
+        counter.load(Ordering::Relaxed)
+    }
+
+    #[test]
+    fn a_renewed_certificate_names_the_host_of_the_connection() {
+        let (enrolment, _) = desk();
         let (host, tenant) = (HostId([7; 16]), TenantId(3));
         let present = PeerIdentity { tenant, host, certificate: Digest([0; 32]), not_after: WallTime::default() };
 
@@ -149,7 +168,18 @@ mod tests {
         assert_eq!((issued.tenant, issued.host), (tenant, host));
         let refused = enrolment.renew(&present, &RenewRequest { csr_der: vec![1, 2, 3] });
         assert!(matches!(refused, RenewReply::Refused { .. }));
-        let count = |counter: &std::sync::atomic::AtomicU64| counter.load(std::sync::atomic::Ordering::Relaxed);
         assert_eq!((count(&enrolment.counters.renewals), count(&enrolment.counters.renewals_bad_request)), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn a_crowd_of_strangers_does_not_fill_the_writers_queue() {
+        let (enrolment, mut waiting) = desk();
+        let _crowd = enrolment.seats.try_acquire_many(u32::try_from(SEATS).unwrap()).unwrap();
+        let (reply, answer) = oneshot::channel();
+        let request = EnrollRequest { token: String::new(), host_name: String::new(), csr_der: Vec::new() };
+        enrolment.answer(([127, 0, 0, 1], 1).into(), request, reply).await;
+        assert!(matches!(answer.await, Ok(EnrollReply::Refused { .. })));
+        assert_eq!(count(&enrolment.counters.enrolments_busy), 1);
+        assert!(waiting.try_recv().is_err());
     }
 }

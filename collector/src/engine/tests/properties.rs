@@ -199,7 +199,7 @@ proptest! {
             }
             replayed.handle_event(logged.clone());
             replayed.handle_event(logged.clone());
-            while replayed.poll_action(logged.at).is_some() {}
+            while replayed.poll_action().is_some() {}
         }
         prop_assert_eq!(partition(&replayed), partition(&bench.engine));
         prop_assert_eq!(replayed.conservation(), bench.engine.conservation());
