@@ -179,7 +179,14 @@ impl Reader<'_> {
                     self.variable(start, self.at);
                 }
             }
-            Some(b'(' | b'[' | b'{' | b'<') => {}
+            Some(b'(' | b'[' | b'{') => {
+                let close = self.brackets_end(start);
+                if close > start {
+                    self.at = close;
+                    self.variable(start, close);
+                }
+            }
+            Some(b'<') => {}
             _ => {
                 let (end, flags) = self.run(start);
                 let core = self.core_end(start, end);
@@ -193,9 +200,9 @@ impl Reader<'_> {
         }
     }
 
-    /// The end of a bracketed part that begins right here and holds no white space, or `at`.
+    /// The end of a bracketed value that begins right here, or `at`: a list, or anything in one without white space.
     fn brackets_end(&self, at: usize) -> usize {
-        let mut depth = 0u32;
+        let (mut depth, mut spaced, mut keyed) = (0u32, false, false);
         for (length, byte) in self.bytes[at..].iter().take(BRACKETS_BYTES_MAX).enumerate() {
             match byte {
                 b'(' | b'[' | b'{' => depth += 1,
@@ -205,8 +212,13 @@ impl Reader<'_> {
                         return at + length + 1;
                     }
                 }
-                byte if depth == 0 || byte.is_ascii_whitespace() => return at,
+                _ if depth == 0 => return at,
+                b' ' | b'\t' => spaced = true,
+                b'=' => keyed = true,
                 _ => {}
+            }
+            if spaced && keyed {
+                return at; // several keys: their own tokens
             }
         }
         at
