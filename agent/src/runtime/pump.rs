@@ -8,7 +8,7 @@ use vedette_detector_host::supervise::{self, Exit, Running, WorkerId};
 use vedette_edge::pipeline::{Action, DetectorSlot};
 use vedette_protocol::ids::Digest;
 use vedette_protocol::time::MonoTime;
-use vedette_protocol::v1::limits::POSITION_BYTES_MAX;
+use vedette_protocol::v1::limits::{IN_EFFECT_MAX, POSITION_BYTES_MAX, TEXT_BYTES_MAX};
 use vedette_protocol::v1::{Batch, Body, Class, Cursor, InEffect, encode};
 use vedette_protocol::worker::{WorkerReply, WorkerRequest};
 
@@ -123,12 +123,13 @@ impl Agent {
         InEffect {
             policy_version: self.policy.in_effect.version,
             policy_stale: stale(&self.policy.in_effect, collector_now),
-            policy_refused: self.policy.last_refused.clone(),
+            policy_refused: self.policy.last_refused.as_ref().map(|(version, why)| (*version, clipped(why))),
             directives: self.pipeline.directives(),
-            directive_refused: self.directives.last_refused().cloned(),
+            directive_refused: self.directives.last_refused().map(|(id, why)| (*id, clipped(why))),
             detectors: detectors
                 .into_iter()
                 .filter(|one| one.shadow_of.is_none())
+                .take(IN_EFFECT_MAX)
                 .map(|one| (one.name, one.digest, one.state.name().to_owned()))
                 .collect(),
         }
@@ -142,6 +143,11 @@ fn shorten(cursor: &mut Cursor) {
     }
 }
 
+/// A reason can quote a document at any length; one that is too long would keep all that is in effect from being told.
+fn clipped(why: &str) -> String {
+    why[..why.floor_char_boundary(TEXT_BYTES_MAX)].to_owned()
+}
+
 fn slot(running: Running) -> DetectorSlot {
     DetectorSlot { detector: running.detector, reference: running.reference, description: running.description }
 }
@@ -149,6 +155,13 @@ fn slot(running: Running) -> DetectorSlot {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reason_of_any_length_can_be_told() {
+        assert_eq!(clipped("version 3 is not above 4"), "version 3 is not above 4");
+        let in_effect = InEffect { policy_refused: Some((1, clipped(&"é".repeat(9_000)))), ..InEffect::default() };
+        assert!(encode(&vedette_protocol::v1::FromAgent::InEffect(in_effect)).is_ok());
+    }
 
     #[test]
     fn position_of_any_length_fits_a_batch() {

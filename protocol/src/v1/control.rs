@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub enum FromAgent {
     /// First message.
     Hello(Hello),
-    /// What is in effect; after every change and with each heartbeat.
+    /// What is in effect: after every connect and every change.
     InEffect(InEffect),
     /// Answer to [`FromCollector::TimeProbe`] and sign of life, with the agent's own counts.
     Heartbeat(Heartbeat),
