@@ -1,6 +1,5 @@
 //! The trend over one span of time, against the history of trends over such spans.
 
-use crate::stock::Stock;
 use vedette_sdk::Sample;
 use vedette_sdk::math::Limit as _;
 use vedette_sdk::robust::{Envelope, Youth, median3, prior_share};
@@ -40,6 +39,17 @@ impl Span {
 /// The horizons: windows of 9 s, 90 s and 15 minutes.
 pub(crate) const SPANS: [Span; 3] =
     [Span::of(1_000, 1.0), Span::of(10_000, 3.162_277_660_168_379_5), Span::of(100_000, 10.0)];
+
+/// A value as the horizons take it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reading {
+    pub(crate) sample: Sample,
+    /// Share of the stock that is used, and the smallest difference of shares that the source can express.
+    pub(crate) share: f64,
+    pub(crate) resolution: f64,
+    /// How many times its own length a trend is believed to go on.
+    pub(crate) outlook: f64,
+}
 
 /// A trend towards exhaustion.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -108,17 +118,10 @@ impl Horizon {
         Trend { slope_per_s: self.moved / span_s, step_ms: self.step_ms }
     }
 
-    /// Takes a value that is due, `step_ms` after the one before.
+    /// Takes a value that is due, `step_ms` after the one before; gives [`Horizon::score`].
     #[inline]
-    pub(crate) fn observe(
-        &mut self,
-        span: &Span,
-        step_ms: u32,
-        share: f64,
-        stock: &Stock,
-        outlook: f64,
-        sample: Sample,
-    ) {
+    pub(crate) fn observe(&mut self, span: &Span, step_ms: u32, reading: Reading) -> f64 {
+        let Reading { sample, share, resolution, outlook } = reading;
         let step_ms = if self.filled == 0 { 0 } else { step_ms };
         let (step, usual) = (u64::from(step_ms), u64::from(self.step_ms));
         if sample.gap() || step * 2 > usual * 3 || step * 3 < usual * 2 {
@@ -128,9 +131,16 @@ impl Horizon {
         if self.filled == VALUES {
             self.judge(share, outlook);
             if !sample.hold() {
-                self.learn(span, stock.share_resolution());
+                self.learn(span, resolution);
             }
         }
+        self.score()
+    }
+
+    /// The same, out of the way of values that are not due.
+    #[cold]
+    pub(crate) fn observe_seldom(&mut self, span: &Span, step_ms: u32, reading: Reading) -> f64 {
+        self.observe(span, step_ms, reading)
     }
 
     #[inline]
@@ -157,7 +167,7 @@ impl Horizon {
     fn judge(&mut self, share: f64, outlook: f64) {
         self.moved = self.last_move();
         self.before = self.latest;
-        let towards = if self.is_warm() { self.moved.at_least(0.0) } else { 0.0 };
+        let towards = if self.is_warm() { positive(self.moved) } else { 0.0 };
         let reach = (REACH * self.floor).at_least(self.moves.height());
         let room = (1.0 - share).at_least(0.0);
         let believed = outlook * towards;
@@ -183,9 +193,10 @@ impl Horizon {
         let group = |back: u8| f64::from(self.medians[usize::from(self.next.wrapping_sub(back) % MEDIANS)]);
         let (newest, middle, oldest) = (group(1), group(4), group(7));
         let (first, second) = (middle - oldest, newest - middle);
-        let up = first.at_most(second).at_least(0.0);
-        let down = first.at_least(second).at_most(0.0);
-        2.0 * (up + down)
+        // |a + b| − |a − b| is twice the smaller of |a| and |b|, negative if their signs differ. Without a comparison:
+        // on noise that would be a jump mispredicted every other time.
+        let twice = (first + second).abs() - (first - second).abs();
+        positive(twice).copysign(first)
     }
 
     pub(crate) fn save(&self, out: &mut Writer) {
@@ -210,6 +221,12 @@ impl Horizon {
         *self = Self { medians, values, next, filled, step_ms, windows, moves, youth, floor, latest, before, moved };
         Ok(())
     }
+}
+
+/// The number, or 0 if it is negative.
+#[inline]
+fn positive(number: f64) -> f64 {
+    0.5 * (number + number.abs())
 }
 
 fn windows(span: &Span, step_ms: u32) -> f64 {

@@ -14,7 +14,7 @@ extern crate alloc;
 mod horizon;
 mod stock;
 
-use horizon::{Horizon, SPANS};
+use horizon::{Horizon, Reading, SPANS, Span};
 use stock::Stock;
 use vedette_sdk::math::Limit as _;
 use vedette_sdk::robust::compress;
@@ -94,17 +94,20 @@ impl Detector for Exhaustion {
         if !sample.value.is_finite() {
             return f64::NAN;
         }
-        let share = stock.share(sample.value);
-        let clocks = state.since_ms.iter_mut().zip(&mut state.scores);
-        for ((horizon, span), (since_ms, score)) in state.horizons.iter_mut().zip(&SPANS).zip(clocks) {
-            *since_ms = since_ms.saturating_add(sample.dt_ms);
-            if *since_ms >= span.due_ms {
-                horizon.observe(span, core::mem::take(since_ms), share, stock, self.outlook, sample);
-                *score = horizon.score();
-            }
+        let (share, resolution) = (stock.share(sample.value), stock.share_resolution());
+        let reading = Reading { sample, share, resolution, outlook: self.outlook };
+        let [short, middle, long] = &mut state.horizons;
+        if let Some(step_ms) = due(&mut state.since_ms[0], &SPANS[0], sample.dt_ms) {
+            state.scores[0] = short.observe(&SPANS[0], step_ms, reading);
+        }
+        if let Some(step_ms) = due(&mut state.since_ms[1], &SPANS[1], sample.dt_ms) {
+            state.scores[1] = middle.observe_seldom(&SPANS[1], step_ms, reading);
+        }
+        if let Some(step_ms) = due(&mut state.since_ms[2], &SPANS[2], sample.dt_ms) {
+            state.scores[2] = long.observe_seldom(&SPANS[2], step_ms, reading);
         }
         state.observed = sample.value;
-        if !state.horizons[0].is_warm() {
+        if !short.is_warm() {
             return f64::NAN;
         }
         let [short, middle, long] = state.scores;
@@ -150,6 +153,15 @@ impl Detector for Exhaustion {
         state.trending_ms = input.u32()?;
         Ok(())
     }
+}
+
+/// Lets time pass for a horizon; the time since its last value if it is due for another.
+#[inline]
+fn due(since_ms: &mut u32, span: &Span, dt_ms: u32) -> Option<u32> {
+    let passed_ms = since_ms.saturating_add(dt_ms);
+    let due = passed_ms >= span.due_ms;
+    *since_ms = if due { 0 } else { passed_ms };
+    due.then_some(passed_ms)
 }
 
 impl State {

@@ -51,10 +51,15 @@ pub struct LogNovelty {
 /// What is remembered of one template.
 #[derive(Clone, Debug, PartialEq)]
 pub struct State {
+    /// Time watched up to its last value.
+    now_ms: u64,
+    window: Window,
+    /// Time watched up to the last value with lines in its window, and time since then that is not to be learnt: what is
+    /// between is silence. Kept this way because most values of most templates are silence.
+    lined_ms: u64,
+    skipped_ms: u64,
     /// Time watched when it appeared.
     birth_ms: u64,
-    age_ms: u64,
-    window: Window,
     rate: Rate,
     /// What the last window with lines was judged with.
     predicted: Prediction,
@@ -89,9 +94,11 @@ impl Detector for LogNovelty {
 
     fn added(&mut self, _: &Series) -> State {
         State {
-            birth_ms: self.watched_ms,
-            age_ms: 0,
+            now_ms: self.watched_ms,
             window: Window::default(),
+            lined_ms: self.watched_ms,
+            skipped_ms: 0,
+            birth_ms: self.watched_ms,
             rate: Rate::born(self.watched_ms),
             predicted: Prediction { mean: f64::NAN, variance: f64::NAN },
             departed: false,
@@ -102,13 +109,15 @@ impl Detector for LogNovelty {
 
     #[inline]
     fn observe(&mut self, state: &mut State, sample: Sample) -> f64 {
-        if !(0.0..=f64::from(u32::MAX)).contains(&sample.value) {
+        let silent = sample.value == 0.0 && state.window.is_empty();
+        if !silent && !(0.0..=f64::from(u32::MAX)).contains(&sample.value) {
             return f64::NAN;
         }
-        state.age_ms = state.age_ms.saturating_add(u64::from(sample.dt_ms));
-        self.watched_ms = self.watched_ms.max(state.birth_ms.saturating_add(state.age_ms));
-        state.window.count(sample.dt_ms, whole(sample.value));
-        let surprise = if state.window.is_empty() { state.silence(sample) } else { state.lines(sample, self.memory_s) };
+        state.now_ms = state.now_ms.saturating_add(u64::from(sample.dt_ms));
+        if state.now_ms > self.watched_ms {
+            self.watch(state.now_ms);
+        }
+        let surprise = if silent { state.silence(sample) } else { state.lines(sample, self.memory_s) };
         if self.watched_ms < WARM_UP_MS { f64::NAN } else { compress(surprise) }
     }
 
@@ -116,7 +125,7 @@ impl Detector for LogNovelty {
         let observed = state.window.lines();
         let band = state.predicted.mean + 3.0 * state.predicted.deviation();
         let notable = observed > band;
-        let new = state.birth_ms >= WARM_UP_MS && state.age_ms < NEW_MS;
+        let new = state.birth_ms >= WARM_UP_MS && state.age_ms() < NEW_MS;
         Explanation {
             code: match (notable || (new && observed > 0.0), new) {
                 (false, _) => 0,
@@ -134,8 +143,9 @@ impl Detector for LogNovelty {
 
     fn save(&self, state: &State, out: &mut Writer) {
         out.u64(state.birth_ms);
-        out.u64(state.age_ms);
+        out.u64(state.age_ms());
         rate::save(&state.window, &state.rate, out);
+        out.u64(state.silent_ms());
         out.f64s(&[state.predicted.mean, state.predicted.variance]);
         out.u8(u8::from(state.departed));
         out.u32(state.departed_ms);
@@ -144,34 +154,71 @@ impl Detector for LogNovelty {
 
     fn load(&mut self, state: &mut State, input: &mut Reader<'_>) -> Result<(), Damaged> {
         let (birth_ms, age_ms) = (input.u64()?, input.u64()?);
-        let (window, rate) = rate::load(birth_ms, input)?;
+        let now_ms = birth_ms.saturating_add(age_ms);
+        let (window, rate) = rate::load(birth_ms, age_ms, input)?;
+        let lined_ms = now_ms.saturating_sub(input.u64()?);
         let [mean, variance] = input.f64s()?;
         let predicted = Prediction { mean, variance };
         let departed = input.u8()? == 1;
         let (departed_ms, onset_step_ms) = (input.u32()?, input.u32()?);
-        *state = State { birth_ms, age_ms, window, rate, predicted, departed, departed_ms, onset_step_ms };
-        self.watched_ms = self.watched_ms.max(birth_ms.saturating_add(age_ms));
+        *state = State {
+            now_ms,
+            window,
+            lined_ms,
+            skipped_ms: 0,
+            birth_ms,
+            rate,
+            predicted,
+            departed,
+            departed_ms,
+            onset_step_ms,
+        };
+        self.watched_ms = self.watched_ms.max(now_ms);
         Ok(())
     }
 }
 
+impl LogNovelty {
+    /// Time has passed. Out of line because it is so for one row of a tick: a jump that is foreseen costs less than to
+    /// have each row wait for the one before.
+    #[cold]
+    fn watch(&mut self, now_ms: u64) {
+        self.watched_ms = now_ms;
+    }
+}
+
 impl State {
+    fn age_ms(&self) -> u64 {
+        self.now_ms.saturating_sub(self.birth_ms)
+    }
+
+    /// Time without a line that is not yet in the rate.
+    #[inline]
+    fn silent_ms(&self) -> u64 {
+        self.now_ms.saturating_sub(self.lined_ms).saturating_sub(self.skipped_ms)
+    }
+
     #[inline]
     fn silence(&mut self, sample: Sample) -> f64 {
-        if self.departed {
-            self.departed = false;
-            self.departed_ms = 0;
-        }
-        if !sample.hold() {
-            self.rate.pass(sample);
+        if sample.flags & (Sample::GAP | Sample::HOLD) != 0 {
+            self.skipped_ms = self.skipped_ms.saturating_add(u64::from(sample.dt_ms));
         }
         0.0
     }
 
-    #[inline]
+    /// Out of line, so that the loop over mostly silent templates stays small.
+    #[inline(never)]
     fn lines(&mut self, sample: Sample, memory_s: f64) -> f64 {
+        self.window.count(self.age_ms(), whole(sample.value));
         let lines = self.window.lines();
-        self.rate.settle();
+        if self.window.is_empty() {
+            self.departed = false;
+            self.departed_ms = 0;
+            return self.silence(sample);
+        }
+        // This value's own time goes with its lines.
+        self.rate.settle(self.silent_ms().saturating_sub(u64::from(sample.dt_ms)));
+        (self.lined_ms, self.skipped_ms) = (self.now_ms, 0);
         self.predicted = self.rate.predict();
         let surprise = self.predicted.surprise(lines);
         if self.departed {
@@ -188,9 +235,12 @@ impl State {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of lines, checked before")]
+/// The whole number nearest to a count from 0 to 2³² − 1: beside 2⁵² it stands in the last bits of the mantissa. A cast
+/// checks for what was checked before, which takes longer than all else that a silent template needs.
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "the last bits are what is wanted")]
 fn whole(count: f64) -> u32 {
-    count as u32
+    (count + (1_u64 << 52) as f64).to_bits() as u32
 }
 
 #[cfg(test)]

@@ -15,66 +15,68 @@ const PRIOR_S_MAX: f64 = 100.0;
 /// Windows beyond this many deviations are learnt as if they were there.
 const WINSOR: f64 = 3.0;
 
-/// Lines of the last seconds.
+/// Lines of the last seconds of a template's life.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Window {
+    /// Their sum: a whole number.
+    lines: f64,
     /// Lines of each second, in a ring of which those older than the window are 0.
     seconds: [u32; RING as usize],
+    /// The second of its life that the window ends with; of no meaning while it is empty.
     newest: u32,
-    /// Part of a second that has passed since the newest of `seconds` began.
-    into_ms: u32,
-    lines: u64,
 }
 
 impl Window {
     /// Lines within the window.
     #[inline]
     pub(crate) fn lines(&self) -> f64 {
-        self.lines as f64
+        self.lines
     }
 
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.lines == 0
+        self.lines == 0.0
     }
 
-    /// Moves the window by the sample's time and adds its lines.
+    /// Moves the window to this age of the template and adds lines.
     #[inline]
-    pub(crate) fn count(&mut self, dt_ms: u32, lines: u32) {
-        let into_ms = self.into_ms.saturating_add(dt_ms);
-        let passed = into_ms / 1_000;
-        self.into_ms = into_ms % 1_000;
-        if self.lines == 0 && lines == 0 {
-            return;
+    pub(crate) fn count(&mut self, age_ms: u64, lines: u32) {
+        let second = second(age_ms);
+        let passed = if self.is_empty() { 0 } else { second.wrapping_sub(self.newest) };
+        for back in 0..passed.min(WINDOW_S) {
+            let oldest = second.wrapping_sub(WINDOW_S).wrapping_sub(back);
+            self.lines -= f64::from(core::mem::take(&mut self.seconds[(oldest % RING) as usize]));
         }
-        for _ in 0..passed.min(WINDOW_S) {
-            self.newest = (self.newest + 1) % RING;
-            let oldest = &mut self.seconds[((self.newest + RING - WINDOW_S) % RING) as usize];
-            self.lines -= u64::from(core::mem::take(oldest));
-        }
-        let newest = &mut self.seconds[(self.newest % RING) as usize];
-        self.lines -= u64::from(*newest);
-        *newest = newest.saturating_add(lines);
-        self.lines += u64::from(*newest);
+        self.newest = second;
+        let newest = &mut self.seconds[(second % RING) as usize];
+        let before = core::mem::replace(newest, newest.saturating_add(lines));
+        self.lines += f64::from(*newest) - f64::from(before);
     }
 
     /// Seconds are written oldest first, wherever the ring stands.
     fn save(&self, out: &mut Writer) {
-        for age in (0..WINDOW_S).rev() {
-            out.u32(self.seconds[((self.newest + RING - age) % RING) as usize]);
+        for back in (0..WINDOW_S).rev() {
+            let at = self.newest.wrapping_sub(back) % RING;
+            out.u32(if self.is_empty() { 0 } else { self.seconds[at as usize] });
         }
-        out.u32(self.into_ms);
     }
 
-    fn load(input: &mut Reader<'_>) -> Result<Self, Damaged> {
-        let mut window = Self { newest: WINDOW_S - 1, ..Self::default() };
-        for second in &mut window.seconds[..WINDOW_S as usize] {
-            *second = input.u32()?;
-            window.lines += u64::from(*second);
+    fn load(age_ms: u64, input: &mut Reader<'_>) -> Result<Self, Damaged> {
+        let mut window = Self { newest: second(age_ms), ..Self::default() };
+        for back in (0..WINDOW_S).rev() {
+            let lines = input.u32()?;
+            window.seconds[(window.newest.wrapping_sub(back) % RING) as usize] = lines;
+            window.lines += f64::from(lines);
         }
-        window.into_ms = input.u32()?;
         Ok(window)
     }
+}
+
+/// The second of an age; it wraps around after 136 years.
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "wraps around, as does what it is compared with")]
+fn second(age_ms: u64) -> u32 {
+    (age_ms / 1_000) as u32
 }
 
 /// Exponentially weighted mean and variance of such windows.
@@ -83,8 +85,6 @@ pub(crate) struct Rate {
     mean: f64,
     variance: f64,
     learnt_s: f64,
-    /// Time without a line that is not yet in mean and variance.
-    silent_ms: u64,
     /// What stands in for history: time watched before the template appeared, and one line in it.
     prior_s: f64,
     prior_mean: f64,
@@ -95,7 +95,7 @@ impl Rate {
     pub(crate) fn born(birth_ms: u64) -> Self {
         let prior_s = (birth_ms as f64 * 0.001).at_least(PRIOR_S_MIN).at_most(PRIOR_S_MAX);
         let prior_mean = f64::from(WINDOW_S) / prior_s;
-        Self { mean: 0.0, variance: 0.0, learnt_s: 0.0, silent_ms: 0, prior_s, prior_mean }
+        Self { mean: 0.0, variance: 0.0, learnt_s: 0.0, prior_s, prior_mean }
     }
 
     /// What the next window is expected to hold.
@@ -109,21 +109,13 @@ impl Rate {
         Prediction { mean, variance: (variance + share * (1.0 - share) * (apart * apart)).at_least(mean) }
     }
 
-    /// Adds up time without a line.
+    /// Counts time without a line into mean and variance.
     #[inline]
-    pub(crate) fn pass(&mut self, sample: Sample) {
-        if !sample.gap() {
-            self.silent_ms = self.silent_ms.saturating_add(u64::from(sample.dt_ms));
-        }
-    }
-
-    /// Counts the silence so far into mean and variance.
-    #[inline]
-    pub(crate) fn settle(&mut self) {
-        if self.silent_ms == 0 {
+    pub(crate) fn settle(&mut self, silent_ms: u64) {
+        if silent_ms == 0 {
             return;
         }
-        let learnt_s = self.learnt_s + core::mem::take(&mut self.silent_ms) as f64 * 0.001;
+        let learnt_s = self.learnt_s + silent_ms as f64 * 0.001;
         let kept = self.learnt_s / learnt_s;
         self.variance = kept * (self.variance + (1.0 - kept) * self.mean * self.mean);
         self.mean *= kept;
@@ -151,17 +143,15 @@ impl Rate {
     }
 }
 
-/// A template's window and rate as one state; the prior follows from the birth.
+/// A template's window and rate as one state.
 pub(crate) fn save(window: &Window, rate: &Rate, out: &mut Writer) {
     window.save(out);
     out.f64s(&[rate.mean, rate.variance, rate.learnt_s]);
-    out.u64(rate.silent_ms);
 }
 
-/// Takes what [`save`] wrote of a template that was born then.
-pub(crate) fn load(birth_ms: u64, input: &mut Reader<'_>) -> Result<(Window, Rate), Damaged> {
-    let window = Window::load(input)?;
+/// Takes what [`save`] wrote of a template that was born then and is of this age; the prior follows from the birth.
+pub(crate) fn load(birth_ms: u64, age_ms: u64, input: &mut Reader<'_>) -> Result<(Window, Rate), Damaged> {
+    let window = Window::load(age_ms, input)?;
     let [mean, variance, learnt_s] = input.f64s()?;
-    let rate = Rate { mean, variance, learnt_s, silent_ms: input.u64()?, ..Rate::born(birth_ms) };
-    Ok((window, rate))
+    Ok((window, Rate { mean, variance, learnt_s, ..Rate::born(birth_ms) }))
 }

@@ -178,3 +178,18 @@ fn longer_intervals_find_the_same_surge() {
     assert!(steady[100..].iter().chain(&slower).all(|score| *score < 2.0));
     assert!(lines(5_000, 60) > 6.0);
 }
+
+#[test]
+fn counts_are_read_exactly() {
+    for count in [0, 1, 2, 5, 1_000_003, u32::MAX - 1, u32::MAX] {
+        assert_eq!(whole(f64::from(count)), count);
+    }
+    let mut rig = Rig::new();
+    rig.ordinary(0..90);
+    let before = rig.instance.snapshot(&[0]);
+    for value in [f64::NAN, -1.0, 5e9] {
+        let columns = Columns { ids: &[0], dt_ms: &[1_000], flags: &[0], values: &[value] };
+        assert!(rig.instance.observe(columns)[0].is_nan());
+    }
+    assert_eq!(before, rig.instance.snapshot(&[0]));
+}

@@ -7,7 +7,9 @@ use crate::math::{Limit, sqrt};
 /// The middle of three numbers; none may be NaN.
 #[inline]
 pub fn median3<T: Limit>(a: T, b: T, c: T) -> T {
-    a.at_most(b).at_least(a.at_least(b).at_most(c))
+    // Lesser and greater of the first two in this order of words: both follow from one comparison, without a jump.
+    let (lesser, greater) = (a.at_most(b), b.at_least(a));
+    lesser.at_least(greater.at_most(c))
 }
 
 /// Median and scale (median absolute deviation × 1.4826, the standard deviation of a normal sample) of `values`, which
