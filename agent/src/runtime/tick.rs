@@ -8,9 +8,6 @@ use vedette_edge::metric::MetricSpec;
 use vedette_edge::pipeline::Pipeline;
 use vedette_protocol::time::MonoTime;
 
-/// Ticks between two writes of positions.
-const POSITION_TICKS: u64 = 5;
-
 /// Where the present tick stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -90,9 +87,8 @@ impl Agent {
         if self.warmed_up.is_none() && self.pipeline.warm_up_left(now).is_zero() {
             self.warmed_up = Some(now.since(self.started));
         }
-        if self.ticks_done.is_multiple_of(POSITION_TICKS) {
-            self.store_positions();
-        }
+        // At once: what is settled and not noted would be read and counted again after a crash.
+        self.store_positions();
         let took = Instant::now().saturating_duration_since(due);
         self.tick_ns_max = self.tick_ns_max.max(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
     }
