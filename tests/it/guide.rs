@@ -55,7 +55,8 @@ pub(crate) fn toolchains() -> Vec<String> {
         missing.push("LLVM's linker: `apt-get install lld`".to_owned());
     }
     let rustup = starts("rustup", &["target", "add", "wasm32-unknown-unknown"]);
-    if !rustup && !(starts("/usr/bin/rustc", &["--version"]) && starts("/usr/bin/cargo", &["--version"])) {
+    let debian = starts("/usr/bin/rustc", &["--version"]) && starts("/usr/bin/cargo", &["--version"]);
+    if !rustup && !debian {
         missing.push("Rust for WebAssembly: `apt-get install rustc-web cargo-web rust-web-src`".to_owned());
     }
     missing

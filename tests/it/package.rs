@@ -142,9 +142,25 @@ fn the_unit_is_valid_and_confined() {
     scratch.dpkg(&["--install"], Some(&inputs.build("1.0.0", "out")));
     let unit = scratch.read("usr/lib/systemd/system/vedette-agent.service");
     let settings: Vec<&str> = unit.lines().filter(|line| !line.starts_with('#')).collect();
-    for wanted in ["Type=notify", "RestartPreventExitStatus=78", "CapabilityBoundingSet=", "User=vedette"] {
+    for wanted in [
+        "Type=notify",
+        "RestartPreventExitStatus=78",
+        "User=vedette",
+        "CapabilityBoundingSet=",
+        "NoNewPrivileges=yes",
+        "ProtectSystem=strict",
+        "PrivateDevices=yes",
+        "RestrictNamespaces=yes",
+        "SystemCallFilter=@system-service",
+    ] {
         assert!(settings.contains(&wanted), "the unit lacks {wanted}");
     }
+    let seconds = |key: &str| {
+        let value = settings.iter().find_map(|line| line.strip_prefix(key)).unwrap_or_else(|| panic!("no {key}"));
+        value.parse::<u64>().unwrap_or_else(|_| panic!("{key}{value} is no number of seconds"))
+    };
+    // The agent drains for ten seconds and then waits up to four for its disk and its worker.
+    assert!(seconds("TimeoutStopSec=") > 14, "systemd would kill an agent that still hands over");
     assert!(settings.iter().any(|line| line.starts_with("WatchdogSec=")), "the unit lacks a watchdog");
     assert!(
         !settings.iter().any(|line| line.starts_with("MemoryDenyWriteExecute")),
