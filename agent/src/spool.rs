@@ -54,10 +54,16 @@ pub struct Spool {
 /// Waiting batches of one class; those from `unsent` on were not handed to the present connection, those from `new` on
 /// to none.
 struct Lane {
-    frames: BTreeMap<Sequence, Arc<[u8]>>,
+    frames: BTreeMap<Sequence, Waiting>,
     unsent: Sequence,
     new: Sequence,
     counts: Counts,
+}
+
+/// A batch that waits, with the memory that it costs.
+struct Waiting {
+    frame: Arc<[u8]>,
+    cost_bytes: usize,
 }
 
 impl Spool {
@@ -91,10 +97,11 @@ impl Spool {
         counts.made += 1;
         counts.pending += 1;
         self.cursors.add(sequence, cursors);
-        match encode(sequence).map(Arc::<[u8]>::from).filter(|frame| cost(frame) <= self.bytes_max) {
-            Some(frame) => {
-                self.bytes += cost(&frame);
-                self.lane_mut(class).frames.insert(sequence, frame);
+        let waiting = encode(sequence).map(|frame| Waiting { cost_bytes: cost(&frame, cursors), frame: frame.into() });
+        match waiting.filter(|waiting| waiting.cost_bytes <= self.bytes_max) {
+            Some(waiting) => {
+                self.bytes += waiting.cost_bytes;
+                self.lane_mut(class).frames.insert(sequence, waiting);
                 self.shed_surplus();
             }
             None => self.shed_one(index(class), sequence),
@@ -105,10 +112,10 @@ impl Spool {
     /// The next batch of `class` to hand to the connection, oldest first. Ask for the important classes first.
     pub fn poll_send(&mut self, class: Class) -> Option<EncodedBatch> {
         let lane = self.lane_mut(class);
-        let (&sequence, bytes) = lane.frames.range(lane.unsent..).next()?;
+        let (&sequence, waiting) = lane.frames.range(lane.unsent..).next()?;
         lane.unsent = Sequence(sequence.0 + 1);
         lane.new = lane.new.max(lane.unsent);
-        Some(EncodedBatch { sequence, class, bytes: Arc::clone(bytes) })
+        Some(EncodedBatch { sequence, class, bytes: Arc::clone(&waiting.frame) })
     }
 
     /// The connection had no room for the batch that was polled last of its class: it is polled again.
@@ -125,8 +132,8 @@ impl Spool {
 
     /// The collector has settled a batch. Whatever the outcome, sending it again would not help.
     pub fn handle_ack(&mut self, sequence: Sequence, outcome: Outcome) {
-        let Some((lane, frame)) =
-            self.lanes.iter_mut().find_map(|lane| lane.frames.remove(&sequence).map(|frame| (lane, frame)))
+        let Some((lane, waiting)) =
+            self.lanes.iter_mut().find_map(|lane| lane.frames.remove(&sequence).map(|waiting| (lane, waiting)))
         else {
             return self.handle_late_ack(sequence);
         };
@@ -137,7 +144,7 @@ impl Spool {
             Outcome::Duplicate => lane.counts.duplicates += 1,
             Outcome::Quarantined => lane.counts.quarantined += 1,
         }
-        self.bytes -= cost(&frame);
+        self.bytes -= waiting.cost_bytes;
         self.cursors.settle(sequence);
     }
 
@@ -210,8 +217,8 @@ impl Spool {
         let Lane { frames, new, counts, .. } = &mut self.lanes[lane];
         counts.pending -= 1;
         counts.shed += 1;
-        if let Some(frame) = frames.remove(&sequence) {
-            self.bytes -= cost(&frame);
+        if let Some(waiting) = frames.remove(&sequence) {
+            self.bytes -= waiting.cost_bytes;
         }
         if sequence < *new {
             self.shed_in_flight.insert(sequence, lane);
@@ -235,8 +242,10 @@ fn index(class: Class) -> usize {
     }
 }
 
-fn cost(frame: &Arc<[u8]>) -> usize {
-    frame.len() + ENTRY_OVERHEAD_BYTES
+/// Positions are kept apart from the frame until the batch is settled, and can be long.
+fn cost(frame: &[u8], cursors: &[Cursor]) -> usize {
+    let positions: usize = cursors.iter().map(|cursor| cursor.source.len() + cursor.position.len()).sum();
+    frame.len() + positions + ENTRY_OVERHEAD_BYTES
 }
 
 #[cfg(test)]

@@ -47,6 +47,19 @@ fn full_spool_drops_oldest_of_lowest_class_and_says_so() {
 }
 
 #[test]
+fn positions_that_wait_with_their_batches_count_as_memory() {
+    let mut spool = Spool::new(QueueEpoch(1), 10_000);
+    let watch = |n: u8| Cursor { source: "vedette.watch".to_owned(), position: vec![n; 3_000] };
+    for n in 0..5 {
+        spool.push(Class::Finding, &[watch(n)], |_| Some(vec![0; 100]));
+        assert!(spool.bytes() <= 10_000);
+    }
+    assert_eq!(spool.counts(Class::Finding), Counts { made: 5, shed: 2, pending: 3, ..Counts::default() });
+    (1..=5).for_each(|sequence| spool.handle_ack(Sequence(sequence), Outcome::Committed));
+    assert_eq!(spool.bytes(), 0);
+}
+
+#[test]
 fn newcomer_of_the_lowest_class_gives_way_to_what_outranks_it() {
     let mut spool = spool(2, 100);
     push(&mut spool, Class::Finding, 100);
@@ -193,7 +206,7 @@ proptest! {
         let mut bytes = 0;
         let mut pending = 0;
         while let Some(frame) = poll(&mut spool) {
-            bytes += cost(&frame.bytes);
+            bytes += cost(&frame.bytes, &[]);
             pending += 1;
         }
         prop_assert_eq!(pending, spool.totals().pending);
