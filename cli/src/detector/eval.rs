@@ -134,8 +134,12 @@ pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<ExitCode> {
             Err(error) if named || error.downcast_ref::<bench::Missing>().is_none() => {
                 failed = failed.or(Some(error.context(format!("suite {}", suite.name()))));
             }
-            Err(missing) => texts.push(format!("{}: not evaluated: {missing}\n", suite.name())),
+            Err(missing) => bench.say(&format!("{}: not evaluated: {missing}", suite.name())),
         }
+    }
+    if texts.is_empty() && failed.is_none() {
+        let reason = "holds no data of any suite; docs/evaluation.md says how they have to lie";
+        return Err(super::keys::unusable(&args.data, &reason).into());
     }
     let mut clean = bench::Clean::default();
     answer.values().for_each(|summary| clean.add_json(&summary["clean"]));
@@ -145,7 +149,9 @@ pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<ExitCode> {
     }
     let answer = Value::Object(answer);
     write_json(&args.out.join("summary.json"), &answer)?;
-    output.print(&answer, |_| texts.join("\n"))?;
+    if !texts.is_empty() {
+        output.print(&answer, |_| texts.join("\n"))?;
+    }
     failed.map_or(Ok(ExitCode::SUCCESS), Err)
 }
 

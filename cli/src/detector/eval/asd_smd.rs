@@ -79,7 +79,9 @@ pub(crate) fn run(bench: &Bench<'_>) -> anyhow::Result<Report> {
         means.push(mean);
     }
     text += &scoreboard(&means);
-    let _ = writeln!(text, "episodes of the agent at the default budget, outside of labels: {}", clean.text());
+    if clean.series_days > 0.0 {
+        let _ = writeln!(text, "episodes of the agent at the default budget, outside of labels: {}", clean.text());
+    }
     let _ = writeln!(text, "{}", costs.0);
     summary.insert("machines".into(), json!(done.len()));
     summary.insert("clean".into(), clean.to_json());

@@ -78,7 +78,9 @@ pub(crate) fn run(bench: &Bench<'_>) -> anyhow::Result<Report> {
         text += &scoreboard(&ours, &reference);
         text += &in_windows(&labelled, &mut summary);
     }
-    let _ = writeln!(text, "episodes of the agent at the default budget, clean stretches: {}", clean.text());
+    if clean.series_days > 0.0 {
+        let _ = writeln!(text, "episodes of the agent at the default budget, clean stretches: {}", clean.text());
+    }
     let _ = writeln!(text, "{}", costs.0);
     Ok(Report { summary, text, failure })
 }
