@@ -1,6 +1,6 @@
 //! The status as a screen for people: what matters first, one thing a line.
 
-use super::{DetectorStatus, ScoresStatus, Status, WorkerStatus};
+use super::{DetectorStatus, FilesStatus, ScoresStatus, Status, WorkerStatus};
 use std::fmt::{self, Write as _};
 
 /// Renders the status.
@@ -123,8 +123,20 @@ fn sources(out: &mut String, status: &Status) -> fmt::Result {
 
 fn logs(out: &mut String, status: &Status) -> fmt::Result {
     for one in &status.logs {
+        let left_out = [
+            (one.lines_cut, "lines cut"),
+            (one.bytes_lost, "bytes LOST"),
+            (one.bytes_skipped, "bytes skipped"),
+            (one.files_abandoned, "files ABANDONED"),
+        ];
+        let left_out: String =
+            left_out.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!(", {n} {what}")).collect();
         let trouble = one.last_error.as_ref().map(|error| format!(", {error}")).unwrap_or_default();
-        writeln!(out, "log         {}: {} lines, {} rotations{trouble}", one.path, one.lines, one.rotations)?;
+        writeln!(out, "log         {}: {} lines, {} rotations{left_out}{trouble}", one.path, one.lines, one.rotations)?;
+    }
+    let FilesStatus { watch_unreadable, watch_unfit, .. } = &status.files;
+    if watch_unreadable + watch_unfit > 0 {
+        writeln!(out, "watched     {watch_unreadable} looks failed, {watch_unfit} found no file that can be compared")?;
     }
     for one in &status.watch {
         writeln!(out, "watched     {}: {} changes", one.path, one.changes)?;
@@ -167,6 +179,15 @@ mod tests {
         assert!(screen.contains("! detector `level` is quarantined"));
         assert!(screen.contains("collector   NOT CONNECTED: timed out"));
         assert!(screen.contains("agent       pid 0, NOT CONFINED"));
+    }
+
+    #[test]
+    fn what_was_left_out_of_a_log_is_told() {
+        let log = LogStatus { path: "/var/log/app".to_owned(), lines: 7, bytes_lost: 12, ..LogStatus::default() };
+        let files = FilesStatus { watch_unfit: 2, ..FilesStatus::default() };
+        let screen = render(&Status { logs: vec![log], files, ..Status::default() });
+        assert!(screen.contains("log         /var/log/app: 7 lines, 0 rotations, 12 bytes LOST\n"), "{screen}");
+        assert!(screen.contains("watched     0 looks failed, 2 found no file that can be compared"), "{screen}");
     }
 
     #[test]
