@@ -138,10 +138,15 @@ fn confined(bundled: &[(String, Vec<u8>)]) -> Weight {
     }
     let mut rounds = Vec::new();
     for tick in 0..TICKS_LEARNT + TICKS_TIMED {
+        let request = |(detector, input): &(u32, DetectorInput)| WorkerRequest::Observe {
+            detector: *detector,
+            tick,
+            columns: columns(*input, tick),
+        };
+        let requests: Vec<_> = inputs.iter().map(request).collect();
         let began = Instant::now();
-        for (detector, input) in &inputs {
-            let request = WorkerRequest::Observe { detector: *detector, tick, columns: columns(*input, tick) };
-            assert!(matches!(ask(&mut child, &request), WorkerReply::Scores { .. }));
+        for request in &requests {
+            assert!(matches!(ask(&mut child, request), WorkerReply::Scores { .. }));
         }
         rounds.push(per_value(began.elapsed().as_nanos()) / 3.0);
     }

@@ -14,15 +14,17 @@ use std::process::Command;
 
 /// Compilers have no place where agents run.
 #[test]
-fn the_host_has_no_compiler_in_its_tree() {
-    let tree = Command::new(env!("CARGO"))
-        .args(["tree", "--offline", "--package", "vedette-detector-host", "--edges", "normal", "--prefix", "none"])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .output()
-        .unwrap();
-    let tree = String::from_utf8(tree.stdout).unwrap();
-    assert!(tree.contains("wasmtime v48"), "{tree}");
-    for absent in ["cranelift-codegen", "wasmtime-internal-cranelift", "wasmtime-internal-winch"] {
-        assert!(!tree.contains(absent), "{absent} is in the host's tree");
+fn neither_host_nor_agent_has_a_compiler_in_its_tree() {
+    for package in ["vedette-detector-host", "vedette-agent"] {
+        let tree = Command::new(env!("CARGO"))
+            .args(["tree", "--offline", "--package", package, "--edges", "normal", "--prefix", "none"])
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .output()
+            .unwrap();
+        let tree = String::from_utf8(tree.stdout).unwrap();
+        assert!(tree.contains("wasmtime v48"), "{tree}");
+        for absent in ["cranelift-codegen", "wasmtime-internal-cranelift", "wasmtime-internal-winch"] {
+            assert!(!tree.contains(absent), "{absent} is in the tree of {package}");
+        }
     }
 }
