@@ -10,6 +10,9 @@ use words::{Verdict, judge_word, names_secret};
 /// Takes the place of a secret value.
 pub const SECRET: &str = "<secret>";
 const PRIVATE_KEY: &str = "<private-key>";
+/// How a key in PEM begins (RFC 7468), and how its label ends.
+const PEM_BEGIN: &str = "-----BEGIN";
+const PEM_KEY: &str = "PRIVATE KEY-----";
 /// Whatever may take the place of a secret or of personal data.
 pub const PLACEHOLDERS: [&str; 6] = [SECRET, PRIVATE_KEY, "<email>", "<card>", "<jwt>", "<aws-key>"];
 
@@ -22,7 +25,8 @@ pub fn masked(text: &str) -> String {
 
 /// Appends `text` to `out` with every secret replaced; how many places were.
 pub fn mask_into(text: &str, out: &mut String) -> u32 {
-    let mut masker = Masker { text, bytes: text.as_bytes(), at: 0, copied: 0, places: 0, out };
+    let mut masker =
+        Masker { text, bytes: text.as_bytes(), at: 0, copied: 0, places: 0, begin: out.len(), at_sign: 0, out };
     while masker.at < masker.bytes.len() {
         masker.step();
     }
@@ -41,6 +45,10 @@ struct Masker<'a> {
     at: usize,
     copied: usize,
     places: u32,
+    /// Where the masked text begins in `out`.
+    begin: usize,
+    /// The last `@` with no user information before it.
+    at_sign: usize,
     out: &'a mut String,
 }
 
@@ -59,7 +67,8 @@ impl Masker<'_> {
         }
         self.at = end;
         let word = &self.text[start..end];
-        if word.starts_with("-----BEGIN") {
+        if word.ends_with(PEM_BEGIN) {
+            // With what stands before it: in JSON that is the `n` of an escaped line end.
             return self.private_key(start);
         }
         if self.may_be_key(end, word) && names_secret(word) && self.secret_value(end, word) {
@@ -68,8 +77,10 @@ impl Masker<'_> {
         if is_scheme(word) && self.secret_after_space(end) {
             return;
         }
+        if self.byte(end) == Some(b'@') && self.userinfo(end) {
+            return;
+        }
         match judge_word(word) {
-            Verdict::Local if self.byte(end) == Some(b'@') && self.userinfo(end) => {}
             Verdict::Local => self.email(start, end),
             Verdict::Digits => self.card(start),
             Verdict::Replace(mask) => self.replace(start, end, mask),
@@ -92,14 +103,16 @@ impl Masker<'_> {
     fn may_be_key(&self, end: usize, word: &str) -> bool {
         match self.byte(end) {
             Some(b'=' | b':' | b'"' | b'\'') => true,
+            Some(b'\\') => matches!(self.byte(end + 1), Some(b'"' | b'\'')),
             Some(b' ') => word.starts_with("--") || matches!(self.byte(self.skip_spaces(end)), Some(b'=' | b':')),
             _ => false,
         }
     }
 
-    /// `key=value`, `key: value`, `"key": "value"`, `--key value`, `key: Scheme value`.
+    /// `key=value`, `key: value`, `"key": "value"`, `\"key\": \"value\"`, `--key value`, `key: Scheme value`.
     fn secret_value(&mut self, key_end: usize, key: &str) -> bool {
         let mut at = key_end;
+        at += usize::from(self.byte(at) == Some(b'\\'));
         at += usize::from(matches!(self.byte(at), Some(b'"' | b'\'')));
         at = self.skip_spaces(at);
         match self.byte(at) {
@@ -124,6 +137,14 @@ impl Masker<'_> {
     /// Bounds of a value: inside its quotes, or up to a space or a separator.
     fn value(&self, at: usize) -> (usize, usize) {
         let rest = &self.bytes[at..];
+        if let [b'\\', quote @ (b'"' | b'\''), inside @ ..] = rest {
+            // JSON within JSON: up to the quote that is escaped just once, or to a bare one.
+            let ends =
+                |place: &usize| inside[*place] == *quote && (*place < 2 || inside[place - 2..*place] != *b"\\\\");
+            let end = (0..inside.len()).find(ends).unwrap_or(inside.len());
+            let end = end - usize::from(end > 0 && inside.get(end).is_some() && inside[end - 1] == b'\\');
+            return (at + 2, at + 2 + end);
+        }
         if let Some(quote @ (b'"' | b'\'')) = rest.first().copied() {
             let inside = &rest[1..];
             let escaped = |place: usize| place > 0 && inside[place - 1] == b'\\';
@@ -164,18 +185,29 @@ impl Masker<'_> {
         }
     }
 
-    /// `at` is an `@`: `scheme://user:password@host` has its user information masked.
+    /// `at` is an `@`: `scheme://user:password@host` has its user information masked, whatever of it was already.
     fn userinfo(&mut self, at: usize) -> bool {
-        let before = &self.text[self.copied..at];
-        let Some(scheme) = before.rfind("://") else { return false };
-        let info = &before[scheme + 3..];
-        let is_info = !info.is_empty() && !info.contains(|c: char| c.is_whitespace() || c == '/');
-        if is_info {
-            let start = self.copied + scheme + 3;
-            self.replace(start, at, SECRET);
-            self.at = at + 1;
+        let ends = |byte: &u8| byte.is_ascii_whitespace() || *byte == b'/';
+        let pending = &self.bytes[self.copied..at];
+        let since = self.at_sign.saturating_sub(self.copied);
+        if since > 0 && !pending[since..].iter().any(ends) {
+            // It begins before the last `@`, which found nothing there.
+            self.at_sign = at;
+            return false;
         }
-        is_info
+        let before = self.out.as_bytes()[self.begin..].iter().chain(pending).rev();
+        let length = before.clone().take_while(|byte| !ends(byte)).count();
+        if length == 0 || !before.clone().skip(length).take(3).eq(b"//:") {
+            self.at_sign = at;
+            return false;
+        }
+        self.places += u32::from(!before.take(length).eq(SECRET.as_bytes().iter().rev()));
+        let in_pending = length.min(pending.len());
+        self.out.push_str(&self.text[self.copied..at - in_pending]);
+        self.out.truncate(self.out.len() - (length - in_pending));
+        self.out.push_str(SECRET);
+        (self.copied, self.at) = (at, at + 1);
+        true
     }
 
     /// Digits in groups: masks 13 to 19 of them that pass as a payment card's number.
@@ -203,8 +235,7 @@ impl Masker<'_> {
 
     fn private_key(&mut self, start: usize) {
         let rest = &self.text[start..];
-        let header = rest.get(10..).and_then(|after| after.find("-----")).map(|at| at + 15);
-        let Some(header) = header.filter(|header| rest[..*header].contains("PRIVATE KEY")) else { return };
+        let Some(header) = rest.find(PEM_KEY).map(|at| at + PEM_KEY.len()) else { return };
         let footer = rest[header..].find("-----END").and_then(|at| {
             let label = header + at + 8;
             rest[label..].find("-----").map(|close| label + close + 5)

@@ -20,11 +20,19 @@ fn values_of_secret_keys_are_masked() {
 }
 
 #[test]
+fn json_within_json_is_masked_too() {
+    check(r#"{"log":"{\"password\":\"hunter2\",\"n\":1}"}"#, r#"{"log":"{\"password\":\"<secret>\",\"n\":1}"}"#);
+    check(r#"say \"token\": \"a b\\\"c\" end"#, r#"say \"token\": \"<secret>\" end"#);
+    check(r#"\"pwd\":\""#, r#"\"pwd\":\""#);
+}
+
+#[test]
 fn schemes_and_tokens_are_masked() {
     check("sent Bearer abcDEF123456 to x", "sent Bearer <secret> to x");
     check("key AKIAIOSFODNN7EXAMPLE used", "key <aws-key> used");
     check("jwt eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.dBjftJeZ4CVP", "jwt <jwt>");
     check("clone with ghp_abcdefghijklmnopqrstuvwxyz0123456789", "clone with <secret>");
+    check("npm_abcdefghijklmnopqrstuvwxyz0123456789 and hvs.CAESIJabcdefghijklmnop", "<secret> and <secret>");
     check("key wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY0 in", "key <secret> in");
 }
 
@@ -32,8 +40,11 @@ fn schemes_and_tokens_are_masked() {
 fn private_keys_addresses_and_user_information_are_masked() {
     check("-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY----- end", "<private-key> end");
     check("-----BEGIN PRIVATE KEY----- MIIE", "<private-key>");
+    check(r"pem=\n-----BEGIN EC PRIVATE KEY-----\nMIIE\n-----END EC PRIVATE KEY-----\n", r"pem=\<private-key>\n");
+    check("-----BEGIN CERTIFICATE----- MIIE", "-----BEGIN CERTIFICATE----- MIIE");
     check("mail from bob.smith+x@example.com failed", "mail from <email> failed");
     check("postgres://app:s3cr3t@db.local:5432/x", "postgres://<secret>@db.local:5432/x");
+    check("amqp://u@v:w@h and x@y.zz", "amqp://<secret>@h and <email>");
 }
 
 #[test]
@@ -60,7 +71,7 @@ fn innocent_text_stays() {
 
 proptest! {
     #[test]
-    fn masking_is_idempotent(text in r#"(password|token|Bearer|basic|eyJ|AKIA|a@b\.co|://|--pass|-----BEGIN|PRIVATE KEY-----|4111111111111111|<secret>|[ -~é\n]){0,14}"#) {
+    fn masking_is_idempotent(text in r#"(password|token|Bearer|basic|eyJ|AKIA|a@b\.co|://|--pass|-----BEGIN|PRIVATE KEY-----|4111111111111111|<secret>|\\"|\\\\"|[ -~é\n]){0,14}"#) {
         let once = masked(&text);
         prop_assert_eq!(masked(&once), once);
     }

@@ -32,7 +32,7 @@ const SECRET_KEYS: [&str; 15] = [
 /// As a whole segment of a key.
 const SECRET_SEGMENTS: [&str; 8] = ["auth", "pass", "pw", "pin", "sid", "sessionid", "cookie", "jwt"];
 /// Tokens that say what they are, with their least length.
-const PREFIXES: [(&str, usize); 14] = [
+const PREFIXES: [(&str, usize); 23] = [
     ("ghp_", 20),
     ("gho_", 20),
     ("ghu_", 20),
@@ -47,6 +47,15 @@ const PREFIXES: [(&str, usize); 14] = [
     ("rk_live_", 16),
     ("sk-", 24),
     ("AIza", 35),
+    ("xapp-", 20),
+    ("npm_", 36),
+    ("pypi-", 40),
+    ("whsec_", 20),
+    ("hvs.", 24),
+    ("SG.", 40),
+    ("ya29.", 24),
+    ("dop_v1_", 40),
+    ("AGE-SECRET-KEY-", 40),
 ];
 const KEY_BYTES_MAX: usize = 64;
 
