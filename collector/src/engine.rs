@@ -42,7 +42,6 @@ pub use setup::{Correlate, Setup};
 pub use terms::{Terms, Why};
 
 use changes::SeenChange;
-use group::Group;
 use intake::{Life, Received};
 use promote::{Touch, later};
 use state::State;
@@ -203,8 +202,7 @@ impl Engine {
 
     /// Open incidents and candidates: counts for metrics.
     pub fn open_counts(&self) -> (usize, usize) {
-        let open = |group: &&Group| group.incident.as_ref().is_some_and(|incident| incident.lifecycle.state.is_open());
-        let incidents = self.state.groups.values().filter(open).count();
+        let incidents = self.state.groups.values().filter(|group| group.incident.is_some() && group.is_live()).count();
         (incidents, self.state.groups.values().filter(|group| group.incident.is_none()).count())
     }
 
@@ -254,7 +252,7 @@ impl Engine {
     /// Brings one group up to date after anything about it, or the time, has changed.
     fn touch(&mut self, id: GroupId, by: Touch) {
         let before = self.state.incident_state(id);
-        let live = self.state.groups.get(&id).is_some_and(Group::is_live);
+        let live = self.state.groups.get(&id).is_some_and(|group| group.is_live());
         if live {
             self.state.end_silent(id);
             if before.is_none() && !self.consider(id, by) {

@@ -74,8 +74,9 @@ pub trait Reader: Send {
     fn events_after(&self, position: u64, max: usize) -> Result<Vec<Logged>, StoreError>;
     /// The latest engine snapshot: format and bytes.
     fn snapshot(&self) -> Result<Option<(u32, Vec<u8>)>, StoreError>;
-    /// Incidents that were stored as open, or as resolved, newest first.
-    fn incidents(&self, open: bool, max: usize) -> Result<Vec<IncidentRow>, StoreError>;
+    /// Incidents that were stored as open, or as resolved, newest first; those that go beyond `bytes_max` together come
+    /// with empty JSON.
+    fn incidents(&self, open: bool, max: usize, bytes_max: usize) -> Result<Vec<IncidentRow>, StoreError>;
     /// Ids of all incidents that were stored as open.
     fn open_incidents(&self) -> Result<Vec<String>, StoreError>;
     /// One incident.

@@ -2,7 +2,7 @@
 
 use super::answer::ApiError;
 use super::{LIST_MAX, Shared};
-use crate::engine::{Event, OperatorCommand};
+use crate::engine::{Event, IncidentState, OperatorCommand};
 use crate::shell::core::{SharedEngine, json_of, lock};
 use crate::shell::enrolment::ask;
 use crate::store::{IncidentRow, Reader, StoreError, Write};
@@ -40,31 +40,37 @@ pub(super) async fn list(
     State(api): State<Shared>,
     Query(filter): Query<Filter>,
 ) -> Result<impl IntoResponse, ApiError> {
+    let rows = api.readers.quick(move |reader| stored(reader, filter.state)).await?;
     let engine = Arc::clone(&api.engine);
-    let list = move |reader: &dyn Reader| listed(&engine, reader, filter.state);
-    api.readers.quick(list).await.map(as_json)
+    // Beside the other calls: forming a thousand reports takes a while, each under a lock of its own.
+    let text = tokio::task::spawn_blocking(move || listed(&engine, rows, filter.state)).await;
+    text.map(as_json).map_err(|_| ApiError::going_down())
 }
 
-/// Runs beside the other calls: forming a thousand reports takes a while, each under a lock of its own.
-fn listed(engine: &SharedEngine, reader: &dyn Reader, state: Option<StateFilter>) -> Result<String, StoreError> {
-    let mut rows = reader.incidents(true, LIST_MAX)?;
+/// What was stored as open may have been resolved since, so it is looked at in any case.
+fn stored(reader: &dyn Reader, state: Option<StateFilter>) -> Result<Vec<IncidentRow>, StoreError> {
+    let mut rows = reader.incidents(true, LIST_MAX, LIST_BYTES_MAX)?;
     if state != Some(StateFilter::Open) {
-        rows.extend(reader.incidents(false, LIST_MAX)?);
+        rows.extend(reader.incidents(false, LIST_MAX, LIST_BYTES_MAX)?);
     }
+    Ok(rows)
+}
+
+fn listed(engine: &SharedEngine, mut rows: Vec<IncidentRow>, state: Option<StateFilter>) -> String {
     let known: HashSet<String> = rows.iter().map(|row| row.id.clone()).collect();
     let fresh = lock(engine).open_incidents().into_iter().filter(|(id, _)| !known.contains(id));
     rows.extend(fresh.map(|(id, opened)| IncidentRow { id, open: true, opened, json: String::new() }));
     rows.sort_by(|a, b| b.opened.cmp(&a.opened).then_with(|| a.id.cmp(&b.id)));
     let (mut text, mut listed, mut more) = (String::from("{\"incidents\":["), 0, 0);
     for row in rows {
-        // What was stored as open may have been resolved since.
-        let now = if row.open { lock(engine).incident(&row.id) } else { None };
-        let open = now.as_ref().map_or(row.open, |report| report.state.is_open());
+        let open = row.open && lock(engine).incident_state(&row.id).is_none_or(IncidentState::is_open);
         if state.is_some_and(|wanted| (wanted == StateFilter::Open) != open) {
             continue;
         }
+        let full = listed >= LIST_MAX || text.len() >= LIST_BYTES_MAX;
+        let now = if row.open && !full { lock(engine).incident(&row.id) } else { None };
         let json = now.map_or(row.json, |report| json_of(&report));
-        if listed >= LIST_MAX || text.len() + json.len() > LIST_BYTES_MAX {
+        if full || json.is_empty() {
             more += 1;
             continue;
         }
@@ -76,7 +82,7 @@ fn listed(engine: &SharedEngine, reader: &dyn Reader, state: Option<StateFilter>
     }
     // Writing to a text does not fail.
     _ = write!(text, "],\"more\":{more}}}");
-    Ok(text)
+    text
 }
 
 /// `GET /api/v1/incidents/{id}`

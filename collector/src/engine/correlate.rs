@@ -33,7 +33,7 @@ impl State {
         }
         let repeated = word.finding.event == EpisodeEvent::Open && episode.opened;
         let Some(group) = self.groups.get_mut(&episode.group).filter(|group| group.is_live() && !repeated) else {
-            let live = self.groups.get(&episode.group).is_some_and(Group::is_live);
+            let live = self.groups.get(&episode.group).is_some_and(|group| group.is_live());
             self.suppress(if live { Suppression::Duplicate } else { Suppression::Closed });
             return Vec::new();
         };
@@ -62,7 +62,7 @@ impl State {
         let mut target = home.map_or(own, |home| joins[home].group);
         episode.group = target;
         let now = self.now;
-        let group = self.groups.entry(target).or_insert_with(|| Group::begin(own, episode.onset));
+        let group = self.groups.entry(target).or_insert_with(|| Box::new(Group::begin(own, episode.onset)));
         group.add(&episode, why, now, &self.setup.correlate);
         let id = episode.id;
         self.remember(episode);
@@ -76,8 +76,7 @@ impl State {
 
     /// Whether a group can take one more episode.
     fn has_place(&self, group: GroupId, episode: &Episode) -> bool {
-        let alone = |group: &Group| self.obstacle(group, 1, episode.onset, episode.onset).is_none();
-        self.groups.get(&group).is_some_and(alone)
+        self.groups.get(&group).is_some_and(|group| self.obstacle(group, 1, episode.onset, episode.onset).is_none())
     }
 
     /// Unites an episode's group with every group that it belongs to. Returns the groups that changed.
@@ -118,21 +117,20 @@ impl State {
         found
     }
 
-    /// The newest live groups with members on the episode's host, in its services or near these.
-    fn groups_around(&self, episode: &Episode) -> BTreeSet<GroupId> {
-        let newest = |groups: Option<&BTreeSet<GroupId>>, around: &mut BTreeSet<GroupId>| {
+    /// The newest live groups with members on the episode's host, in its services or near these, oldest first.
+    fn groups_around(&self, episode: &Episode) -> Vec<GroupId> {
+        let mut around = Vec::new();
+        let mut look = |groups: Option<&BTreeSet<GroupId>>| {
             around.extend(groups.into_iter().flat_map(|groups| groups.iter().rev().take(limits::GROUPS_COMPARED)));
         };
-        let mut around = BTreeSet::new();
-        newest(self.by_host.get(&episode.host), &mut around);
+        look(self.by_host.get(&episode.host));
         for service in &episode.services {
-            for near in std::iter::once(service.as_str()).chain(self.graph.near(service)) {
-                newest(self.by_service.get(near), &mut around);
-            }
+            look(self.by_service.get(service));
+            self.graph.near(service).for_each(|near| look(self.by_service.get(near)));
         }
-        while around.len() > limits::GROUPS_COMPARED {
-            around.pop_first();
-        }
+        around.sort_unstable();
+        around.dedup();
+        around.drain(..around.len().saturating_sub(limits::GROUPS_COMPARED));
         around
     }
 

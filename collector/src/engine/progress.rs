@@ -14,8 +14,7 @@ impl State {
     /// Ends the open episodes of a live group of which nothing was heard for too long, if any can be due.
     pub(crate) fn end_silent(&mut self, id: GroupId) {
         let (now, ttl) = (self.now, self.setup.correlate.episode_ttl_ms);
-        let due = |group: &&super::group::Group| group.tally.silence.is_some_and(|at| at <= now);
-        if self.groups.get(&id).filter(due).is_some() {
+        if self.groups.get(&id).and_then(|group| group.tally.silence).is_some_and(|at| at <= now) {
             self.end_members(id, End::Silent, |episode| later(episode.heard, ttl) <= now);
         }
     }

@@ -10,6 +10,7 @@ use super::progress::leave;
 use super::setup::{Setup, limits};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::hash::Hash;
 use vedette_protocol::ids::{DirectiveId, EpisodeId, HostId};
 use vedette_protocol::time::WallTime;
 
@@ -23,16 +24,16 @@ pub(crate) struct State {
     pub(crate) now: WallTime,
     /// Position of the last event taken in.
     pub(crate) position: u64,
-    pub(crate) hosts: BTreeMap<HostId, String>,
+    pub(crate) hosts: HashMap<HostId, String>,
     pub(crate) hosts_by_name: HashMap<String, BTreeSet<HostId>>,
     pub(crate) episodes: HashMap<EpisodeId, Episode>,
     /// Episodes in live groups by host.
     pub(crate) episodes_of_host: HashMap<HostId, usize>,
-    pub(crate) groups: BTreeMap<GroupId, Group>,
+    pub(crate) groups: BTreeMap<GroupId, Box<Group>>,
     /// Live groups by the hosts and services of their members; resolved ones are not here, so nothing joins them.
-    pub(crate) by_host: BTreeMap<HostId, BTreeSet<GroupId>>,
-    pub(crate) by_service: BTreeMap<String, BTreeSet<GroupId>>,
-    pub(crate) changes: BTreeMap<HostId, VecDeque<SeenChange>>,
+    pub(crate) by_host: HashMap<HostId, BTreeSet<GroupId>>,
+    pub(crate) by_service: HashMap<String, BTreeSet<GroupId>>,
+    pub(crate) changes: HashMap<HostId, VecDeque<SeenChange>>,
     pub(crate) incidents: BTreeMap<String, GroupId>,
     /// Incidents by the directives that they remember.
     pub(crate) directives: HashMap<DirectiveId, GroupId>,
@@ -201,7 +202,7 @@ impl State {
     }
 }
 
-fn remove_from<K: Ord + Clone>(index: &mut BTreeMap<K, BTreeSet<GroupId>>, key: &K, id: GroupId) {
+fn remove_from<K: Eq + Hash>(index: &mut HashMap<K, BTreeSet<GroupId>>, key: &K, id: GroupId) {
     if let Some(groups) = index.get_mut(key) {
         groups.remove(&id);
         if groups.is_empty() {

@@ -340,10 +340,12 @@ fn incidents_are_listed_by_state_newest_first() {
         store.commit(&[incident("b", false, 2)]).unwrap();
         let reader = store.reader().unwrap();
         let list = |open| {
-            let rows = reader.incidents(open, 10).unwrap();
+            let rows = reader.incidents(open, 10, 100).unwrap();
             rows.into_iter().map(|row| (row.json, row.open, row.opened)).collect::<Vec<_>>()
         };
         assert_eq!(list(true), [("c/true".into(), true, at(3)), ("a/true".into(), true, at(1))]);
+        let cut: Vec<_> = reader.incidents(true, 10, 7).unwrap().into_iter().map(|row| (row.id, row.json)).collect();
+        assert_eq!(cut, [("c".into(), "c/true".into()), ("a".into(), String::new())]);
         assert_eq!(list(false), [("b/false".into(), false, at(2))]);
         assert_eq!(reader.incident("a").unwrap().map(|row| row.json).as_deref(), Some("a/true"));
         assert_eq!(reader.incident("z").unwrap(), None);

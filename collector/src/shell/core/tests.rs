@@ -109,7 +109,7 @@ fn an_open_incident_whose_state_is_lost_is_closed_not_left_open_for_ever() {
     let (mut core, _clock) = self::core(directory.path());
     core.start(Setup::default()).unwrap();
     let reader = core.store.reader().unwrap();
-    assert_eq!(reader.open_incidents().unwrap(), [known.clone()]);
+    assert_eq!(reader.open_incidents().unwrap(), std::slice::from_ref(&known));
     assert_eq!(lock(&core.engine).incident_state(&known), Some(IncidentState::Detected));
     let row = reader.incident("inc-1").unwrap().unwrap();
     let incident: serde_json::Value = serde_json::from_str(&row.json).unwrap();

@@ -37,11 +37,17 @@ impl Reader for SqliteReader {
         Ok(self.connection.query_row("SELECT version, body FROM snapshot", [], row).optional()?)
     }
 
-    fn incidents(&self, open: bool, max: usize) -> Result<Vec<IncidentRow>, StoreError> {
+    fn incidents(&self, open: bool, max: usize, bytes_max: usize) -> Result<Vec<IncidentRow>, StoreError> {
         let mut statement = self.connection.prepare_cached(
             "SELECT id, open, opened, body FROM incident WHERE open = ?1 ORDER BY opened DESC, id LIMIT ?2",
         )?;
-        let rows = statement.query_map(params![open, row::size(max)], incident)?;
+        let mut room = bytes_max;
+        let rows = statement.query_map(params![open, row::size(max)], |found| {
+            let bytes = found.get_ref(3)?.as_bytes().map_or(0, <[u8]>::len);
+            let fits = bytes <= room;
+            room = if fits { room - bytes } else { 0 };
+            incident(found, fits)
+        })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
@@ -54,7 +60,7 @@ impl Reader for SqliteReader {
     fn incident(&self, id: &str) -> Result<Option<IncidentRow>, StoreError> {
         let mut statement =
             self.connection.prepare_cached("SELECT id, open, opened, body FROM incident WHERE id = ?1")?;
-        Ok(statement.query_row([id], incident).optional()?)
+        Ok(statement.query_row([id], |found| incident(found, true)).optional()?)
     }
 
     fn findings(&self, max: usize) -> Result<Vec<Stored<Finding>>, StoreError> {
@@ -167,6 +173,8 @@ impl SqliteReader {
     }
 }
 
-fn incident(found: &Row<'_>) -> Result<IncidentRow, rusqlite::Error> {
-    Ok(IncidentRow { id: found.get(0)?, open: found.get(1)?, opened: row::time(found, 2)?, json: found.get(3)? })
+/// With its JSON or without.
+fn incident(found: &Row<'_>, whole: bool) -> Result<IncidentRow, rusqlite::Error> {
+    let json = if whole { found.get(3)? } else { String::new() };
+    Ok(IncidentRow { id: found.get(0)?, open: found.get(1)?, opened: row::time(found, 2)?, json })
 }
