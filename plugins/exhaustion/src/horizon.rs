@@ -119,7 +119,10 @@ impl Horizon {
     }
 
     /// Takes a value that is due, `step_ms` after the one before; gives [`Horizon::score`].
-    #[inline]
+    ///
+    /// Inlined by force: as a call, a module passes `reading` and the score through memory, which takes longer than the
+    /// arithmetic between them.
+    #[inline(always)]
     pub(crate) fn observe(&mut self, span: &Span, step_ms: u32, reading: Reading) -> f64 {
         let Reading { sample, share, resolution, outlook } = reading;
         let step_ms = if self.filled == 0 { 0 } else { step_ms };
@@ -127,8 +130,9 @@ impl Horizon {
         if sample.gap() || step * 2 > usual * 3 || step * 3 < usual * 2 {
             self.restart(span, step_ms.max(span.step_ms));
         }
-        self.push(narrowed(share));
+        let newest = self.push(narrowed(share));
         if self.filled == VALUES {
+            self.moved = self.last_move(newest);
             self.judge(share, outlook);
             if !sample.hold() {
                 self.learn(span, resolution);
@@ -143,13 +147,16 @@ impl Horizon {
         self.observe(span, step_ms, reading)
     }
 
+    /// Takes a value; gives the median of the last three.
     #[inline]
-    fn push(&mut self, value: f32) {
+    fn push(&mut self, value: f32) -> f32 {
         let [before, first] = self.values;
-        self.medians[usize::from(self.next % MEDIANS)] = median3(value, before, first);
+        let newest = median3(value, before, first);
+        self.medians[usize::from(self.next % MEDIANS)] = newest;
         self.values = [value, before];
         self.next = (self.next + 1) % MEDIANS;
         self.filled += u8::from(self.filled < VALUES);
+        newest
     }
 
     /// Values of another pace or from before a gap cannot be in one window with those to come.
@@ -165,13 +172,13 @@ impl Horizon {
     /// exhaustion), where a trend is believed for `outlook` times its own span. Both share one division.
     #[inline]
     fn judge(&mut self, share: f64, outlook: f64) {
-        self.moved = self.last_move();
         self.before = self.latest;
-        let towards = if self.is_warm() { positive(self.moved) } else { 0.0 };
+        let towards = self.moved.at_least(0.0);
         let reach = (REACH * self.floor).at_least(self.moves.height());
         let room = (1.0 - share).at_least(0.0);
         let believed = outlook * towards;
-        self.latest = REACH * towards * believed / (reach * (believed + room)).at_least(f64::MIN_POSITIVE);
+        let score = REACH * towards * believed / (reach * (believed + room)).at_least(f64::MIN_POSITIVE);
+        self.latest = if self.is_warm() { score } else { 0.0 };
     }
 
     #[inline]
@@ -189,14 +196,14 @@ impl Horizon {
 
     /// Twice the smaller move between the medians of neighbouring groups; 0 unless both go the same way.
     #[inline]
-    fn last_move(&self) -> f64 {
+    fn last_move(&self, newest: f32) -> f64 {
         let group = |back: u8| f64::from(self.medians[usize::from(self.next.wrapping_sub(back) % MEDIANS)]);
-        let (newest, middle, oldest) = (group(1), group(4), group(7));
+        let (newest, middle, oldest) = (f64::from(newest), group(4), group(7));
         let (first, second) = (middle - oldest, newest - middle);
-        // |a + b| − |a − b| is twice the smaller of |a| and |b|, negative if their signs differ. Without a comparison:
-        // on noise that would be a jump mispredicted every other time.
-        let twice = (first + second).abs() - (first - second).abs();
-        positive(twice).copysign(first)
+        // A zero that no compiler knows, so that both limits become one instruction each (see `Limit`).
+        let zero = self.floor * 0.0;
+        let (lesser, greater) = (first.at_most(second), second.at_least(first));
+        2.0 * (lesser.at_least(zero) + greater.at_most(zero))
     }
 
     pub(crate) fn save(&self, out: &mut Writer) {
@@ -223,14 +230,8 @@ impl Horizon {
     }
 }
 
-/// The number, or 0 if it is negative.
-#[inline]
-fn positive(number: f64) -> f64 {
-    0.5 * (number + number.abs())
-}
-
 fn windows(span: &Span, step_ms: u32) -> f64 {
-    f64::from(step_ms) / (f64::from(span.step_ms) * MOVE_STEPS)
+    (f64::from(step_ms) / (f64::from(span.step_ms) * MOVE_STEPS)).at_most(Envelope::STEP_S_MAX)
 }
 
 fn floor(span: &Span, resolution: f64, youth: &Youth) -> f64 {

@@ -97,8 +97,10 @@ impl Detector for Exhaustion {
         let (share, resolution) = (stock.share(sample.value), stock.share_resolution());
         let reading = Reading { sample, share, resolution, outlook: self.outlook };
         let [short, middle, long] = &mut state.horizons;
+        let mut score = state.scores[0];
         if let Some(step_ms) = due(&mut state.since_ms[0], &SPANS[0], sample.dt_ms) {
-            state.scores[0] = short.observe(&SPANS[0], step_ms, reading);
+            score = short.observe(&SPANS[0], step_ms, reading);
+            state.scores[0] = score;
         }
         if let Some(step_ms) = due(&mut state.since_ms[1], &SPANS[1], sample.dt_ms) {
             state.scores[1] = middle.observe_seldom(&SPANS[1], step_ms, reading);
@@ -110,8 +112,8 @@ impl Detector for Exhaustion {
         if !short.is_warm() {
             return f64::NAN;
         }
-        let [short, middle, long] = state.scores;
-        let score = short.at_least(middle).at_least(long);
+        let [_, middle, long] = state.scores;
+        let score = score.at_least(middle.at_least(long));
         state.trending_ms = if score < NOTABLE { 0 } else { state.trending_ms.saturating_add(sample.dt_ms) };
         compress(score)
     }

@@ -25,6 +25,8 @@ const ADOPT_S: f64 = 10.0;
 pub(crate) struct Step {
     dt_ms: u32,
     pub(crate) dt_s: f64,
+    /// What it amounts to for the reach of bursts.
+    pub(crate) reach_s: f64,
     pub(crate) memory_s: f64,
     /// Weights of a value of this step against the memory of location and of spread.
     location_share: f64,
@@ -36,7 +38,8 @@ impl Step {
         let dt_s = f64::from(dt_ms) * 0.001;
         let share = |memory_s: f64| dt_s / (memory_s + dt_s);
         let (location_share, spread_share) = (share(memory_s), share(SPREAD_MEMORIES * memory_s));
-        Self { dt_ms, dt_s, memory_s, location_share, spread_share }
+        let reach_s = dt_s.at_most(Envelope::STEP_S_MAX);
+        Self { dt_ms, dt_s, reach_s, memory_s, location_share, spread_share }
     }
 
     /// Makes this the step of so many milliseconds.
@@ -130,7 +133,7 @@ impl Baseline {
         let deviation = sample.value - self.location;
         let limit = WINSOR * core;
         let mut part = 1.0;
-        self.reach.iter_mut().for_each(|reach| reach.fade(step.dt_s, &self.youth));
+        self.reach.iter_mut().for_each(|reach| reach.fade(step.reach_s, &self.youth));
         if deviation.abs() > limit || self.excursion.is_on() {
             let beside = Beside { sample, deviation, core, limit, step, youth: &self.youth };
             match self.excursion.follow(&beside, &mut self.reach) {

@@ -136,7 +136,7 @@ impl Excursion {
     }
 
     fn learn_reach(&mut self, beside: &Beside<'_>) {
-        self.reach.learn(beside.deviation.abs() / BURST, beside.core, beside.step.dt_s, beside.youth);
+        self.reach.learn(beside.deviation.abs() / BURST, beside.core, beside.step.reach_s, beside.youth);
     }
 
     /// Follows the level and how long it was kept.

@@ -38,7 +38,7 @@ pub trait Limit: Copy {
 
 /// Written with "less than" throughout: of that Cranelift makes one instruction, of "greater than" a jump that is
 /// mispredicted on noise. LLVM turns "less than" around where a constant stands on its left, as in `at_most(0.0)`: on
-/// noise, write such a limit with `abs`.
+/// noise, such a limit is better read from somewhere.
 macro_rules! limit {
     ($number:ty) => {
         impl Limit for $number {

@@ -82,6 +82,8 @@ pub fn prior_share(learnt: u32, weight: f64) -> f64 {
 pub struct Youth {
     learnt: u32,
     share: f64,
+    /// Part by which an [`Envelope`] shrinks in a second.
+    fade_per_s: f64,
 }
 
 impl Youth {
@@ -91,7 +93,8 @@ impl Youth {
     /// The youth of a series of which so many values were learnt.
     pub fn after(learnt: u32) -> Self {
         let counted = if learnt < Self::EACH { learnt } else { learnt - learnt % Self::STEP };
-        Self { learnt, share: 1.0 / (f64::from(counted) + 1.0) }
+        let share = 1.0 / (f64::from(counted) + 1.0);
+        Self { learnt, share, fade_per_s: Envelope::SHRINKAGE_PER_S + (0.3 * share).at_most(0.01) }
     }
 
     /// Values learnt.
@@ -139,8 +142,9 @@ impl Envelope {
     /// Growth over shrinkage makes this the 98.7 % quantile in the long run.
     const GROWTH_PER_S: f64 = 0.03;
     const SHRINKAGE_PER_S: f64 = 0.0004;
-    /// One step stands for no more time than this.
-    const STEP_S_MAX: f64 = 10.0;
+    /// One step stands for no more time than this: what [`Envelope::learn`] is given is cut to it by the caller, once for
+    /// many values.
+    pub const STEP_S_MAX: f64 = 10.0;
 
     /// An envelope known to be of this height.
     pub const fn of(height: f64) -> Self {
@@ -153,7 +157,7 @@ impl Envelope {
         self.height
     }
 
-    /// Learns from one deviation after `dt_s` seconds. Below `base` nothing counts as a burst.
+    /// Learns from one deviation after `dt_s` seconds, at most [`Envelope::STEP_S_MAX`]. Below `base` nothing counts as a burst.
     #[inline]
     pub fn learn(&mut self, deviation: f64, base: f64, dt_s: f64, youth: &Youth) {
         if deviation > self.height.at_least(base) {
@@ -166,12 +170,11 @@ impl Envelope {
     /// Learns from a deviation of which it is known that it is no burst.
     #[inline]
     pub fn fade(&mut self, dt_s: f64, youth: &Youth) {
-        let rate = Self::SHRINKAGE_PER_S + (0.3 * youth.share()).at_most(0.01);
-        self.height *= 1.0 - rate * dt_s.at_most(Self::STEP_S_MAX);
+        self.height *= 1.0 - youth.fade_per_s * dt_s;
     }
 
     fn rise(&mut self, deviation: f64, base: f64, dt_s: f64, youth: &Youth) {
-        let growth = (Self::GROWTH_PER_S + 3.0 * youth.share()) * dt_s.at_most(Self::STEP_S_MAX);
+        let growth = (Self::GROWTH_PER_S + 3.0 * youth.share()) * dt_s;
         self.height = deviation.at_most(self.height.at_least(base) * (1.0 + growth));
     }
 }
