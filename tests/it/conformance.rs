@@ -160,6 +160,9 @@ fn the_kit_catches_each_fault_and_says_what_to_do() {
     let (made, said) = vedette(folder.path(), &["detector", "new", "broken", "--language", "c"]);
     assert!(made, "{said}");
     let project = folder.path().join("broken");
+    std::fs::write(folder.path().join("junk.wasm"), "no component").expect("written");
+    let (passed, said) = vedette(folder.path(), &["detector", "check", "junk.wasm"]);
+    assert!(!passed && said.contains("BROKEN") && said.contains("remedy: "), "{said}");
     let mut missed = Vec::new();
     for fault in FAULTS {
         let path = project.join(fault.file);

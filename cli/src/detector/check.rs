@@ -8,7 +8,7 @@ mod size;
 mod states;
 mod values;
 
-use super::module::{Module, ModuleArgs};
+use super::module::{Module, ModuleArgs, Unfit};
 use super::replay::parameter;
 use super::runner;
 use crate::output::{Output, items, table, text};
@@ -112,7 +112,7 @@ pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<ExitCode> {
             }
         }
         // What it is told about a missing file or compiler is not the detector's fault.
-        Err(error) if error.is::<runner::DetectorFailure>() || error.to_string().contains("not compiled") => {
+        Err(error) if error.is::<runner::DetectorFailure>() || error.is::<Unfit>() => {
             record(LOADS.0, LOADS.1, LOADS.2, &Verdict::Broken(format!("{error:#}; nothing else was tried")));
         }
         Err(error) => return Err(error),

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use vedette_detector_host::artifact::{self, Artifact};
+use vedette_detector_host::engine::Execution;
 use vedette_protocol::signature::PublicKey;
 use vedette_protocol::worker::{DetectorDescription, DetectorInput};
 
@@ -43,13 +44,22 @@ pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<ExitCode> {
 
 /// Loads a pair, verified for `trust`; without it, for the key that stands beside the signature.
 pub(crate) fn load(pair: &Path, trust: Option<PublicKey>) -> anyhow::Result<(Artifact, PublicKey)> {
+    load_for(pair, trust, Execution::Native)
+}
+
+/// The same with the code for one way to execute.
+pub(crate) fn load_for(
+    pair: &Path,
+    trust: Option<PublicKey>,
+    execution: Execution,
+) -> anyhow::Result<(Artifact, PublicKey)> {
     let name = pair.file_name().and_then(|name| name.to_str()).context("expected DIR/NAME of a pair")?;
     let dir = pair.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let key = match trust {
         Some(key) => key,
         None => signer(&dir.join(format!("{name}.sig")))?,
     };
-    let artifact = artifact::load(dir, name, &[key]).map_err(|refusal| unusable(pair, &refusal))?;
+    let artifact = artifact::load_for(dir, name, &[key], execution).map_err(|refusal| unusable(pair, &refusal))?;
     Ok((artifact, key))
 }
 

@@ -2,7 +2,7 @@
 
 use super::inspect;
 use super::keys::unusable;
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use vedette_detector_host::artifact::WASM_BYTES_MAX;
@@ -27,6 +27,11 @@ pub(crate) struct CompilerArgs {
     compiler: Option<PathBuf>,
 }
 
+/// Context of an error that is the component's fault, not of a file or program that is missing.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("no host takes this component")]
+pub(crate) struct Unfit;
+
 /// A detector ready to run.
 pub(crate) struct Module {
     path: PathBuf,
@@ -46,7 +51,10 @@ impl Module {
         let is_component = args.module.extension().is_some_and(|extension| extension == "wasm");
         let path = if is_component { args.module.clone() } else { component_of(&args.module) };
         let size = std::fs::metadata(&path).map_err(|error| unusable(&path, &error))?.len();
-        ensure!(size <= WASM_BYTES_MAX as u64, unusable(&path, &format!("{size} bytes, {WASM_BYTES_MAX} are allowed")));
+        if size > WASM_BYTES_MAX as u64 {
+            let reason = format!("{size} bytes, {WASM_BYTES_MAX} are allowed");
+            return Err(anyhow::Error::from(unusable(&path, &reason)).context(Unfit));
+        }
         let wasm = std::fs::read(&path).map_err(|error| unusable(&path, &error))?;
         let cwasm = match is_component {
             true => compile(&compiler, &path, Execution::Native)?,
@@ -101,9 +109,9 @@ pub(crate) fn compile(compiler: &Path, component: &Path, execution: Execution) -
     let cwasm = std::fs::read(&out);
     let _ = std::fs::remove_dir_all(&folder);
     let told = told?;
-    ensure!(
-        told.status.success(),
-        unusable(component, &format!("not compiled: {}", String::from_utf8_lossy(&told.stderr).trim()))
-    );
+    if !told.status.success() {
+        let reason = String::from_utf8_lossy(&told.stderr).trim().to_owned();
+        return Err(anyhow::Error::from(unusable(component, &reason)).context(Unfit));
+    }
     cwasm.context("the compiler left no code")
 }

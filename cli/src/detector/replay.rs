@@ -69,7 +69,11 @@ pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<ExitCode> {
     record("module".into(), &Place::Here(cwasm), None)?;
     record("module again".into(), &Place::Here(cwasm), None)?;
     record("confined process".into(), &Place::Confined(cwasm), None)?;
-    let interpreted = module::compile(&args.compiler.program()?, &module::component_of(&args.pair), Execution::Pulley)?;
+    // What was signed; a pair without byte code is compiled for the occasion.
+    let interpreted = match artifact.manifest().pulley {
+        Some(_) => inspect::load_for(&args.pair, args.trust, Execution::Pulley)?.0.cwasm().to_vec(),
+        None => module::compile(&args.compiler.program()?, &module::component_of(&args.pair), Execution::Pulley)?,
+    };
     record("interpreter".into(), &Place::Interpreted(&interpreted), None)?;
     for cut in cuts(window.ticks.len()) {
         record(format!("restored at tick {cut}"), &Place::Here(cwasm), Some(cut))?;
