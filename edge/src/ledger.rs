@@ -15,6 +15,8 @@ pub struct Ledger {
     pub shed: u64,
     /// Episodes that ended and said so.
     pub cleared: u64,
+    /// Times that a detector's calibration was found to drift: findings beside the account above.
+    pub drifts: u64,
 
     /// Readings handed in.
     pub readings: u64,
@@ -47,6 +49,8 @@ pub struct Ledger {
     pub lines_binary: u64,
     /// Log lines dropped because there are too many log sources.
     pub lines_refused: u64,
+    /// Log lines counted without their template, which had to make room before they were shipped.
+    pub lines_folded: u64,
     /// Places masked in log lines.
     pub masked: u64,
     /// Templates forgotten for want of room.

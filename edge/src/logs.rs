@@ -28,6 +28,10 @@ pub const LOG_SOURCES_MAX: usize = 64;
 const BINARY_SHARE: usize = 8;
 /// Aliases of a source that wait to be told. Beyond that an id keeps its last text at the collector; no count is lost.
 const ALIASES_MAX: usize = 1_024;
+/// Templates of a source that made room before they were shipped; the lines of further ones are counted as [`REST`].
+const ORPHANS_MAX: usize = 1_024;
+/// Text of the template that stands for those without room.
+const REST: &str = "<other>";
 const BINARY: &str = "<binary>";
 
 /// Counts of one template.
@@ -57,6 +61,8 @@ struct Source {
     has_cursors: bool,
     /// Counts of templates that made room before they were shipped, with what is needed to announce them.
     orphans: Vec<(Template, Counts)>,
+    /// Lines of templates that made room when there were too many of those.
+    rest: Counts,
     /// Ids that the collector knows and that stand for other templates by now.
     aliases: Vec<Alias>,
 }
@@ -157,8 +163,12 @@ impl LogBook {
         if let Some(evicted) = outcome.evicted {
             ledger.templates_evicted += 1;
             let counts = std::mem::take(&mut self.counts[slot]);
-            if counts.open + counts.sealed > 0 {
-                self.sources[evicted.source as usize].orphans.push((template(&evicted), counts));
+            let source = &mut self.sources[evicted.source as usize];
+            if counts.open + counts.sealed > 0 && source.orphans.len() < ORPHANS_MAX {
+                source.orphans.push((template(&evicted), counts));
+            } else {
+                ledger.lines_folded += counts.open + counts.sealed;
+                source.rest.add(&counts);
             }
         }
         for (absorbed, mined) in outcome.absorbed {
@@ -183,8 +193,7 @@ impl LogBook {
         let gone = std::mem::take(&mut self.counts[absorbed]);
         let counts = &mut self.counts[slot];
         counts.tick = counts.tick.saturating_add(gone.tick);
-        counts.open += gone.open;
-        counts.sealed += gone.sealed;
+        counts.add(&gone);
         self.generation += 1;
         let Some(survivor) = self.miner.get(u32::try_from(slot).unwrap_or(u32::MAX)) else { return };
         let aliases = &mut self.sources[source].aliases;
@@ -211,6 +220,7 @@ impl LogBook {
             cursor: None,
             has_cursors: false,
             orphans: Vec::new(),
+            rest: Counts::default(),
             aliases: Vec::new(),
         });
         Some(self.sources.len() - 1)
@@ -224,6 +234,7 @@ impl LogBook {
         }
         let source = &mut self.sources[at];
         source.orphans.iter_mut().for_each(|(_, counts)| counts.seal());
+        source.rest.seal();
         source.cursor = Some(cursor);
         source.has_cursors = true;
     }
@@ -246,6 +257,10 @@ impl LogBook {
                 source.orphans.push((template, counts));
             }
         }
+        let rest = source.rest.take(unbounded);
+        let name = || Template { id: TemplateId::of(REST), text: REST.to_owned(), exemplar: String::new() };
+        window.add(TemplateId::of(REST), rest, (!source.rest.announced && rest > 0).then(name));
+        source.rest.told(rest);
         for (slot, mined) in self.miner.iter().filter(|(_, mined)| mined.source as usize == at) {
             let counts = &mut self.counts[slot as usize];
             let lines = counts.take(unbounded);
@@ -314,6 +329,12 @@ impl LogBook {
 }
 
 impl Counts {
+    /// Takes over lines that were not shipped yet.
+    fn add(&mut self, other: &Self) {
+        self.open += other.open;
+        self.sealed += other.sealed;
+    }
+
     fn seal(&mut self) {
         self.sealed += std::mem::take(&mut self.open);
     }

@@ -67,6 +67,20 @@ fn ids_that_the_collector_knows_are_told_what_they_stand_for() {
 }
 
 #[test]
+fn flood_of_odd_lines_is_counted_without_keeping_all_of_its_templates() {
+    let (mut book, mut ledger) = (LogBook::new(4), Ledger::default());
+    let word = |n: u32| n.to_string().bytes().map(|digit| char::from(digit + 49)).collect::<String>();
+    (0..3_000).for_each(|n| book.accept("/log", "", word(n).as_bytes(), &mut ledger));
+    book.set_cursor(cursor(1));
+    let windows = book.take_windows(WallTime::default(), 1);
+    assert_eq!((lines_of(&windows), ledger.lines_folded), (3_000, 3_000 - 4 - ORPHANS_MAX as u64));
+    assert_eq!(windows[0].0.counts.len(), ORPHANS_MAX + 4 + 1);
+    let named = |text: &str| windows[0].0.templates.iter().filter(|template| template.text == text).count();
+    assert_eq!((named(REST), windows[0].0.templates.len()), (1, ORPHANS_MAX + 4 + 1));
+    assert!(book.take_windows(WallTime::default(), 1).is_empty());
+}
+
+#[test]
 fn too_many_sources_are_refused_and_counted() {
     let (mut book, mut ledger) = (LogBook::new(10), Ledger::default());
     (0..=LOG_SOURCES_MAX).for_each(|n| book.accept(&n.to_string(), "", b"line", &mut ledger));
