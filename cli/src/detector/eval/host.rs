@@ -248,6 +248,32 @@ mod tests {
     }
 
     #[test]
+    fn time_of_a_host_goes_forward_whatever_the_file_says() {
+        let detectors = Detectors::default();
+        let mut host = Host::new(&detectors, 300_000, 2).unwrap();
+        let mut elapsed_ms = |time_ms: i64, values: [f64; 2]| {
+            let before = host.now;
+            assert_eq!(host.row(time_ms, &values).unwrap().score(), 0.0, "nobody judges");
+            host.now.since(before).as_millis()
+        };
+        let start_ms = 1_400_000_000_000;
+        assert_eq!(elapsed_ms(start_ms, [1.0, 2.0]), 300_000, "it started one interval before");
+        assert_eq!(elapsed_ms(start_ms + 299_500, [1.0, f64::NAN]), 299_500);
+        assert_eq!(elapsed_ms(start_ms - 3_600_000, [f64::INFINITY, 2.0]), 300_000, "set back by an hour");
+        assert_eq!(elapsed_ms(start_ms - 3_300_000, [1.0, 2.0]), 300_000);
+        assert_eq!(elapsed_ms(start_ms - 3_300_000, [1.0, 2.0]), 300_000, "the same time again");
+        let week_ms = 7 * 86_400_000;
+        assert_eq!(elapsed_ms(start_ms - 3_300_000 + week_ms, [1.0, 2.0]), 604_800_000, "asleep for a week");
+        assert!(host.pipeline.ledger().readings_out_of_order == 0 && host.pipeline.series_count().total == 2);
+    }
+
+    #[test]
+    fn too_many_series_are_refused() {
+        let detectors = Detectors::default();
+        assert!(Host::new(&detectors, 1_000, COLUMNS_MAX + 1).is_err() && Host::new(&detectors, 1_000, 0).is_err());
+    }
+
+    #[test]
     fn a_row_scores_as_its_most_surprising_series() {
         let verdict = Verdict { surprises: vec![f32::NAN, 2.0, 6.0], verdicts: 1, opened: Vec::new() };
         assert!((verdict.score() - 0.5).abs() < 1e-6);
