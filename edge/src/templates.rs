@@ -233,10 +233,12 @@ impl Miner {
             |(at, (line, kept)): &(usize, (&Word, &Word))| !places.contains(at) && line.constant() && kept.constant();
         let constant = around.filter(kept).count();
         let needed = places.iter().map(|place| self.evidence_needed(group, *place)).sum::<Option<usize>>();
-        // Places that never varied alone need more evidence together, and no word of what happens is among them.
+        // No word of what happens is among places that never varied alone; those that only look like names, as in
+        // `a.b is deprecated, use c.d`, need more evidence together than `from here to there`.
         let allowed = places.len() == 1 || needed == Some(ARGUMENT_EVIDENCE * places.len());
-        let needed =
-            needed.filter(|_| allowed && constant > 0).map(|needed| (needed * places.len()).div_ceil(constant));
+        let looks = places.iter().any(|place| self.words[*place].kind == Kind::Name);
+        let times = if looks { places.len() } else { 1 };
+        let needed = needed.filter(|_| allowed && constant > 0).map(|needed| (needed * times).div_ceil(constant));
         needed.is_some_and(|needed| group.len() + 1 >= needed.max(2))
     }
 
@@ -247,7 +249,7 @@ impl Miner {
         for kind in templates.map(|mined| mined.words[place].kind).chain([self.words[place].kind]) {
             match kind {
                 Kind::Severity => return None,
-                Kind::Argument => arguments += 1,
+                Kind::Argument | Kind::Name => arguments += 1,
                 Kind::Variable => values += 1,
                 _ => {}
             }
@@ -366,7 +368,7 @@ fn difference(template: &[Word], line: &[Word]) -> Difference {
 }
 
 fn may_vary(kind: Kind) -> bool {
-    matches!(kind, Kind::Argument | Kind::Variable)
+    matches!(kind, Kind::Argument | Kind::Name | Kind::Variable)
 }
 
 /// Whether every line of `template` is one of `general`; both of one shape.

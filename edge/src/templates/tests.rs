@@ -98,6 +98,25 @@ fn two_names_that_never_vary_alone_become_variable_together() {
 }
 
 #[test]
+fn states_of_a_machine_become_variable_together_and_deprecated_names_stay() {
+    let states = ["NEW", "LOCALIZING", "RUNNING", "DONE", "GONE"];
+    let lines: Vec<_> =
+        states.windows(2).map(|two| format!("job_17 transitioned from {} to {}", two[0], two[1])).collect();
+    let lines: Vec<_> = lines.iter().map(|line| line.as_str().trim_end()).collect();
+    assert_eq!(
+        texts(&[&lines[..], &["job_9 of 3 failed"]].concat()).len(),
+        5,
+        "three constant words, four lines: too little"
+    );
+    let lines: Vec<_> =
+        states.windows(2).map(|two| format!("task 17 was transitioned from {} to {}", two[0], two[1])).collect();
+    let lines: Vec<_> = lines.iter().map(String::as_str).collect();
+    assert_eq!(texts(&lines), ["task <*> was transitioned from <*> to <*>"]);
+    let names = ["a.x", "b.y", "c.z", "d.w"].map(|name| format!("INFO: {name} is deprecated, use new.{name}"));
+    assert_eq!(texts(&names.each_ref().map(String::as_str)).len(), 4);
+}
+
+#[test]
 fn error_line_never_joins_a_line_of_another_severity() {
     let lines = ["INFO", "ERROR", "WARN", "DEBUG", "FATAL", "TRACE"]
         .map(|level| format!("12:00 {level} cache refill done at last, all is well now"));

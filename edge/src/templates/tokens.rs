@@ -22,8 +22,10 @@ pub(super) enum Kind {
     Punctuation,
     /// Says what happens.
     Word,
-    /// Says to whom or what.
+    /// Says to whom or what: a preposition, role or key announces it.
     Argument,
+    /// Says it by its look: dotted, or alone in brackets or quotes.
+    Name,
     /// A word of severity: never variable.
     Severity,
     /// Month, day, zone with no number beside it so far.
@@ -47,7 +49,7 @@ impl Word {
 
     /// Whether it tells one template from another.
     pub(super) fn constant(self) -> bool {
-        matches!(self.kind, Kind::Word | Kind::Argument | Kind::Severity | Kind::Date)
+        matches!(self.kind, Kind::Word | Kind::Argument | Kind::Name | Kind::Severity | Kind::Date)
     }
 }
 
@@ -294,6 +296,7 @@ impl Reader<'_> {
             (Announced::Nothing | Announced::Argument, Class::Role) => self.announce(Announced::Name),
             (Announced::Nothing, _) if !self.alone_in_brackets(start, end) => Kind::Word,
             (_, Class::Article) => Kind::Word,
+            (Announced::Nothing, _) => Kind::Name,
             _ => Kind::Argument,
         };
         self.push(start, end, kind);
@@ -319,9 +322,12 @@ impl Reader<'_> {
             return self.variable(start, end);
         }
         let dotted = text[1..].contains(&b'.') || text.contains(&b'@');
-        let argument = !self.tokens.is_empty()
-            && (announced != Announced::Nothing || dotted || self.alone_in_brackets(start, end));
-        self.push(start, end, if argument { Kind::Argument } else { Kind::Word });
+        let kind = match announced {
+            Announced::Nothing if dotted || self.alone_in_brackets(start, end) => Kind::Name,
+            Announced::Nothing => Kind::Word,
+            _ => Kind::Argument,
+        };
+        self.push(start, end, kind);
     }
 
     /// `key:value` in one.
@@ -425,7 +431,8 @@ impl Reader<'_> {
 
     fn push(&mut self, start: usize, end: usize, kind: Kind) {
         // The first word says what happens, whatever it looks like.
-        let kind = if self.tokens.is_empty() && kind == Kind::Argument { Kind::Word } else { kind };
+        let kind =
+            if self.tokens.is_empty() && matches!(kind, Kind::Argument | Kind::Name) { Kind::Word } else { kind };
         self.put(Word { hash: words::hash(&self.bytes[start..end]), kind }, start, end);
     }
 
