@@ -44,6 +44,9 @@ pub struct CauseTerms {
 impl State {
     /// Changes before the group's onset in its surroundings, best first.
     pub(crate) fn causes(&self, group: &Group) -> Vec<Cause> {
+        if self.changes.is_empty() {
+            return Vec::new();
+        }
         let members: Vec<&Episode> =
             group.members.iter().filter_map(|member| self.episodes.get(&member.episode)).collect();
         let mut causes: Vec<Cause> = self
