@@ -58,6 +58,8 @@ pub struct State {
     /// between is silence. Kept this way because most values of most templates are silence.
     lined_ms: u64,
     skipped_ms: u64,
+    /// Time watched from which windows are free of lines that were held.
+    free_ms: u64,
     /// Time watched when it appeared.
     birth_ms: u64,
     rate: Rate,
@@ -98,6 +100,7 @@ impl Detector for LogNovelty {
             window: Window::default(),
             lined_ms: self.watched_ms,
             skipped_ms: 0,
+            free_ms: 0,
             birth_ms: self.watched_ms,
             rate: Rate::born(self.watched_ms),
             predicted: Prediction { mean: f64::NAN, variance: f64::NAN },
@@ -117,7 +120,11 @@ impl Detector for LogNovelty {
         if state.now_ms > self.watched_ms {
             self.watch(state.now_ms);
         }
-        let surprise = if silent { state.silence(sample) } else { state.lines(sample, self.memory_s) };
+        let surprise = if silent {
+            state.silence(sample)
+        } else {
+            state.lines(sample.dt_ms, sample.flags, sample.value, self.memory_s)
+        };
         if self.watched_ms < WARM_UP_MS { f64::NAN } else { compress(surprise) }
     }
 
@@ -146,6 +153,7 @@ impl Detector for LogNovelty {
         out.u64(state.age_ms());
         rate::save(&state.window, &state.rate, out);
         out.u64(state.silent_ms());
+        out.u32(u32::try_from(state.free_ms.saturating_sub(state.now_ms)).unwrap_or(u32::MAX));
         out.f64s(&[state.predicted.mean, state.predicted.variance]);
         out.u8(u8::from(state.departed));
         out.u32(state.departed_ms);
@@ -157,6 +165,7 @@ impl Detector for LogNovelty {
         let now_ms = birth_ms.saturating_add(age_ms);
         let (window, rate) = rate::load(birth_ms, age_ms, input)?;
         let lined_ms = now_ms.saturating_sub(input.u64()?);
+        let free_ms = now_ms.saturating_add(u64::from(input.u32()?));
         let [mean, variance] = input.f64s()?;
         let predicted = Prediction { mean, variance };
         let departed = input.u8()? == 1;
@@ -166,6 +175,7 @@ impl Detector for LogNovelty {
             window,
             lined_ms,
             skipped_ms: 0,
+            free_ms,
             birth_ms,
             rate,
             predicted,
@@ -206,9 +216,11 @@ impl State {
         0.0
     }
 
-    /// Out of line, so that the loop over mostly silent templates stays small.
+    /// Out of line, so that the loop over mostly silent templates stays small; a sample in parts, since a module would
+    /// pass it whole through memory.
     #[inline(never)]
-    fn lines(&mut self, sample: Sample, memory_s: f64) -> f64 {
+    fn lines(&mut self, dt_ms: u32, flags: u8, value: f64, memory_s: f64) -> f64 {
+        let sample = Sample { dt_ms, flags, value };
         self.window.count(self.age_ms(), whole(sample.value));
         let lines = self.window.lines();
         if self.window.is_empty() {
@@ -228,7 +240,9 @@ impl State {
             self.onset_step_ms = sample.dt_ms;
         }
         self.departed = surprise >= NOTABLE || (self.departed && surprise >= 0.5 * NOTABLE);
-        if !sample.hold() {
+        if sample.hold() {
+            self.free_ms = self.now_ms.saturating_add(rate::WINDOW_MS);
+        } else if self.now_ms >= self.free_ms {
             self.rate.learn(sample, lines, &self.predicted, memory_s);
         }
         surprise

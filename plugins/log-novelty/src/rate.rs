@@ -7,6 +7,7 @@ use vedette_sdk::state::{Damaged, Reader, Writer};
 
 /// Seconds that are judged together, so that lines of one occasion count once.
 const WINDOW_S: u32 = 5;
+pub(crate) const WINDOW_MS: u64 = WINDOW_S as u64 * 1_000;
 /// Room for the seconds of a window: a power of two.
 const RING: u32 = 8;
 /// A template that was never seen counts as one line in the time watched before it, within these bounds.
@@ -49,8 +50,9 @@ impl Window {
         }
         self.newest = second;
         let newest = &mut self.seconds[(second % RING) as usize];
-        let before = core::mem::replace(newest, newest.saturating_add(lines));
-        self.lines += f64::from(*newest) - f64::from(before);
+        let added = lines.min(u32::MAX - *newest);
+        *newest += added;
+        self.lines += f64::from(added);
     }
 
     /// Seconds are written oldest first, wherever the ring stands.
@@ -112,9 +114,13 @@ impl Rate {
     /// Counts time without a line into mean and variance.
     #[inline]
     pub(crate) fn settle(&mut self, silent_ms: u64) {
-        if silent_ms == 0 {
-            return;
+        if silent_ms > 0 {
+            self.settle_silence(silent_ms);
         }
+    }
+
+    #[cold]
+    fn settle_silence(&mut self, silent_ms: u64) {
         let learnt_s = self.learnt_s + silent_ms as f64 * 0.001;
         let kept = self.learnt_s / learnt_s;
         self.variance = kept * (self.variance + (1.0 - kept) * self.mean * self.mean);

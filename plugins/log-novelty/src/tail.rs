@@ -38,6 +38,7 @@ impl Prediction {
     ///
     /// The first term is taken in the form of Loader 2000 (Fast and accurate computation of binomial probabilities), in
     /// which nothing cancels, however great the counts: deviances and the errors of Stirling's formula.
+    #[cold]
     fn tail(&self, count: f64) -> f64 {
         let shape = (self.mean * self.mean / (self.variance - self.mean).at_least(f64::MIN_POSITIVE))
             .at_least(SHAPE_MIN)

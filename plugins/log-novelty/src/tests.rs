@@ -89,6 +89,21 @@ fn held_learning_leaves_the_usual_rate_alone() {
 }
 
 #[test]
+fn lines_that_were_held_are_not_learnt_from_the_windows_after_them_either() {
+    let (mut held, mut spared) = (Rig::new(), Rig::new());
+    held.ordinary(0..300);
+    spared.ordinary(0..300);
+    (0..200).for_each(|_| drop(held.second(&[40, 40], Sample::HOLD)));
+    (0..200).for_each(|_| drop(spared.second(&[1, 0], Sample::HOLD)));
+    let (after_held, after_spared) = (held.ordinary(300..420), spared.ordinary(300..420));
+    for ([steady, rare], [usual_steady, usual_rare]) in after_held[10..].iter().zip(&after_spared[10..]) {
+        assert_eq!(steady, usual_steady);
+        // Of this one the five seconds after were silence, or were not to be learnt.
+        assert!((rare - usual_rare).abs() < 0.05, "{rare} {usual_rare}");
+    }
+}
+
+#[test]
 fn ticks_of_silence_left_out_count_as_silence() {
     let mut instance = Instance::<LogNovelty>::new(&[]).expect("defaults");
     instance.add(0, &template(0), &[]);
