@@ -8,6 +8,7 @@ use crate::progress::say;
 use crate::{check, plugins, prerequisites};
 use anyhow::Result;
 use clap::{Args, Parser};
+use std::process::Command;
 
 /// Options of the test run.
 #[derive(Args)]
@@ -29,7 +30,10 @@ pub(crate) fn run(args: &TestArgs) -> Result<()> {
     prerequisites::ensure_clang()?;
     check::run()?;
     let binaries = build::binaries()?;
-    plugins::modules(&binaries)?;
+    for module in plugins::modules(&binaries)? {
+        say(&format!("conformance of {}", module.display()));
+        run_visibly(Command::new(&binaries.cli).args(["detector", "check"]).arg(module))?;
+    }
     say("tests");
     run_visibly(
         cargo()
