@@ -31,6 +31,8 @@ pub mod code {
     pub const TOWARDS_LOWER: u32 = 202;
 }
 
+/// Changes with whatever changes a score or a state.
+const VERSION: &str = "0.2.0";
 /// How many times its own length a trend is believed to go on, by default.
 pub const OUTLOOK: f64 = 360.0;
 /// Time since a horizon took a value that it never took: the first is due at once.
@@ -62,7 +64,7 @@ impl Detector for Exhaustion {
     fn describe() -> Description {
         Description {
             name: "exhaustion",
-            version: env!("CARGO_PKG_VERSION"),
+            version: VERSION,
             input: Input::Metrics,
             warm_up_values: horizon::WARM_UP_MOVES + horizon::VALUES as u32,
             state_bytes_max: 512,

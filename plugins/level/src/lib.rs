@@ -37,6 +37,8 @@ pub mod code {
     pub const BELOW: u32 = 102;
 }
 
+/// Changes with whatever changes a score or a state.
+const VERSION: &str = "0.2.0";
 /// Beyond this distance a value is away from its baseline, for the onset; it comes back below [`BACK`].
 const AWAY: f64 = 3.0;
 const BACK: f64 = 2.0;
@@ -93,7 +95,7 @@ impl Detector for Level {
     fn describe() -> Description {
         Description {
             name: "level",
-            version: env!("CARGO_PKG_VERSION"),
+            version: VERSION,
             input: Input::Metrics,
             warm_up_values: 48,
             state_bytes_max: 512,

@@ -33,6 +33,8 @@ pub mod code {
     pub const SURGE: u32 = 302;
 }
 
+/// Changes with whatever changes a score or a state.
+const VERSION: &str = "0.2.0";
 /// Time for which the log stream is watched before anything in it counts as new.
 const WARM_UP_MS: u64 = 60_000;
 /// A template is called new for this long.
@@ -76,7 +78,7 @@ impl Detector for LogNovelty {
     fn describe() -> Description {
         Description {
             name: "log-novelty",
-            version: env!("CARGO_PKG_VERSION"),
+            version: VERSION,
             input: Input::LogTemplates,
             warm_up_values: 60,
             state_bytes_max: 256,
