@@ -42,6 +42,7 @@ pub use setup::{Correlate, Setup};
 pub use terms::{Terms, Why};
 
 use changes::SeenChange;
+use group::Group;
 use intake::{Life, Received};
 use promote::{Touch, later};
 use state::State;
@@ -136,8 +137,7 @@ impl Engine {
     /// Deadlines follow from the configuration: all live groups are looked at.
     fn configure(&mut self, setup: Setup) {
         self.state.configure(setup);
-        let live: Vec<GroupId> =
-            self.state.groups.values().filter(|group| group.is_live()).map(|group| group.id).collect();
+        let live: Vec<GroupId> = self.state.groups_in_order(Group::is_live).iter().map(|group| group.id).collect();
         for id in live {
             self.state.count_anew(id);
             self.touch(id, Touch::All);
@@ -187,9 +187,9 @@ impl Engine {
 
     /// Ids of the open incidents with the time of their opening, oldest group first.
     pub fn open_incidents(&self) -> Vec<(String, WallTime)> {
-        let incidents = self.state.groups.values().filter_map(|group| group.incident.as_deref());
-        let open = incidents.filter(|incident| incident.lifecycle.state.is_open());
-        open.map(|incident| (incident.id.clone(), incident.lifecycle.opened)).collect()
+        let open = self.state.groups_in_order(|group| group.incident.is_some() && group.is_live());
+        let incidents = open.into_iter().filter_map(|group| group.incident.as_deref());
+        incidents.map(|incident| (incident.id.clone(), incident.lifecycle.opened)).collect()
     }
 
     /// From a directive's issue to its agent's first report that it is in effect, ms; `None` if it was not reported or
@@ -208,8 +208,8 @@ impl Engine {
 
     /// Candidates, newest first, at most `max`.
     pub fn candidates(&self, max: usize) -> Vec<CandidateReport> {
-        let candidates = self.state.groups.values().rev().filter(|group| group.incident.is_none());
-        candidates.take(max).map(|group| self.state.candidate_report(group)).collect()
+        let candidates = self.state.groups_in_order(|group| group.incident.is_none());
+        candidates.into_iter().rev().take(max).map(|group| self.state.candidate_report(group)).collect()
     }
 
     /// Whether `command` is possible now; `None` if there is no such incident in memory.

@@ -29,7 +29,7 @@ pub(crate) struct State {
     pub(crate) episodes: HashMap<EpisodeId, Episode>,
     /// Episodes in live groups by host.
     pub(crate) episodes_of_host: HashMap<HostId, usize>,
-    pub(crate) groups: BTreeMap<GroupId, Box<Group>>,
+    pub(crate) groups: HashMap<GroupId, Box<Group>>,
     /// Live groups by the hosts and services of their members; resolved ones are not here, so nothing joins them.
     pub(crate) by_host: HashMap<HostId, BTreeSet<GroupId>>,
     pub(crate) by_service: HashMap<String, BTreeSet<GroupId>>,
@@ -194,6 +194,14 @@ impl State {
                 self.tombstones.remove(&oldest);
             }
         }
+    }
+
+    /// Groups that `wanted` names, oldest first.
+    pub(crate) fn groups_in_order(&self, wanted: impl Fn(&Group) -> bool) -> Vec<&Group> {
+        let mut groups: Vec<&Group> =
+            self.groups.values().map(|group| &**group).filter(|group| wanted(group)).collect();
+        groups.sort_unstable_by_key(|group| group.id);
+        groups
     }
 
     pub(crate) fn members(&self, id: GroupId) -> impl Iterator<Item = &Episode> {
