@@ -5,34 +5,70 @@
 //! threshold; Coles 2001, chapter 4; moment estimator of Hosking and Wallis 1987). Shape and scale are shrunk to a
 //! cautious prior, so that a pool that has seen two minutes says "rare" only of what is far outside.
 
-use serde::{Deserialize, Serialize};
-
 /// Bins per doubling of the score.
 const BINS_PER_OCTAVE: usize = 8;
 /// Scores below this, 2⁻³, share the first bin.
 const OCTAVE_MIN: i32 = -3;
 const BINS: usize = 16 * BINS_PER_OCTAVE;
-/// Share of the values above the threshold, at most, and their number, at most: what happens now and then on a
-/// healthy host is a tail of its own, far outside of the noise, and must not be extrapolated from the noise.
+/// Share of the values above the threshold, at most.
 const TAIL_SHARE: f64 = 0.02;
-const TAIL_COUNT: f64 = 150.0;
-/// The threshold is not below this score: nobody cares for rarity inside the noise.
-const THRESHOLD_MIN: f64 = 1.0;
-/// Prior of the tail: its weight in excesses, its shape, and its scale as a share of the threshold plus one.
-const PRIOR_WEIGHT: f64 = 40.0;
-const PRIOR_WEIGHT_WIDER: f64 = 4.0;
-const PRIOR_SHAPE: f64 = 0.08;
-const PRIOR_SCALE: f64 = 0.25;
-const SHAPE_MAX: f64 = 0.2;
 const SHAPE_MIN: f64 = 0.02;
-/// Values that a pool halves after: a day by the pool's own clock.
-const HALVE_MS: u64 = 86_400_000;
-/// Ticks of excursions overlap; so many make one independent observation of the tail.
-const CLUSTER: f64 = 3.0;
+
+/// What is believed of a tail before it was seen, and for how long.
+#[derive(Clone, Copy, Debug)]
+pub struct Prior {
+    /// The threshold is not below this: nobody cares for rarity inside the noise.
+    threshold_min: f64,
+    /// Scale of the excesses, as a share of the threshold plus a constant.
+    scale_share: f64,
+    scale_base: f64,
+    shape: f64,
+    shape_max: f64,
+    /// Values above the threshold, at most: what happens now and then on a healthy host is a tail of its own, far outside
+    /// of the noise, and must not be extrapolated from the noise.
+    tail_count: f64,
+    /// Weight in independent excesses; that against a scale wider than this one.
+    weight: f64,
+    weight_wider: f64,
+    /// Excesses that make one independent observation.
+    cluster: f64,
+    /// Values count half after this long, by the pool's own clock.
+    halve_ms: u64,
+}
+
+/// Of single scores: ticks of one departure overlap. A wider tail than the prior is believed soon, a narrower slowly.
+pub const SCORES: Prior = Prior {
+    threshold_min: 1.0,
+    scale_share: 0.25,
+    scale_base: 0.25,
+    shape: 0.08,
+    shape_max: 0.2,
+    tail_count: 150.0,
+    weight: 15.0,
+    weight_wider: 4.0,
+    cluster: 3.0,
+    halve_ms: 86_400_000,
+};
+
+/// Of the heights of bouts: sums of bounded terms that drift downwards have exponential tails whatever the terms are
+/// (Siegmund, Sequential Analysis, 1985, chapter 8), so the shape hardly leaves that. Bouts are apart from each other.
+pub const BOUTS: Prior = Prior {
+    threshold_min: 1.0,
+    scale_share: 0.0,
+    scale_base: 1.5,
+    shape: 0.02,
+    shape_max: 0.15,
+    tail_count: 40.0,
+    weight: 20.0,
+    weight_wider: 2.0,
+    cluster: 1.0,
+    halve_ms: 4 * 86_400_000,
+};
 
 /// Histogram and fitted tail of the statistics that like series of one detector gave.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub struct Pool {
+    prior: Prior,
     bins: Vec<f32>,
     total: f64,
     halved_at_ms: u64,
@@ -40,7 +76,7 @@ pub struct Pool {
 }
 
 /// What was derived from the histogram at the last refresh.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default)]
 struct Fit {
     /// Per bin: −log10 of the share of values in it or above.
     body: Vec<f32>,
@@ -52,22 +88,36 @@ struct Fit {
     shape: f64,
 }
 
-impl Default for Pool {
-    fn default() -> Self {
-        let mut pool = Self { bins: vec![0.0; BINS], total: 0.0, halved_at_ms: 0, fit: Fit::default() };
+impl Pool {
+    /// An empty pool.
+    pub fn new(prior: Prior) -> Self {
+        let mut pool = Self { prior, bins: vec![0.0; BINS], total: 0.0, halved_at_ms: 0, fit: Fit::default() };
         pool.refresh(0);
         pool
     }
-}
 
-impl Pool {
     /// Adds one value, `score` ≥ 0 (NaN is ignored). Takes effect with the next [`Pool::refresh`].
+    #[inline]
     pub fn record(&mut self, score: f32) {
+        self.record_as(score, 1.0);
+    }
+
+    /// Adds a value that stands for `weight` of them.
+    #[inline]
+    pub fn record_as(&mut self, score: f32, weight: f32) {
         if score.is_nan() {
             return;
         }
-        self.bins[bin_of(score)] += 1.0;
-        self.total += 1.0;
+        self.bins[bin_of(score)] += weight;
+        self.total += f64::from(weight);
+    }
+
+    /// Adds `count` values of 0.
+    pub fn record_zeros(&mut self, count: u32) {
+        #[expect(clippy::cast_possible_truncation, reason = "a count needs no more digits than f32 has")]
+        let weight = f64::from(count) as f32;
+        self.bins[0] += weight;
+        self.total += f64::from(count);
     }
 
     /// Number of values, faded.
@@ -77,6 +127,7 @@ impl Pool {
 
     /// −log10 of the probability that a healthy series gives `score` or more; 0 for NaN.
     #[expect(clippy::cast_possible_truncation, reason = "a surprise needs no more digits than f32 has")]
+    #[inline]
     pub fn surprise(&self, score: f32) -> f32 {
         let x = f64::from(score);
         if x.is_nan() {
@@ -92,13 +143,15 @@ impl Pool {
 
     /// Derives body and tail anew, and lets old values fade. `now_ms` is monotonic.
     pub fn refresh(&mut self, now_ms: u64) {
-        if now_ms.saturating_sub(self.halved_at_ms) >= HALVE_MS {
+        // Beyond 2²⁴ an f32 does not count on by ones.
+        let full = self.bins.iter().any(|bin| *bin >= 8_388_608.0);
+        if full || now_ms.saturating_sub(self.halved_at_ms) >= self.prior.halve_ms {
             self.halved_at_ms = now_ms;
             self.bins.iter_mut().for_each(|bin| *bin /= 2.0);
             self.total /= 2.0;
         }
         let (tail_start, above) = self.tail_start();
-        self.fit.threshold = lower_edge(tail_start).max(THRESHOLD_MIN);
+        self.fit.threshold = lower_edge(tail_start).max(self.prior.threshold_min);
         // The unseen rest: half an observation, so that nothing is impossible.
         self.fit.threshold_surprise = -((above + 0.5) / (self.total + 1.0)).log10();
         self.fit_tail(tail_start, above);
@@ -107,8 +160,8 @@ impl Pool {
 
     /// First bin of the tail and the values in it or above: at most [`TAIL_SHARE`] of all.
     fn tail_start(&self) -> (usize, f64) {
-        let lowest = bin_of_f64(THRESHOLD_MIN);
-        let room = (TAIL_SHARE * self.total).min(TAIL_COUNT);
+        let lowest = bin_of_f64(self.prior.threshold_min);
+        let room = (TAIL_SHARE * self.total).min(self.prior.tail_count);
         let (mut bin, mut above) = (BINS, 0.0);
         while bin > lowest && above + f64::from(self.bins[bin - 1]) <= room {
             bin -= 1;
@@ -118,28 +171,26 @@ impl Pool {
     }
 
     fn fit_tail(&mut self, tail_start: usize, above: f64) {
+        let prior = &self.prior;
         let (mut mean, mut square) = (0.0, 0.0);
         for (bin, count) in self.bins.iter().enumerate().skip(tail_start) {
             let excess = (lower_edge(bin) + lower_edge(bin + 1)) / 2.0 - self.fit.threshold;
             mean += f64::from(*count) * excess;
             square += f64::from(*count) * excess * excess;
         }
-        let prior_scale = PRIOR_SCALE * (self.fit.threshold + 1.0);
-        let (mut shape, mut scale) = (PRIOR_SHAPE, prior_scale);
-        if above > 2.0 {
+        let (mut shape, mut scale) = (prior.shape, prior.scale_share * self.fit.threshold + prior.scale_base);
+        let seen = above / prior.cluster;
+        if seen > 0.5 {
             mean /= above;
             let variance = (square / above - mean * mean).max(1e-9);
-            let ratio = mean * mean / variance;
-            let seen = above / CLUSTER;
-            let fitted_shape = (0.5 * (1.0 - ratio)).clamp(0.0, SHAPE_MAX);
+            let fitted_shape = (0.5 * (1.0 - mean * mean / variance)).clamp(0.0, prior.shape_max);
             let fitted_scale = mean * (1.0 - fitted_shape);
-            let weight = seen / (seen + PRIOR_WEIGHT);
+            let weight = seen / (seen + prior.weight);
             shape += weight * (fitted_shape - shape);
-            // A wider tail than the prior is believed soon, a narrower one slowly.
-            let weight = if fitted_scale > scale { seen / (seen + PRIOR_WEIGHT_WIDER) } else { weight };
+            let weight = if fitted_scale > scale { seen / (seen + prior.weight_wider) } else { weight };
             scale += weight * (fitted_scale - scale);
         }
-        self.fit.shape = shape.clamp(SHAPE_MIN, SHAPE_MAX);
+        self.fit.shape = shape.clamp(SHAPE_MIN, prior.shape_max);
         self.fit.scale = scale.max(1e-3);
     }
 
@@ -153,13 +204,10 @@ impl Pool {
         }
     }
 
-    /// What a verdict was calibrated with: threshold, its surprise, scale and shape, little-endian.
-    pub fn evidence(&self) -> Vec<u8> {
+    /// What a verdict was calibrated with: threshold, its surprise, scale, shape and number of values.
+    pub fn parameters(&self) -> [f64; 5] {
         let fit = &self.fit;
         [fit.threshold, fit.threshold_surprise, fit.scale, fit.shape, self.total]
-            .iter()
-            .flat_map(|number| number.to_le_bytes())
-            .collect()
     }
 }
 
@@ -189,7 +237,7 @@ mod tests {
 
     /// Values at the quantiles of an exponential distribution.
     fn exponential(count: u32, scale: f64) -> Pool {
-        let mut pool = Pool::default();
+        let mut pool = Pool::new(SCORES);
         for rank in 0..count {
             let p = (f64::from(rank) + 0.5) / f64::from(count);
             #[expect(clippy::cast_possible_truncation, reason = "a test's score")]
@@ -219,7 +267,7 @@ mod tests {
 
     #[test]
     fn surprise_never_falls_as_the_score_grows() {
-        for pool in [Pool::default(), exponential(1_000, 3.0), exponential(50_000, 0.2)] {
+        for pool in [Pool::new(SCORES), exponential(1_000, 3.0), exponential(50_000, 0.2)] {
             let surprises: Vec<_> = (0..4_000u16).map(|step| pool.surprise(f32::from(step) * 0.05)).collect();
             assert!(surprises.is_sorted(), "{:?}", pool.fit);
         }
@@ -235,7 +283,7 @@ mod tests {
     #[test]
     fn old_values_fade() {
         let mut pool = exponential(1_000, 1.0);
-        pool.refresh(HALVE_MS);
+        pool.refresh(SCORES.halve_ms);
         assert!((pool.total() - 500.0).abs() < 1e-9);
         assert!(pool.surprise(f32::NAN) == 0.0);
     }

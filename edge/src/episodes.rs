@@ -4,15 +4,15 @@
 //! another detector) became rare with it; the longer it stays, the less help it needs. It ends with hysteresis, and
 //! what flares up again soon after is the same episode with one more occurrence.
 
-use crate::calibration::Pool;
+use crate::calibration::{Pool, SCORES};
 use std::time::Duration;
 use vedette_protocol::ids::{Digest, EpisodeId, HostId, SeriesKey};
 use vedette_protocol::time::{MonoTime, WallTime};
 use vedette_protocol::v1::Subject;
 use vedette_protocol::worker::Explanation;
 
-/// From this surprise on a series is under suspicion: snapshot taken, learning of its calibration held.
-pub const SUSPICION: f32 = 3.5;
+/// From this height of its bout on a series is under suspicion: snapshot taken, reported to the others.
+pub const SUSPICION: f32 = 2.0;
 /// Below this surprise it is calm again.
 const CALM: f32 = 2.0;
 /// Raw scores below this never open an episode, however quiet the series usually is.
@@ -20,21 +20,22 @@ const SCORE_MIN: f32 = 4.0;
 /// Company of a series: shares of the surprises of the strongest other families, less for each because they are
 /// not independent of one another.
 const COMPANY: [f32; 3] = [0.5, 0.25, 0.125];
+/// What the evidence of another series of the same family counts for.
+const KIN: f32 = 0.6;
+/// What becomes odd within this time of each other may have one cause.
+const TOGETHER_MS: u64 = 15_000;
 /// Odd moments without company that are taken as seen before the first one.
 const LONELY_PRIOR: u32 = 10;
-/// Brief oddities taken as seen before the first one, and the most that duration adds.
-const BRIEF_PRIOR: u32 = 0;
-const LASTING_MAX: f32 = 3.0;
 /// An excursion of the host is over after this long without an odd series; so many of its moments are learnt.
 const EXCURSION_OVER_MS: u64 = 5_000;
 const EXCURSION_MAX: usize = 16;
-/// Alarms that are kept out of calibration; what recurs more often is usual here.
-pub(crate) const ALARMS_BELIEVED: f32 = 2.5;
 /// A series' own surprise makes at least this share of what is needed.
 const OWN_SHARE_MIN: f32 = 0.55;
-/// Decades asked for on top at once, fewer as the departure lasts.
-const HASTE: f32 = 4.0;
-const HASTE_MS: f32 = 4_000.0;
+/// Alarms of the host that do not teach what company is usual.
+const ALARMS_BELIEVED: f32 = 2.5;
+/// Decades asked for on top at once, fewer with each of the first verdicts.
+const HASTE: f32 = 2.0;
+const HASTE_TICKS: f32 = 4.0;
 /// Calm for this long (and three intervals) ends an episode; doubled by every flap.
 const CLEAR_MS: u32 = 15_000;
 const CLEAR_MS_MAX: u32 = 300_000;
@@ -45,14 +46,27 @@ const UPDATE_MS: u128 = 60_000;
 const UPDATE_DECADES: f32 = 4.0;
 const UPDATE_MS_MIN: u128 = 5_000;
 
-/// Strongest surprise of a family of series under one detector.
+/// Strongest evidence of a family of series under one detector, and of another series of the same.
 #[derive(Clone, Copy, Debug)]
 struct Witness {
-    detector: u32,
-    family: u32,
+    kin: Kin,
+    slot: u32,
     surprise: f32,
+    second: f32,
+    /// When the strongest became odd.
+    since: MonoTime,
     until: MonoTime,
 }
+
+impl Witness {
+    fn began_with(&self, since: MonoTime) -> bool {
+        let apart = self.since.since(since).max(since.since(self.since));
+        apart <= Duration::from_millis(TOGETHER_MS)
+    }
+}
+
+/// A detector and a family of series.
+type Kin = (u32, u32);
 
 /// Who else on this host is odd just now, and what company usually is worth here.
 ///
@@ -63,10 +77,9 @@ struct Witness {
 pub struct Board {
     witnesses: Vec<Witness>,
     usual: Pool,
-    usual_lasting: Pool,
     excursion: Vec<f32>,
     alarmed: bool,
-    odd_at: MonoTime,
+    over_at: MonoTime,
     alarms: f32,
 }
 
@@ -75,37 +88,43 @@ impl Default for Board {
         Self {
             witnesses: Vec::new(),
             usual: prior_pool(LONELY_PRIOR),
-            usual_lasting: prior_pool(BRIEF_PRIOR),
             excursion: Vec::new(),
             alarmed: false,
-            odd_at: MonoTime::default(),
+            over_at: MonoTime::default(),
             alarms: 0.0,
         }
     }
 }
 
 impl Board {
-    /// One series of a family is odd; counts until `until`.
-    pub fn report(&mut self, now: MonoTime, detector: u32, family: u32, surprise: f32, until: MonoTime) {
+    /// One series of a family is odd since a moment; counts until another.
+    pub fn report(&mut self, now: MonoTime, kin: Kin, slot: u32, surprise: f32, [since, until]: [MonoTime; 2]) {
         self.witnesses.retain(|witness| witness.until >= now);
-        let same = |witness: &&mut Witness| (witness.detector, witness.family) == (detector, family);
-        match self.witnesses.iter_mut().find(same) {
-            Some(witness) => {
-                witness.surprise = witness.surprise.max(surprise);
-                witness.until = witness.until.max(until);
-            }
-            None => self.witnesses.push(Witness { detector, family, surprise, until }),
+        let Some(witness) = self.witnesses.iter_mut().find(|witness| witness.kin == kin) else {
+            self.witnesses.push(Witness { kin, slot, surprise, second: 0.0, since, until });
+            return;
+        };
+        witness.until = witness.until.max(until);
+        if witness.slot == slot {
+            witness.surprise = surprise;
+        } else if surprise > witness.surprise {
+            witness.second = witness.surprise;
+            (witness.slot, witness.surprise, witness.since) = (slot, surprise, since);
+        } else {
+            witness.second = witness.second.max(surprise);
         }
     }
 
-    /// The strongest surprises of other families, added up with damping.
-    pub fn company(&self, now: MonoTime, detector: u32, family: u32) -> f32 {
+    /// The strongest evidence of other families that became odd when this series did, added up with damping; kin of the
+    /// series says less. What began at another time is another matter: long bouts would meet everybody in the end.
+    pub fn company(&self, now: MonoTime, kin: Kin, slot: u32, since: MonoTime) -> f32 {
         let mut strongest = [0.0f32; COMPANY.len()];
-        for witness in &self.witnesses {
-            if witness.until < now || (witness.detector, witness.family) == (detector, family) {
-                continue;
-            }
-            let mut surprise = witness.surprise;
+        for witness in self.witnesses.iter().filter(|witness| witness.until >= now && witness.began_with(since)) {
+            let mut surprise = match () {
+                () if witness.kin != kin => witness.surprise,
+                () if witness.slot != slot => witness.surprise * KIN,
+                () => witness.second * KIN,
+            };
             for place in &mut strongest {
                 if surprise > *place {
                     std::mem::swap(&mut surprise, place);
@@ -120,19 +139,10 @@ impl Board {
         if company > 0.0 { self.usual.surprise(company) } else { 0.0 }
     }
 
-    /// What it adds that a series has been odd for so many ticks: P(lasting | odd), learnt likewise.
-    pub fn lasting(&self, ticks: u16) -> f32 {
-        self.usual_lasting.surprise(lasting_statistic(ticks)).min(LASTING_MAX)
-    }
-
-    /// A series was odd for so many ticks, and it came to nothing.
-    pub fn note_lasted(&mut self, ticks: u16) {
-        self.usual_lasting.record(lasting_statistic(ticks));
-    }
-
-    /// The most company that an odd series had in this tick, and whether an episode opened. Learnt when it is over.
-    pub fn note(&mut self, now: MonoTime, company: f32, opened: bool) {
-        self.odd_at = now;
+    /// The most company that an odd series had in this tick, the longest interval of those, and whether an episode opened.
+    /// Learnt when it is over.
+    pub fn note(&mut self, now: MonoTime, interval_ms: u32, company: f32, opened: bool) {
+        self.over_at = now + Duration::from_millis(EXCURSION_OVER_MS.max(2 * u64::from(interval_ms)));
         self.alarmed |= opened;
         if self.excursion.len() < EXCURSION_MAX {
             self.excursion.push(company);
@@ -141,7 +151,7 @@ impl Board {
 
     /// Learns from excursions that are over: those that alarmed nobody, and alarms once they are usual.
     pub fn settle(&mut self, now: MonoTime) {
-        if self.excursion.is_empty() || now.since(self.odd_at) < Duration::from_millis(EXCURSION_OVER_MS) {
+        if self.excursion.is_empty() || now < self.over_at {
             return;
         }
         let alarmed = std::mem::take(&mut self.alarmed);
@@ -150,53 +160,43 @@ impl Board {
             self.excursion.iter().for_each(|company| self.usual.record(*company));
             self.usual.refresh(now.ns / 1_000_000);
         }
-        self.usual_lasting.refresh(now.ns / 1_000_000);
         self.excursion.clear();
     }
 }
 
 fn prior_pool(zeros: u32) -> Pool {
-    let mut pool = Pool::default();
+    let mut pool = Pool::new(SCORES);
     (0..zeros).for_each(|_| pool.record(0.0));
     pool.refresh(0);
     pool
 }
 
-/// Durations have heavy tails, their logarithms do not: doublings beyond four ticks.
-fn lasting_statistic(ticks: u16) -> f32 {
-    (f32::from(ticks.saturating_sub(1)) / 4.0).ln_1p() * std::f32::consts::LOG2_E
-}
-
 /// A verdict in its circumstances.
 #[derive(Clone, Copy, Debug)]
 pub struct Case {
-    /// Persistent raw score.
+    /// Highest raw score of the bout.
     pub score: f32,
-    /// Surprise of the series itself.
+    /// Evidence of the series itself: −log10 of the probability that a verdict begins such a bout.
     pub own: f32,
     /// What others add.
     pub others: f32,
-    /// What its duration adds.
-    pub lasting: f32,
-    /// For how long the series has been under suspicion.
-    pub lasted_ms: u32,
+    /// Verdicts for which the series has been under suspicion.
+    pub ticks: u16,
 }
 
 impl Case {
-    /// Own surprise with what others and duration add: what is told.
+    /// Own evidence with what others add: what is told.
     pub fn total(&self) -> f32 {
         // Nobody's word counts for more than the series' own.
-        self.own + self.others.min(self.own) + self.lasting
+        self.own + self.others.min(self.own)
     }
 
     /// Whether it is enough to open an episode, where a lone verdict needs a surprise of `needed`.
-    #[expect(clippy::cast_precision_loss, reason = "capped well below 2^24 ms")]
     pub fn confirmed(&self, needed: f32) -> bool {
-        let lasted = self.lasted_ms.min(60_000) as f32;
-        let haste = HASTE * (1.0 - lasted / HASTE_MS).max(0.0);
-        // However rare a value is by extrapolation, alone it is worth no more than what is needed in the end.
+        let haste = HASTE * (1.0 - f32::from(self.ticks) / HASTE_TICKS).max(0.0);
+        // However rare a bout is by extrapolation, alone it is worth no more than what is needed in the end.
         let own = self.own.min(needed);
-        let weight = own + self.others.min(own) + self.lasting;
+        let weight = own + self.others.min(own);
         self.score >= SCORE_MIN && own >= OWN_SHARE_MIN * needed && weight >= needed + haste
     }
 }
@@ -272,8 +272,8 @@ impl Episode {
         }
     }
 
-    /// Takes the next verdict of its series.
-    pub fn advance(&mut self, now: MonoTime, surprise: f32, interval_ms: u32, confirmed: bool) -> Turn {
+    /// Takes the next verdict of its series: its surprise, and the evidence to tell.
+    pub fn advance(&mut self, now: MonoTime, surprise: f32, told: f32, interval_ms: u32, confirmed: bool) -> Turn {
         if let Some(until) = self.cooling_until {
             return self.cool(now, until, confirmed);
         }
@@ -283,7 +283,7 @@ impl Episode {
         }
         self.calm_since = None;
         let elapsed_ms = now.since(self.told_at).as_millis();
-        let rarer = surprise >= self.told.1 + UPDATE_DECADES && elapsed_ms >= UPDATE_MS_MIN;
+        let rarer = told >= self.told.1 + UPDATE_DECADES && elapsed_ms >= UPDATE_MS_MIN;
         if elapsed_ms < UPDATE_MS && !rarer {
             return Turn::None;
         }
@@ -316,7 +316,7 @@ impl Episode {
 }
 
 /// First 16 bytes of SHA-256 over host, subject, detector and onset.
-fn episode_id(host: HostId, subject: SeriesKey, detector: &str, onset: WallTime) -> EpisodeId {
+pub(crate) fn episode_id(host: HostId, subject: SeriesKey, detector: &str, onset: WallTime) -> EpisodeId {
     let mut bytes = Vec::with_capacity(64);
     bytes.extend_from_slice(&host.0);
     bytes.extend_from_slice(&subject.0.to_le_bytes());
@@ -341,27 +341,26 @@ mod tests {
 
     #[test]
     fn lone_series_needs_time_and_company_saves_it() {
-        let lone = Case { score: 50.0, own: 9.0, others: 0.0, lasting: 0.0, lasted_ms: 0 };
+        let lone = Case { score: 50.0, own: 8.5, others: 0.0, ticks: 0 };
         assert!(!lone.confirmed(8.4));
-        assert!(Case { lasted_ms: 4_000, ..lone }.confirmed(8.4));
+        assert!(Case { ticks: 4, ..lone }.confirmed(8.4));
         assert!(Case { others: 4.5, ..lone }.confirmed(8.4));
-        assert!(
-            !Case { own: 4.0, others: 20.0, lasted_ms: 60_000, ..lone }.confirmed(8.4),
-            "others alone open nothing"
-        );
-        assert!(!Case { score: 2.0, lasted_ms: 60_000, ..lone }.confirmed(8.4));
+        assert!(!Case { own: 4.0, others: 20.0, ticks: 60, ..lone }.confirmed(8.4), "others alone open nothing");
+        assert!(!Case { score: 2.0, ticks: 60, ..lone }.confirmed(8.4));
     }
 
     #[test]
-    fn board_counts_other_families_with_damping() {
+    fn board_counts_other_families_with_damping_and_kin_for_less() {
         let mut board = Board::default();
-        board.report(at(0), 0, 1, 8.0, at(2));
-        board.report(at(0), 0, 2, 4.0, at(2));
-        board.report(at(0), 0, 2, 6.0, at(2));
-        assert_eq!(board.company(at(1), 0, 1), 3.0, "a family does not confirm itself");
-        assert_eq!(board.company(at(1), 0, 3), 8.0 * 0.5 + 6.0 * 0.25);
-        assert_eq!(board.company(at(1), 1, 1), 5.5, "another detector on the same family does");
-        assert_eq!(board.company(at(3), 0, 3), 0.0, "old news");
+        board.report(at(0), (0, 1), 10, 8.0, [at(0), at(2)]);
+        board.report(at(0), (0, 2), 20, 4.0, [at(0), at(2)]);
+        board.report(at(0), (0, 2), 20, 6.0, [at(0), at(2)]);
+        assert_eq!(board.company(at(1), (0, 1), 10, at(0)), 3.0, "a series does not confirm itself");
+        assert_eq!(board.company(at(1), (0, 3), 30, at(0)), 8.0 * 0.5 + 6.0 * 0.25);
+        assert_eq!(board.company(at(1), (1, 1), 10, at(0)), 5.5, "another detector on the same family does");
+        assert_eq!(board.company(at(1), (0, 2), 21, at(0)), 8.0 * 0.5 + 6.0 * KIN * 0.25, "kin does for less");
+        assert_eq!(board.company(at(3), (0, 3), 30, at(0)), 0.0, "old news");
+        assert_eq!(board.company(at(1), (0, 3), 30, at(100)), 0.0, "another matter");
     }
 
     #[test]
@@ -369,7 +368,7 @@ mod tests {
         let mut board = Board::default();
         let before = board.corroboration(3.0);
         for hour in 1..20 {
-            (0..4).for_each(|second| board.note(at(hour * 3_600 + second), 3.0, false));
+            (0..4).for_each(|second| board.note(at(hour * 3_600 + second), 1_000, 3.0, false));
             board.settle(at(hour * 3_600 + 60));
         }
         assert!(before > 2.0 && board.corroboration(3.0) < 0.3, "{before} and {}", board.corroboration(3.0));
@@ -380,30 +379,30 @@ mod tests {
     fn flapping_is_one_episode_with_a_count() {
         let mut episode = open();
         episode.told = (10.0, 9.0);
-        assert_eq!(episode.advance(at(1), 9.0, 1_000, true), Turn::None);
-        assert_eq!(episode.advance(at(2), 0.0, 1_000, false), Turn::None);
-        assert_eq!(episode.advance(at(10), 9.0, 1_000, true), Turn::None, "a dip is no end");
+        assert_eq!(episode.advance(at(1), 9.0, 9.0, 1_000, true), Turn::None);
+        assert_eq!(episode.advance(at(2), 0.0, 0.0, 1_000, false), Turn::None);
+        assert_eq!(episode.advance(at(10), 9.0, 9.0, 1_000, true), Turn::None, "a dip is no end");
         for second in 11..26 {
-            assert_eq!(episode.advance(at(second), 0.0, 1_000, false), Turn::None);
+            assert_eq!(episode.advance(at(second), 0.0, 0.0, 1_000, false), Turn::None);
         }
-        assert_eq!(episode.advance(at(26), 0.0, 1_000, false), Turn::Clear);
-        assert_eq!(episode.advance(at(100), 9.0, 1_000, true), Turn::Reopen);
+        assert_eq!(episode.advance(at(26), 0.0, 0.0, 1_000, false), Turn::Clear);
+        assert_eq!(episode.advance(at(100), 9.0, 9.0, 1_000, true), Turn::Reopen);
         assert_eq!(episode.occurrences, 2);
-        assert_eq!(episode.advance(at(101), 0.0, 1_000, false), Turn::None);
-        assert_eq!(episode.advance(at(120), 0.0, 1_000, false), Turn::None, "it must be calm for longer now");
-        assert_eq!(episode.advance(at(131), 0.0, 1_000, false), Turn::Clear);
-        assert_eq!(episode.advance(at(731), 0.0, 1_000, false), Turn::Forget);
+        assert_eq!(episode.advance(at(101), 0.0, 0.0, 1_000, false), Turn::None);
+        assert_eq!(episode.advance(at(120), 0.0, 0.0, 1_000, false), Turn::None, "it must be calm for longer now");
+        assert_eq!(episode.advance(at(131), 0.0, 0.0, 1_000, false), Turn::Clear);
+        assert_eq!(episode.advance(at(731), 0.0, 0.0, 1_000, false), Turn::Forget);
     }
 
     #[test]
     fn update_comes_each_minute_or_when_much_rarer() {
         let mut episode = open();
         episode.told = (10.0, 9.0);
-        assert_eq!(episode.advance(at(6), 12.0, 1_000, true), Turn::None);
-        assert_eq!(episode.advance(at(7), 13.0, 1_000, true), Turn::Update);
+        assert_eq!(episode.advance(at(6), 12.0, 12.0, 1_000, true), Turn::None);
+        assert_eq!(episode.advance(at(7), 13.0, 13.0, 1_000, true), Turn::Update);
         episode.told = (20.0, 13.0);
-        assert_eq!(episode.advance(at(66), 13.0, 1_000, true), Turn::None);
-        assert_eq!(episode.advance(at(67), 13.0, 1_000, true), Turn::Update);
+        assert_eq!(episode.advance(at(66), 13.0, 13.0, 1_000, true), Turn::None);
+        assert_eq!(episode.advance(at(67), 13.0, 13.0, 1_000, true), Turn::Update);
     }
 
     #[test]

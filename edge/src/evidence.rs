@@ -11,6 +11,83 @@ pub const SAMPLES_MAX: usize = 120;
 /// Milliseconds since the previous value, flags, value: as a detector was given it.
 pub type Observed = (u32, u8, f64);
 
+/// First byte of an encoded calibration.
+const CALIBRATION_VERSION: u8 = 2;
+const VOTES_MAX: usize = 64;
+
+/// What one detector said of the series when an episode opened.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Vote {
+    /// The detector's name.
+    pub detector: String,
+    /// −log10 of the probability of its last score.
+    pub surprise: f32,
+    /// −log10 of the probability that a verdict begins a bout as high as the one that is on; 0 for none.
+    pub evidence: f32,
+}
+
+/// What an opening was judged with: the opaque bytes of a finding's evidence.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Calibration {
+    /// Of single scores: see [`crate::calibration::Pool::parameters`].
+    pub scores: [f64; 5],
+    /// Of bouts.
+    pub bouts: [f64; 5],
+    /// What the series' scores are divided by.
+    pub scale: f32,
+    /// Evidence that the budget asked of a lone series.
+    pub needed: f32,
+    /// Every detector's word on the series, the one that opened among them.
+    pub votes: Vec<Vote>,
+}
+
+impl Calibration {
+    /// Little-endian numbers, then the votes: length of the name, name, two numbers.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = vec![CALIBRATION_VERSION];
+        bytes.extend(self.scores.iter().chain(&self.bouts).flat_map(|number| number.to_le_bytes()));
+        bytes.extend([self.scale, self.needed].iter().flat_map(|number| number.to_le_bytes()));
+        for vote in self.votes.iter().take(VOTES_MAX) {
+            let name = crate::mask::cut(&vote.detector, usize::from(u8::MAX));
+            bytes.push(u8::try_from(name.len()).unwrap_or(u8::MAX));
+            bytes.extend_from_slice(name.as_bytes());
+            bytes.extend([vote.surprise, vote.evidence].iter().flat_map(|number| number.to_le_bytes()));
+        }
+        bytes
+    }
+
+    /// Reads what [`Calibration::encode`] wrote; `None` for anything else.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut rest = bytes.strip_prefix(&[CALIBRATION_VERSION])?;
+        let mut numbers = [0.0; 10];
+        for number in &mut numbers {
+            *number = f64::from_le_bytes(take(&mut rest)?);
+        }
+        let (scale, needed) = (f32::from_le_bytes(take(&mut rest)?), f32::from_le_bytes(take(&mut rest)?));
+        let mut votes = Vec::new();
+        while !rest.is_empty() {
+            let [length] = take(&mut rest)?;
+            let (name, after) = rest.split_at_checked(usize::from(length))?;
+            rest = after;
+            let detector = std::str::from_utf8(name).ok()?.to_owned();
+            let surprise = f32::from_le_bytes(take(&mut rest)?);
+            let evidence = f32::from_le_bytes(take(&mut rest)?);
+            if votes.len() == VOTES_MAX {
+                return None;
+            }
+            votes.push(Vote { detector, surprise, evidence });
+        }
+        let (scores, bouts) = numbers.split_at(5);
+        Some(Self { scores: scores.try_into().ok()?, bouts: bouts.try_into().ok()?, scale, needed, votes })
+    }
+}
+
+fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+    let (head, tail) = rest.split_first_chunk::<N>()?;
+    *rest = tail;
+    Some(*head)
+}
+
 /// One series under suspicion by one detector.
 #[derive(Debug)]
 pub struct Suspect {
@@ -126,6 +203,18 @@ impl RawBuffer {
 mod tests {
     use super::*;
     use vedette_protocol::time::MonoTime;
+
+    #[test]
+    fn calibration_names_who_voted_and_survives_its_encoding() {
+        let vote = |detector: &str, evidence| Vote { detector: detector.into(), surprise: 3.5, evidence };
+        let votes = vec![vote("level", 8.25), vote("exhaustion", 0.0)];
+        let whole = Calibration { scores: [1.0; 5], bouts: [2.0; 5], scale: 1.5, needed: 7.5, votes };
+        let bytes = whole.encode();
+        assert_eq!(Calibration::decode(&bytes), Some(whole));
+        for cut in [0, 1, 40, bytes.len() - 1] {
+            assert_eq!(Calibration::decode(&bytes[..cut]), None, "{cut}");
+        }
+    }
 
     #[test]
     fn evidence_is_state_and_the_samples_after_it() {

@@ -1,10 +1,16 @@
 //! One detector's side of the pipeline: which series it knows, what it was asked, what its scores mean.
 
+mod bout;
+mod drift;
+mod pace;
 mod track;
+mod ward;
 
-use crate::calibration::Pool;
-use crate::episodes::{ALARMS_BELIEVED, Board, Case, Turn};
+use crate::episodes::{Board, Case, Turn};
+use crate::evidence::{Calibration, Vote};
 use crate::metric::family;
+pub(crate) use drift::{Conformity, Drift};
+use pace::Pace;
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 pub(crate) use track::Track;
@@ -12,6 +18,7 @@ use vedette_protocol::ids::SeriesKey;
 use vedette_protocol::time::MonoTime;
 use vedette_protocol::v1::DetectorRef;
 use vedette_protocol::worker::{Columns, DetectorDescription, DetectorInput, flags};
+use ward::Ward;
 
 /// Scores are learnt for this long before the first episode may open.
 pub(crate) const WARM_UP_MS: u64 = 110_000;
@@ -19,8 +26,6 @@ pub(crate) const WARM_UP_MS: u64 = 110_000;
 const IN_FLIGHT_MAX: usize = 4;
 /// How often the pools' tails are fitted anew.
 const REFRESH_TICKS: u64 = 10;
-/// One alarm per pool and this time counts as an alarm of its own.
-const ALARM_APART_MS: u64 = 600_000;
 /// After this long an episode does not hold learning any more: what lasts becomes the new normal.
 pub(crate) const HOLD_MS_MAX: u128 = 900_000;
 
@@ -71,15 +76,6 @@ struct InFlight {
     judged: Vec<bool>,
 }
 
-#[derive(Debug)]
-struct Ward {
-    pool: Pool,
-    family: u32,
-    /// Alarms of late, fading with the pool, and the time of the last one.
-    alarms: f32,
-    alarmed_at: Option<MonoTime>,
-}
-
 /// One detector.
 #[derive(Debug)]
 pub(crate) struct Judge {
@@ -88,8 +84,9 @@ pub(crate) struct Judge {
     pub(crate) tracks: Vec<Option<Track>>,
     /// Generation of the series set that `tracks` reflects.
     pub(crate) synced: Option<u64>,
+    pub(crate) conformity: Conformity,
     wards: Vec<Ward>,
-    ward_of: HashMap<String, u32>,
+    ward_of: HashMap<(String, Pace), u32>,
     in_flight: VecDeque<InFlight>,
     idle: Vec<InFlight>,
     since: MonoTime,
@@ -106,6 +103,7 @@ impl Judge {
             alive: true,
             tracks: Vec::new(),
             synced: None,
+            conformity: Conformity::new(now),
             wards: Vec::new(),
             ward_of: HashMap::new(),
             in_flight: VecDeque::new(),
@@ -151,11 +149,8 @@ impl Judge {
     }
 
     /// A series appeared in `slot`: its metric decides with whom it is pooled.
-    pub(crate) fn add_track(&mut self, slot: u32, key: SeriesKey, metric: &str, interval_ms: u32) {
-        let ward = match self.ward_of.get(metric) {
-            Some(ward) => *ward,
-            None => self.add_ward(metric),
-        };
+    pub(crate) fn add_track(&mut self, now: MonoTime, slot: u32, key: SeriesKey, metric: &str, interval_ms: u32) {
+        let ward = self.ward(now, metric, interval_ms);
         let at = slot as usize;
         if self.tracks.len() <= at {
             self.tracks.resize_with(at + 1, || None);
@@ -164,13 +159,24 @@ impl Judge {
         self.tracks[at] = Some(Track::new(key, ward, interval_ms, logs));
     }
 
-    fn add_ward(&mut self, metric: &str) -> u32 {
+    /// A series is read at another interval for good.
+    pub(crate) fn set_pace(&mut self, now: MonoTime, slot: u32, metric: &str, interval_ms: u32) {
+        let ward = self.ward(now, metric, interval_ms);
+        if let Some(track) = self.track_mut(slot) {
+            track.set_pace(interval_ms, ward);
+        }
+    }
+
+    fn ward(&mut self, now: MonoTime, metric: &str, interval_ms: u32) -> u32 {
+        let like = (metric.to_owned(), Pace::of(interval_ms));
+        if let Some(ward) = self.ward_of.get(&like) {
+            return *ward;
+        }
         let number = u32::try_from(self.wards.len()).expect("fewer metrics than series");
-        let family = family(metric);
-        let known = self.ward_of.iter().find(|(other, _)| crate::metric::family(other) == family);
+        let known = self.ward_of.iter().find(|((other, _), _)| family(other) == family(metric));
         let family = known.map_or(number, |(_, ward)| self.wards[*ward as usize].family);
-        self.wards.push(Ward { pool: Pool::default(), family, alarms: 0.0, alarmed_at: None });
-        self.ward_of.insert(metric.to_owned(), number);
+        self.wards.push(Ward::new(family, like.1, now));
+        self.ward_of.insert(like, number);
         number
     }
 
@@ -223,7 +229,7 @@ impl Judge {
     }
 
     /// Takes the scores of a tick and leaves what follows from them in `decisions`. `false` if they fit no question.
-    pub(crate) fn scores(&mut self, now: MonoTime, tick: u64, scores: &[f32], board: &mut Board, needed: f32) -> bool {
+    pub(crate) fn scores(&mut self, now: MonoTime, tick: u64, scores: &[f32], board: &mut Board) -> bool {
         self.decisions.clear();
         self.odd.clear();
         let Some(at) = self.in_flight.iter().position(|question| question.tick == tick) else { return false };
@@ -231,7 +237,7 @@ impl Judge {
         let fits = question.slots.len() == scores.len();
         if fits {
             self.weigh(now, &question, scores, board);
-            self.decide(now, board, needed);
+            self.decide(now, board);
         }
         self.idle.push(question);
         if tick >= self.refreshed + REFRESH_TICKS {
@@ -251,54 +257,59 @@ impl Judge {
                 continue;
             }
             let ward = &mut self.wards[track.ward as usize];
-            track.weigh(now, *score, &mut ward.pool, warm);
-            let odd = track.odd_since.is_some();
-            if odd {
+            let noted = track.weigh(now, *score, ward, warm);
+            if warm && !score.is_nan() && !track.is_open() {
+                self.conformity.count(track.surprise);
+            }
+            if !noted {
+                continue;
+            }
+            if let Some(since) = track.odd_since {
                 let until = now + Duration::from_millis(u64::from(track.interval_ms) * 2);
-                board.report(now, self.slot.detector, ward.family, track.surprise, until);
+                board.report(now, (self.slot.detector, ward.family), *slot, track.evidence, [since, until]);
             }
-            if track.needs_decision() {
-                self.odd.push(*slot);
-            }
+            self.odd.push(*slot);
         }
     }
 
     /// Second pass, when the whole tick is on the board.
-    fn decide(&mut self, now: MonoTime, board: &mut Board, needed: f32) {
-        let (mut most_company, mut opened, mut any_odd) = (0.0f32, false, false);
+    fn decide(&mut self, now: MonoTime, board: &mut Board) {
+        let (mut most_company, mut opened, mut odd_ms) = (0.0f32, false, 0);
         for at in 0..self.odd.len() {
             let slot = self.odd[at];
             let Some(track) = self.tracks[slot as usize].as_mut() else { continue };
             let ward = &mut self.wards[track.ward as usize];
-            let company = board.company(now, self.slot.detector, ward.family);
+            let since = track.odd_since.unwrap_or(now);
+            let company = board.company(now, (self.slot.detector, ward.family), slot, since);
             if track.odd_since.is_some() && !track.is_open() {
-                any_odd = true;
+                odd_ms = odd_ms.max(track.interval_ms);
                 most_company = most_company.max(company);
             }
             let case = Case {
-                score: track.persistent,
-                own: track.surprise,
+                score: track.bout.score,
+                own: track.evidence,
                 others: board.corroboration(company),
-                lasting: board.lasting(track.odd_ticks),
-                lasted_ms: track.odd_since.map_or(0, |since| crate::normalise::elapsed_ms(now, since)),
+                ticks: track.odd_ticks,
             };
-            let confirmed = track.odd_since.is_some() && case.confirmed(needed);
-            let kind = track.turn(now, confirmed);
+            // A template that was never seen is news by itself.
+            // Within one slow interval, anybody may be odd by chance.
+            let alone = (company <= 0.0 || Pace::of(track.interval_ms) != Pace::Seconds)
+                && self.slot.description.input == DetectorInput::Metrics;
+            let patience = if alone { ward.patience(now) } else { 0.0 } + track.slowness();
+            let confirmed = track.odd_since.is_some() && case.confirmed(track.needed + ward.caution() + patience);
+            let kind = track.turn(now, confirmed, case.total());
             if matches!(kind, Some(DecisionKind::Open)) {
                 ward.alarm(now);
                 opened = true;
             }
-            if !track.is_cautious() {
-                let alarms_teach = ward.alarms >= ALARMS_BELIEVED;
-                track.settle(&mut ward.pool, alarms_teach).into_iter().for_each(|ticks| board.note_lasted(ticks));
-            }
+            track.settle(ward);
             if let Some(kind) = kind {
-                let (score, surprise) = (track.persistent, case.total());
+                let (score, surprise) = (track.score, case.total());
                 self.decisions.push(Decision { slot, at: now, score, surprise, kind });
             }
         }
-        if any_odd {
-            board.note(now, most_company, opened);
+        if odd_ms > 0 {
+            board.note(now, odd_ms, most_company, opened);
         }
         board.settle(now);
     }
@@ -306,31 +317,27 @@ impl Judge {
     fn refresh(&mut self, now: MonoTime) {
         let now_ms = now.ns / 1_000_000;
         for ward in &mut self.wards {
-            ward.pool.refresh(now_ms);
-            ward.alarms *= 0.999_92; // halves in a day of refreshes
+            ward.refresh(now_ms);
         }
     }
 
-    /// Calibration of a series' verdicts, for evidence.
-    pub(crate) fn calibration(&self, slot: u32) -> Vec<u8> {
+    /// Calibration of a series' verdicts, for evidence, with the votes on it.
+    pub(crate) fn calibration(&self, slot: u32, votes: Vec<Vote>) -> Vec<u8> {
         let Some(track) = self.track(slot) else { return Vec::new() };
-        let mut bytes = self.wards[track.ward as usize].pool.evidence();
-        bytes.extend_from_slice(&track.scale.to_le_bytes());
-        bytes
+        let ward = &self.wards[track.ward as usize];
+        let (scores, bouts) = (ward.scores.parameters(), ward.bouts.parameters());
+        Calibration { scores, bouts, scale: track.scale, needed: track.needed, votes }.encode()
+    }
+
+    /// What this detector says of a series.
+    pub(crate) fn vote(&self, slot: u32) -> Option<Vote> {
+        let track = self.track(slot).filter(|track| !track.score.is_nan())?;
+        let detector = self.slot.reference.name.clone();
+        Some(Vote { detector, surprise: track.surprise, evidence: track.evidence })
     }
 
     /// Ends what a series had open and forgets it.
     pub(crate) fn remove_track(&mut self, slot: u32) -> Option<Track> {
         self.tracks.get_mut(slot as usize)?.take()
-    }
-}
-
-impl Ward {
-    fn alarm(&mut self, now: MonoTime) {
-        let apart = |last: MonoTime| now.since(last) >= Duration::from_millis(ALARM_APART_MS);
-        if self.alarmed_at.is_none_or(apart) {
-            self.alarms += 1.0;
-            self.alarmed_at = Some(now);
-        }
     }
 }

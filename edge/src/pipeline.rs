@@ -7,6 +7,7 @@
 //! columns of each `Observe` back through [`Pipeline::recycle`].
 
 mod detect;
+mod drift;
 mod findings;
 mod ship;
 
@@ -117,10 +118,10 @@ pub struct Pipeline {
     judges: Vec<Judge>,
     board: Board,
     suspects: Suspects,
+    drifting: Vec<drift::Drifting>,
     checkpoints: Vec<VecDeque<u64>>,
     departed: VecDeque<Departed>,
     pending: Vec<findings::PendingFinding>,
-    surprise_needed: f32,
     feature_window: MonoTime,
     log_window: MonoTime,
     raw_window: MonoTime,
@@ -149,10 +150,10 @@ impl Pipeline {
             judges: Vec::new(),
             board: Board::default(),
             suspects: Suspects::default(),
+            drifting: Vec::new(),
             checkpoints: Vec::new(),
             departed: VecDeque::new(),
             pending: Vec::new(),
-            surprise_needed: f32::INFINITY,
             feature_window: now,
             log_window: now,
             raw_window: now,
@@ -235,6 +236,7 @@ impl Pipeline {
         self.announce_series();
         self.handle_timeout(now);
         self.observe(now);
+        self.look_for_drift(now);
         self.close_windows(now);
         self.replan(now);
     }
@@ -336,11 +338,12 @@ impl Pipeline {
         judge.map_or(0, |judge| judge.tracks.iter().flatten().count())
     }
 
-    /// What a detector's last scores of the series in `slot` mean: −log10 of the probability that a healthy host shows
-    /// a run of them this high. `None` for a series that the detector does not know.
+    /// What a detector's last score of the series in `slot` means, with those before it: −log10 of the probability that a
+    /// healthy series shows such a score, or begins a bout as high as this one by now, whichever is rarer. `None` for a
+    /// series that the detector does not know.
     pub fn surprise(&self, detector: u32, slot: u32) -> Option<f32> {
         let judge = self.judges.iter().find(|judge| judge.id() == detector)?;
-        judge.track(slot).map(|track| track.surprise)
+        judge.track(slot).map(|track| track.surprise.max(track.evidence))
     }
 
     /// Number of log templates.

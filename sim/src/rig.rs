@@ -136,7 +136,12 @@ impl Rig {
         &self.sent
     }
 
-    /// Findings that were sent so far, with their time since the start.
+    /// Takes what was sent so far, so that a run of many days need not keep it.
+    pub fn take_sent(&mut self) -> Vec<Sent> {
+        std::mem::take(&mut self.sent)
+    }
+
+    /// Findings that were sent so far and not taken, with their time since the start.
     pub fn findings(&self) -> impl Iterator<Item = (Duration, &Finding)> {
         self.sent.iter().flat_map(|sent| {
             let findings = if let Body::Findings(findings) = &sent.body { findings.as_slice() } else { &[] };

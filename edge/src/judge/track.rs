@@ -1,27 +1,31 @@
 //! What one detector's scores of one series have been lately.
 
+use super::bout::Bout;
+use super::pace::Wander;
+use super::ward::Ward;
 use super::{DecisionKind, HOLD_MS_MAX};
-use crate::calibration::Pool;
 use crate::episodes::{Episode, SUSPICION, Turn};
 use crate::normalise::elapsed_ms;
 use vedette_protocol::ids::SeriesKey;
 use vedette_protocol::time::MonoTime;
 
-/// Longest run of scores that must all be high.
-const RUN_MAX: usize = 4;
 /// A series' own calibration needs so many scores before an episode may open on it.
 const SCORES_MIN: u32 = 30;
-/// A score this high puts its series under suspicion for some ticks, so that evidence begins before the episode.
-const HIGH: f32 = 4.0;
-const WATCHED_TICKS: u8 = 6;
-/// From this surprise on a score waits until it is known what it belongs to.
-const CAUTION: f32 = 2.0;
-/// Scores of an excursion that are kept until it is known what it was.
-const EXCURSION_MAX: usize = 12;
-/// Step of the tracked quantile of the persistent score, and that quantile.
-const SCALE_STEP: f32 = 0.08;
-const SCALE_QUANTILE: f32 = 0.99;
+/// Factors on the scale for a score beyond it and one within, early and once so many scores were seen: the scale walks
+/// to the 99 % quantile (multiplicative, as DUMIQE: Yazidi and Hammer 2017).
+const SCALE_EARLY: [f32; 2] = [1.082, 0.999_2];
+const SCALE_LATER: [f32; 2] = [1.02, 0.999_8];
+const EARLY: u32 = 300;
 const SCALE_MAX: f32 = 1e6;
+/// Decades for each tenth of news: how far a wander goes is known by its lifetimes.
+const SLOWNESS: f32 = 1.5;
+/// Decades of evidence short of an episode from which on the detector is asked not to learn, what a score has to be worth
+/// for it (a slow wander has to be followed), at which intervals (below, a detector's memory holds many values), and
+/// verdicts of one bout for which it is.
+const HOLD_WITHIN: f32 = 3.5;
+const HOLD_NEWS: f32 = 0.25;
+const HOLD_INTERVAL_MS_MIN: u32 = 4_000;
+const HOLD_TICKS_MAX: u16 = 45;
 
 /// One series under one detector.
 #[derive(Debug)]
@@ -29,30 +33,31 @@ pub(crate) struct Track {
     pub(crate) key: SeriesKey,
     pub(crate) ward: u32,
     pub(crate) interval_ms: u32,
+    /// Evidence that an episode needs if nobody else is odd.
+    pub(crate) needed: f32,
     /// The worker knows it.
     pub(crate) told: bool,
-    /// The least of the last scores: high only if all of them are.
-    pub(crate) persistent: f32,
+    /// The last score.
+    pub(crate) score: f32,
+    /// −log10 of the probability of the last score.
     pub(crate) surprise: f32,
+    /// −log10 of the probability that a verdict begins a bout this high.
+    pub(crate) evidence: f32,
+    pub(crate) bout: Bout,
+    wander: Wander,
     pub(crate) odd_since: Option<MonoTime>,
-    /// A high quantile of the persistent score, at least 1: noisy series are measured by their own noise.
+    /// Verdicts since then.
+    pub(crate) odd_ticks: u16,
+    /// A high quantile of the scores, at least 1: noisy series are measured by their own noise.
     pub(crate) scale: f32,
     pub(crate) episode: Option<Box<Episode>>,
     pub(crate) opened_at: MonoTime,
     pub(crate) state: Vec<u8>,
-    /// Ticks until a series whose scores are high no more leaves suspicion.
-    watched: u8,
     snapshot_asked: bool,
-    run: [f32; RUN_MAX],
-    run_len: u8,
-    run_at: u8,
+    alarmed: bool,
+    repeated: bool,
     scores: u32,
     scores_min: u32,
-    excursion: [f32; EXCURSION_MAX],
-    excursion_len: u8,
-    alarmed: bool,
-    /// Odd verdicts of this excursion.
-    pub(crate) odd_ticks: u16,
     observed_at: Option<MonoTime>,
 }
 
@@ -62,35 +67,34 @@ impl Track {
             key,
             ward,
             interval_ms,
+            needed: f32::INFINITY,
             told: false,
-            persistent: 0.0,
+            score: 0.0,
             surprise: 0.0,
+            evidence: 0.0,
+            bout: Bout::default(),
+            wander: Wander::default(),
             odd_since: None,
+            odd_ticks: 0,
             scale: 1.0,
             episode: None,
             opened_at: MonoTime::default(),
             state: Vec::new(),
-            watched: 0,
             snapshot_asked: false,
-            run: [0.0; RUN_MAX],
-            run_len: if logs { 2 } else { run_len(interval_ms) },
-            run_at: 0,
+            alarmed: false,
+            repeated: false,
             scores: 0,
             // A template that was never seen before is news from its first lines on.
             scores_min: if logs { 0 } else { SCORES_MIN },
-            excursion: [0.0; EXCURSION_MAX],
-            excursion_len: 0,
-            alarmed: false,
-            odd_ticks: 0,
             observed_at: None,
         }
     }
 
     /// The source is read at another interval from now on, for good: learn anew.
-    pub(crate) fn set_pace(&mut self, interval_ms: u32) {
+    pub(crate) fn set_pace(&mut self, interval_ms: u32, ward: u32) {
         self.interval_ms = interval_ms;
+        self.ward = ward;
         if self.scores_min > 0 {
-            self.run_len = run_len(interval_ms);
             self.scores = 0;
         }
         self.rest();
@@ -100,74 +104,87 @@ impl Track {
         self.observed_at.replace(at).map_or(0, |last| elapsed_ms(at, last))
     }
 
+    /// Whether the detector should not learn for now: it would take a fault for the new normal before enough was seen to
+    /// tell. What is as usual as most bouts is learnt, and so is everything that lasts.
     pub(crate) fn holds_learning(&self, now: MonoTime) -> bool {
-        self.is_open() && now.since(self.opened_at).as_millis() < HOLD_MS_MAX
+        if self.is_open() {
+            return now.since(self.opened_at).as_millis() < HOLD_MS_MAX;
+        }
+        let telling = self.evidence >= self.needed - HOLD_WITHIN && self.wander.news(false).usually >= HOLD_NEWS;
+        telling && self.interval_ms >= HOLD_INTERVAL_MS_MIN && self.bout.ticks < HOLD_TICKS_MAX
     }
 
     pub(crate) fn is_open(&self) -> bool {
         self.episode.as_ref().is_some_and(|episode| episode.is_open())
     }
 
-    /// A value that is not judged breaks the run.
+    /// A value that is not judged says nothing.
     pub(crate) fn rest(&mut self) {
-        self.run = [0.0; RUN_MAX];
+        self.score = f32::NAN;
+        self.surprise = 0.0;
     }
 
-    /// Takes one score: updates run, surprise and suspicion, and learns from it unless it is suspicious.
-    pub(crate) fn weigh(&mut self, now: MonoTime, score: f32, pool: &mut Pool, warm: bool) {
+    /// Takes one score. Whether it needs a decision: a bout is on or just over, or an episode.
+    #[inline]
+    pub(crate) fn weigh(&mut self, now: MonoTime, score: f32, ward: &mut Ward, warm: bool) -> bool {
         if score.is_nan() {
-            return self.rest();
+            self.rest();
+            return self.episode.is_some();
         }
         self.scores = self.scores.saturating_add(1);
-        self.run[usize::from(self.run_at)] = score.max(0.0);
-        self.run_at = (self.run_at + 1) % self.run_len;
-        self.persistent = self.run[..usize::from(self.run_len)].iter().copied().fold(f32::INFINITY, f32::min);
-        self.watched = if score >= HIGH * self.scale { WATCHED_TICKS } else { self.watched.saturating_sub(1) };
-        let relative = self.persistent / self.scale;
-        self.surprise = pool.surprise(relative);
-        let odd = warm && self.scores >= self.scores_min && self.surprise >= SUSPICION;
-        if odd {
+        self.repeated = score.to_bits() == self.score.to_bits();
+        self.score = score;
+        let relative = score / self.scale;
+        self.surprise = ward.scores.surprise(relative);
+        ward.count_verdict();
+        let begins = warm && Bout::begins(self.surprise);
+        if !(begins || self.bout.is_on() || self.is_noted()) {
+            self.learn(relative, 1.0, ward);
+            return false;
+        }
+        self.suspect(now, relative, ward, warm);
+        true
+    }
+
+    /// Decades asked of a slow wander: fewer of its lifetimes were seen than scores, and what is beyond them is known that
+    /// much worse.
+    pub(crate) fn slowness(&self) -> f32 {
+        -SLOWNESS * self.wander.news(false).usually.log10()
+    }
+
+    /// Something is remembered that only a decision clears.
+    fn is_noted(&self) -> bool {
+        self.bout.ticks > 0 || self.snapshot_asked || self.episode.is_some()
+    }
+
+    fn suspect(&mut self, now: MonoTime, relative: f32, ward: &mut Ward, warm: bool) {
+        if self.bout.is_on() || (warm && Bout::begins(self.surprise)) {
+            let news = self.wander.news(self.repeated);
+            self.bout.observe(self.score, relative, self.surprise, ward.ceiling, news);
+        } else if !self.is_open() {
+            self.learn(relative, 1.0, ward);
+        }
+        self.evidence = if self.bout.is_on() { ward.bouts.surprise(self.bout.height) } else { 0.0 };
+        if self.bout.height >= SUSPICION && self.scores >= self.scores_min {
             self.odd_since.get_or_insert(now);
             self.odd_ticks = self.odd_ticks.saturating_add(1);
         } else {
             self.odd_since = None;
-        }
-        // What may become an excursion is not learnt before it is over: it would make itself usual.
-        let room = usize::from(self.excursion_len) < EXCURSION_MAX;
-        if warm && self.surprise >= CAUTION && (room || odd) {
-            if room {
-                self.excursion[usize::from(self.excursion_len)] = self.persistent;
-                self.excursion_len += 1;
-            }
-        } else if !self.is_open() {
-            self.learn(self.persistent, pool);
+            self.odd_ticks = 0;
         }
     }
 
-    /// In the midst of something that may become an excursion.
-    pub(crate) fn is_cautious(&self) -> bool {
-        self.surprise >= CAUTION
-    }
-
-    /// Needs more than its score weighed: suspicious, or about to be so no more.
-    pub(crate) fn needs_decision(&self) -> bool {
-        self.watched > 0
-            || self.snapshot_asked
-            || self.is_cautious()
-            || self.excursion_len > 0
-            || self.episode.is_some()
-    }
-
-    fn learn(&mut self, persistent: f32, pool: &mut Pool) {
-        pool.record(persistent / self.scale);
-        let over = if persistent > self.scale { SCALE_QUANTILE } else { SCALE_QUANTILE - 1.0 };
-        self.scale = (self.scale * (SCALE_STEP * over).exp()).clamp(1.0, SCALE_MAX);
+    fn learn(&mut self, relative: f32, weight: f32, ward: &mut Ward) {
+        self.wander.learn(relative);
+        ward.scores.record_as(relative, weight);
+        let [beyond, within] = if self.scores < EARLY { SCALE_EARLY } else { SCALE_LATER };
+        self.scale = (self.scale * if relative > 1.0 { beyond } else { within }).clamp(1.0, SCALE_MAX);
     }
 
     /// What the present verdict means for the series.
-    pub(crate) fn turn(&mut self, now: MonoTime, confirmed: bool) -> Option<DecisionKind> {
+    pub(crate) fn turn(&mut self, now: MonoTime, confirmed: bool, told: f32) -> Option<DecisionKind> {
         if let Some(episode) = &mut self.episode {
-            let turn = episode.advance(now, self.surprise, self.interval_ms, confirmed);
+            let turn = episode.advance(now, self.surprise, told, self.interval_ms, confirmed);
             match turn {
                 Turn::None => return None,
                 Turn::Forget => self.episode = None,
@@ -178,10 +195,11 @@ impl Track {
         }
         if confirmed {
             self.alarmed = true;
+            self.bout.alarmed = self.bout.height;
             self.opened_at = now;
             return Some(DecisionKind::Open);
         }
-        let watched = self.watched > 0 || self.odd_since.is_some();
+        let watched = self.odd_since.is_some();
         let before = std::mem::replace(&mut self.snapshot_asked, watched);
         match (before, watched) {
             (false, true) => Some(DecisionKind::Suspect),
@@ -190,27 +208,22 @@ impl Track {
         }
     }
 
-    /// The excursion is over: usual noise teaches, an alarm only if alarms like it are usual. Its odd ticks, if it had
-    /// any and taught.
-    pub(crate) fn settle(&mut self, pool: &mut Pool, alarms_teach: bool) -> Option<u16> {
-        if self.excursion_len == 0 || self.is_open() {
-            return None;
+    /// Once a bout is over it teaches; an alarm only where alarms are usual.
+    pub(crate) fn settle(&mut self, ward: &mut Ward) {
+        if self.bout.ticks == 0 || self.bout.is_on() || self.is_open() {
+            return;
         }
-        let (excursion, len) = (self.excursion, usize::from(std::mem::take(&mut self.excursion_len)));
-        let ticks = std::mem::take(&mut self.odd_ticks);
-        if std::mem::take(&mut self.alarmed) && !alarms_teach {
-            return None;
+        let bout = std::mem::take(&mut self.bout);
+        if std::mem::take(&mut self.alarmed) {
+            // How high it was when it alarmed is learnt: what comes again has to be a little higher. What it was, is not.
+            ward.bouts.record(bout.alarmed);
+            if !ward.alarms_teach() {
+                return;
+            }
+        } else {
+            ward.bouts.record(bout.peak);
         }
-        excursion[..len].iter().for_each(|persistent| self.learn(*persistent, pool));
-        (ticks > 0).then_some(ticks)
-    }
-}
-
-/// About four seconds' worth of scores, at least two.
-fn run_len(interval_ms: u32) -> u8 {
-    match interval_ms {
-        0..=1_499 => 4,
-        1_500..=2_999 => 3,
-        _ => 2,
+        let (scores, weight) = bout.scores();
+        scores.iter().for_each(|relative| self.learn(*relative, weight, ward));
     }
 }

@@ -1,7 +1,7 @@
 //! Questions to the detectors, and what becomes of their answers.
 
 use super::{CHECKPOINT_TICKS, DEPARTED_MAX, Departed, Pipeline};
-use crate::budget::{Budget, verdicts_per_day};
+use crate::budget::Budget;
 use crate::episodes::Turn;
 use crate::judge::{Datum, Decision, DecisionKind, DetectorSlot, Judge};
 use crate::logs::TOTAL_ROW;
@@ -57,6 +57,7 @@ impl Pipeline {
     fn sync(&mut self, now: MonoTime) {
         let generations = (self.series_generation, self.logs.generation());
         let mut judges = std::mem::take(&mut self.judges);
+        let mut altered = false;
         for judge in judges.iter_mut().filter(|judge| judge.alive) {
             let generation = match judge.input() {
                 DetectorInput::Metrics => generations.0,
@@ -64,11 +65,11 @@ impl Pipeline {
             };
             if judge.synced.replace(generation) != Some(generation) {
                 self.sync_judge(now, judge);
+                altered = true;
             }
         }
-        let altered = judges.len();
         self.judges = judges;
-        if altered > 0 {
+        if altered {
             self.rebudget();
         }
     }
@@ -83,7 +84,7 @@ impl Pipeline {
         for (slot, key) in present {
             let Some((meta, interval_ms)) = self.describe(judge.input(), slot) else { continue };
             if judge.track(slot).is_none() {
-                judge.add_track(slot, key, &meta.metric, interval_ms);
+                judge.add_track(now, slot, key, &meta.metric, interval_ms);
                 self.welcome_back(judge, slot, key);
             }
             let Some(track) = judge.track_mut(slot) else { continue };
@@ -171,7 +172,7 @@ impl Pipeline {
     /// Asks every detector about this tick.
     pub(super) fn observe(&mut self, now: MonoTime) {
         self.sync(now);
-        self.repace();
+        self.repace(now);
         self.line_counts.clear();
         self.line_counts.extend(self.logs.take_tick());
         for at in 0..self.judges.len() {
@@ -225,7 +226,8 @@ impl Pipeline {
     }
 
     /// A source that policy reads at another interval for good is learnt anew at that; a raised one is not.
-    fn repace(&mut self) {
+    fn repace(&mut self, now: MonoTime) {
+        let mut altered = false;
         for at in 0..self.due.len() {
             let Some(series) = self.registry.get_mut(self.due[at]) else { continue };
             if series.read_interval_ms == series.pace_ms {
@@ -234,12 +236,14 @@ impl Pipeline {
             let base = self.planner.base_interval_ms(series.source, &self.policy);
             if base.is_none_or(|base| base == series.read_interval_ms) {
                 series.pace_ms = series.read_interval_ms;
+                altered = true;
                 for judge in self.judges.iter_mut().filter(|judge| judge.input() == DetectorInput::Metrics) {
-                    if let Some(track) = judge.track_mut(self.due[at]) {
-                        track.set_pace(series.read_interval_ms);
-                    }
+                    judge.set_pace(now, self.due[at], series.spec.name, series.read_interval_ms);
                 }
             }
+        }
+        if altered {
+            self.rebudget();
         }
     }
 
@@ -261,7 +265,7 @@ impl Pipeline {
             self.ledger.scores_refused += 1;
             return;
         };
-        let fits = self.judges[at].scores(now, tick, scores, &mut self.board, self.surprise_needed);
+        let fits = self.judges[at].scores(now, tick, scores, &mut self.board);
         self.ledger.scores_refused += u64::from(!fits);
         self.ledger.verdicts += scores.iter().filter(|score| !score.is_nan()).count() as u64;
         let mut decisions = std::mem::take(&mut self.judges[at].decisions);
@@ -337,9 +341,10 @@ impl Pipeline {
 
     /// Shares the operator's budget among all verdicts of a day.
     pub(super) fn rebudget(&mut self) {
-        let tracks = self.judges.iter().flat_map(|judge| judge.tracks.iter().flatten());
-        let verdicts = tracks.map(|track| verdicts_per_day(track.interval_ms)).sum();
-        self.surprise_needed = Budget::new(self.policy.episodes_per_day, verdicts).surprise_needed();
+        let tracks = self.judges.iter().flat_map(|judge| judge.tracks.iter().flatten()).count();
+        let budget = Budget::new(self.policy.episodes_per_day, tracks);
+        let tracks = self.judges.iter_mut().flat_map(|judge| judge.tracks.iter_mut().flatten());
+        tracks.for_each(|track| track.needed = budget.surprise_needed(track.interval_ms));
     }
 
     fn judge_at(&self, detector: u32) -> Option<usize> {

@@ -67,7 +67,10 @@ impl Pipeline {
         self.ledger.evidence_missing += u64::from(evidence.is_none());
         let (state, samples) = evidence?;
         let parameters = judge.slot.description.parameters.clone();
-        Some(Evidence { parameters, state, calibration: judge.calibration(slot), samples })
+        let input = judge.input();
+        let alike = self.judges.iter().filter(|judge| judge.alive && judge.input() == input);
+        let calibration = judge.calibration(slot, alike.filter_map(|judge| judge.vote(slot)).collect());
+        Some(Evidence { parameters, state, calibration, samples })
     }
 
     fn open_episodes(&self) -> usize {

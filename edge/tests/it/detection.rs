@@ -132,7 +132,8 @@ fn quiet_host_opens_next_to_no_episodes() {
 #[test]
 fn busy_host_alarms_early_or_not_at_all() {
     let alarms = alarms(Life::Busy);
-    assert!(f64::from(alarms.occasions) <= 3.0 + 2.0 * alarms.days);
+    // One occasion on each host until its jobs are known.
+    assert!(f64::from(alarms.occasions) <= effort().0 as f64 + 2.0 * alarms.days);
     assert!(f64::from(alarms.occasions_after_six_hours) <= 0.3 * alarms.days);
 }
 
@@ -175,7 +176,8 @@ fn lasting_fault_of_a_single_series_is_found() {
         found.extend(delay(&mut host, &mut load, 30, step));
     }
     println!("step of 50 spreads on one series after half an hour: {} of {total} found, {found:?} s", found.len());
-    assert!(found.len() >= 5 && found.iter().all(|delay| *delay <= 12));
+    // A lone series has to be patient in the first hours.
+    assert!(found.len() >= 5 && found.iter().all(|delay| *delay <= 30));
 }
 
 /// Two hours of life with jobs before the fault: what was learnt from them must not hide it.

@@ -14,7 +14,7 @@ pub enum Shape {
         /// Hour of the peak, 0 to 24.
         peak_hour: f64,
     },
-    /// Another level on Saturday and Sunday.
+    /// Another level on Saturday and Sunday, approached over four hours on Friday and left over four on Sunday.
     Weekend {
         /// Factor on those two days.
         factor: f64,
@@ -51,11 +51,9 @@ impl Shape {
                 1.0 + amplitude * libm::cos(turn * std::f64::consts::TAU)
             }
             Self::Weekend { factor } => {
-                if seconds % (7.0 * DAY_SECONDS) >= 5.0 * DAY_SECONDS {
-                    factor
-                } else {
-                    1.0
-                }
+                let hour = seconds % (7.0 * DAY_SECONDS) / 3_600.0;
+                let share = eased((hour - 116.0) / 4.0) - eased((hour - 164.0) / 4.0);
+                1.0 + share * (factor - 1.0)
             }
             Self::DailyJob { start_hour, length, factor } => {
                 let since_start = (second_of_day - start_hour * 3_600.0).rem_euclid(DAY_SECONDS);
@@ -63,4 +61,9 @@ impl Shape {
             }
         }
     }
+}
+
+/// 0 before 0, 1 after 1, and half a cosine between: people go home one by one.
+fn eased(progress: f64) -> f64 {
+    (1.0 - libm::cos(progress.clamp(0.0, 1.0) * std::f64::consts::PI)) / 2.0
 }

@@ -16,7 +16,8 @@ const EDGES: &[(&str, &[&str], &[&str])] = &[
     ("detector-compiler", &["detector-host"], &["protocol"]),
     ("plugins/sdk", &[], &[]),
     ("plugins/*", &["plugins/sdk"], &["sim"]),
-    ("sim", &["edge", "protocol"], &[]),
+    // Its calibration run drives the bundled detectors natively.
+    ("sim", &["edge", "protocol"], &["plugins/sdk", "plugins/level", "plugins/exhaustion", "plugins/log-novelty"]),
     ("agent", &["edge", "link", "protocol", "detector-host"], &["sim"]),
     ("collector", &["edge", "link", "protocol", "detector-host", "sim"], &[]),
     ("cli", &["edge", "link", "protocol", "detector-host", "sim"], &[]),

@@ -1,0 +1,102 @@
+//! Like series of one detector: one metric at one pace. They are calibrated together.
+
+use super::pace::Pace;
+use crate::calibration::{BOUTS, Pool, SCORES};
+use std::time::Duration;
+use vedette_protocol::time::MonoTime;
+
+/// One alarm per ward and this time counts as an alarm of its own.
+const ALARM_APART_MS: u64 = 600_000;
+/// Alarms that are kept out of calibration; what recurs more often is usual here.
+const ALARMS_BELIEVED: f32 = 2.5;
+/// Decades asked of a lone series at first, and seconds over which they fade.
+const PATIENCE: f32 = 2.5;
+const PATIENCE_S: f32 = 21_600.0;
+/// Decades for each doubling of the scale of bouts beyond that of light tails.
+const HEAVINESS: f32 = 1.2;
+const REACH: f32 = 2.0;
+/// Decades of caution for each tenfold of alarms.
+const CAUTION: f32 = 4.0;
+/// A single verdict is worth no more than the data can tell: so many decades beyond one in all that were seen, and never
+/// more than [`CEILING_MAX`].
+const BEYOND_SEEN: f32 = 2.0;
+const CEILING_MAX: f32 = 6.0;
+
+#[derive(Debug)]
+pub(crate) struct Ward {
+    /// Scores, relative to their series' scale.
+    pub(crate) scores: Pool,
+    /// Heights of bouts, one in so many verdicts.
+    pub(crate) bouts: Pool,
+    pub(crate) family: u32,
+    pace: Pace,
+    since: MonoTime,
+    /// Decades for bouts that reach far: the farther, the less is known of how far.
+    heaviness: f32,
+    /// Most that one verdict counts for.
+    pub(crate) ceiling: f32,
+    verdicts: u32,
+    /// Alarms of late, and the time of the last one.
+    alarms: f32,
+    alarmed_at: Option<MonoTime>,
+}
+
+impl Ward {
+    pub(crate) fn new(family: u32, pace: Pace, now: MonoTime) -> Self {
+        Self {
+            scores: Pool::new(SCORES),
+            bouts: Pool::new(BOUTS),
+            family,
+            pace,
+            since: now,
+            heaviness: 0.0,
+            ceiling: BEYOND_SEEN,
+            verdicts: 0,
+            alarms: 0.0,
+            alarmed_at: None,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn count_verdict(&mut self) {
+        self.verdicts += 1;
+    }
+
+    pub(crate) fn alarm(&mut self, now: MonoTime) {
+        let apart = |last: MonoTime| now.since(last) >= Duration::from_millis(ALARM_APART_MS);
+        if self.alarmed_at.is_none_or(apart) {
+            self.alarms += 1.0;
+            self.alarmed_at = Some(now);
+        }
+    }
+
+    /// Decades on top of the budget: where bouts reach far or alarms came too often, the calibration is too bold.
+    pub(crate) fn caution(&self) -> f32 {
+        CAUTION * self.alarms.ln_1p() * std::f32::consts::LOG10_E + self.heaviness
+    }
+
+    /// Decades on top for a series that is alone with its departure while its like is hardly known: what the host does
+    /// each hour was not seen yet.
+    pub(crate) fn patience(&self, now: MonoTime) -> f32 {
+        PATIENCE * (1.0 - now.since(self.since).as_secs_f32() / PATIENCE_S).max(0.0) + self.pace.overlap()
+    }
+
+    /// Whether alarms are so usual here that they teach as anything else does.
+    pub(crate) fn alarms_teach(&self) -> bool {
+        self.alarms >= ALARMS_BELIEVED
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "a surprise needs no more digits than f32 has")]
+    pub(crate) fn refresh(&mut self, now_ms: u64) {
+        self.alarms *= 0.999_98; // halves in four days of refreshes
+        // What was learnt an hour ago is not worth fitting anew each second: one more in fifty changes nothing.
+        if f64::from(self.verdicts) * 50.0 < self.bouts.total() {
+            return;
+        }
+        self.bouts.record_zeros(std::mem::take(&mut self.verdicts));
+        self.scores.refresh(now_ms);
+        self.bouts.refresh(now_ms);
+        self.heaviness = HEAVINESS * (self.bouts.parameters()[2] as f32 / REACH).log2().max(0.0);
+        self.ceiling = (self.scores.total().max(1.0).log10() as f32 + BEYOND_SEEN).min(CEILING_MAX);
+    }
+}
