@@ -227,3 +227,14 @@ impl Track {
         scores.iter().for_each(|relative| self.learn(*relative, weight, ward));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_series_costs_a_bounded_number_of_bytes() {
+        let bytes = std::mem::size_of::<Track>();
+        assert!(bytes <= 304, "{bytes} bytes a series and detector: say so in docs/calibration.md");
+    }
+}
