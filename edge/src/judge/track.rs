@@ -121,7 +121,6 @@ impl Track {
     /// A value that is not judged says nothing.
     pub(crate) fn rest(&mut self) {
         self.score = f32::NAN;
-        self.surprise = 0.0;
     }
 
     /// Takes one score. Whether it needs a decision: a bout is on or just over, or an episode.

@@ -191,7 +191,7 @@ impl Pipeline {
         let mut judges = std::mem::take(&mut self.judges);
         let judge = &mut judges[at];
         if let Some(mut track) = judge.remove_track(slot) {
-            if let Some(episode) = track.episode.as_mut().filter(|episode| !episode.silent) {
+            if let Some(episode) = track.episode.as_mut().filter(|episode| !episode.silent && episode.id.is_some()) {
                 self.tell(judge, decision, EpisodeEvent::Clear, episode, None);
                 self.ledger.cleared += 1;
             }
@@ -209,7 +209,8 @@ impl Pipeline {
     }
 
     pub(super) fn end_episode(&mut self, now: MonoTime, judge: &Judge, slot: u32, track: &mut Track) {
-        let Some(episode) = track.episode.as_mut().filter(|episode| episode.is_open() && !episode.silent) else {
+        let told = |episode: &&mut Episode| episode.is_open() && !episode.silent && episode.id.is_some();
+        let Some(episode) = track.episode.as_deref_mut().filter(told) else {
             return;
         };
         episode.end(now);
