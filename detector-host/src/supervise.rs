@@ -15,7 +15,7 @@ mod worker;
 pub use config::SupervisorConfig;
 pub use detector::{DetectorState, DetectorStatus, Wanted};
 pub use shadow::ScoreSummary;
-pub use worker::{Exit, WorkerId};
+pub use worker::{Exit, WorkerId, WorkerStatus};
 
 use detector::{Detector, Failure};
 use std::collections::{BTreeMap, VecDeque};
@@ -62,6 +62,15 @@ pub enum Action {
         /// For people.
         reason: String,
     },
+    /// The worker is gone: nobody answers until the next [`Action::Detectors`], what was learnt holds until then.
+    WorkerGone,
+    /// A detector was not given a tick, because it has not answered its last one.
+    Withheld {
+        /// Detector.
+        detector: u32,
+        /// Tick.
+        tick: u64,
+    },
     /// An answer for the pipeline: scores, explanations or snapshots.
     Reply(WorkerReply),
 }
@@ -83,27 +92,6 @@ const RETIRE_DEADLINE: Duration = Duration::from_secs(5);
 /// Linux signal numbers, the same on every architecture that Rust supports but MIPS and SPARC.
 const SIGKILL: i32 = 9;
 const SIGSYS: i32 = 31;
-
-/// What the supervisor counts and knows of the worker.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct WorkerStatus {
-    /// The worker that answers, if one does.
-    pub active: Option<WorkerId>,
-    /// What it has given up.
-    pub confinement: Vec<String>,
-    /// Workers that died or had to be killed.
-    pub restarts: u64,
-    /// Planned switches to another worker, the first start included.
-    pub switches: u64,
-    /// Requests dropped because nobody was there to answer.
-    pub requests_dropped: u64,
-    /// Ticks withheld from a detector that had not answered its last one.
-    pub ticks_withheld: u64,
-    /// States that a detector took over from the worker before it, or from an earlier version of itself.
-    pub states_restored: u64,
-    /// Restores that a detector refused; the rest of that request's series start cold.
-    pub restores_refused: u64,
-}
 
 /// The state machine.
 pub struct Supervisor {
@@ -173,8 +161,11 @@ impl Supervisor {
             self.status.requests_dropped += 1;
             return;
         }
-        if matches!(request, WorkerRequest::Observe { .. }) && worker.awaits_scores(number) {
+        if let WorkerRequest::Observe { detector, tick, .. } = request
+            && worker.awaits_scores(number)
+        {
             self.status.ticks_withheld += 1;
+            self.actions.push_back(Action::Withheld { detector, tick });
             return;
         }
         detector.note_request(&request);
@@ -391,7 +382,7 @@ impl Supervisor {
         if was_active {
             self.status.active = None;
             self.status.confinement.clear();
-            self.actions.push_back(Action::Detectors(Vec::new()));
+            self.actions.push_back(Action::WorkerGone);
             self.detectors.values_mut().for_each(Detector::forget_series);
         }
         if guilty.is_none() {

@@ -139,6 +139,15 @@ impl Suspects {
         }
     }
 
+    /// The detector was not given `tick` after all.
+    pub fn withdraw(&mut self, detector: u32, tick: u64, slots: &[u32]) {
+        for suspect in self.suspects.iter_mut().filter(|suspect| suspect.detector == detector && suspect.tick < tick) {
+            if !suspect.overrun && slots.contains(&suspect.slot) {
+                suspect.samples.pop_back();
+            }
+        }
+    }
+
     /// The snapshot that was asked for after `tick`.
     pub fn set_state(&mut self, detector: u32, slot: u32, tick: u64, state: &[u8]) {
         if let Some(at) = self.find(detector, slot) {
@@ -227,6 +236,11 @@ mod tests {
         suspects.set_state(0, 3, 9, b"older");
         suspects.set_state(0, 3, 10, b"state");
         assert_eq!(suspects.evidence(0, 3), Some((b"state".to_vec(), vec![(1_000, 0, 2.0)])));
+        suspects.observe(0, 12, 3, 1_000, 0, 9.0);
+        suspects.withdraw(0, 12, &[3]);
+        suspects.observe(0, 13, 3, 2_000, 0, 3.0);
+        let samples = vec![(1_000, 0, 2.0), (2_000, 0, 3.0)];
+        assert_eq!(suspects.evidence(0, 3), Some((b"state".to_vec(), samples)), "what it never saw is none");
         suspects.acquit(0, 3);
         assert!(suspects.is_empty());
     }

@@ -24,6 +24,9 @@ use ward::Ward;
 pub(crate) const WARM_UP_MS: u64 = 110_000;
 /// Ticks that a detector may lag behind before it is asked no more.
 const IN_FLIGHT_MAX: usize = 4;
+/// A detector that failed, or whose worker is gone, is waited for so long: longer than any parole, and than an episode
+/// holds learning.
+const GIVEN_UP: Duration = Duration::from_secs(900);
 /// How often the pools' tails are fitted anew.
 const REFRESH_TICKS: u64 = 10;
 /// After this long an episode does not hold learning any more: what lasts becomes the new normal.
@@ -74,6 +77,8 @@ struct InFlight {
     tick: u64,
     slots: Vec<u32>,
     judged: Vec<bool>,
+    /// When each series had been seen before.
+    seen: Vec<Option<MonoTime>>,
 }
 
 /// One detector.
@@ -81,6 +86,8 @@ struct InFlight {
 pub(crate) struct Judge {
     pub(crate) slot: DetectorSlot,
     pub(crate) alive: bool,
+    /// Since when it is not.
+    failed_at: MonoTime,
     pub(crate) tracks: Vec<Option<Track>>,
     /// Generation of the series set that `tracks` reflects.
     pub(crate) synced: Option<u64>,
@@ -92,6 +99,7 @@ pub(crate) struct Judge {
     since: MonoTime,
     refreshed: u64,
     last_asked: u64,
+    lost: u64,
     odd: Vec<u32>,
     pub(crate) decisions: Vec<Decision>,
 }
@@ -101,6 +109,7 @@ impl Judge {
         Self {
             slot,
             alive: true,
+            failed_at: now,
             tracks: Vec::new(),
             synced: None,
             conformity: Conformity::new(now),
@@ -111,6 +120,7 @@ impl Judge {
             since: now,
             refreshed: 0,
             last_asked: 0,
+            lost: 0,
             odd: Vec::new(),
             decisions: Vec::new(),
         }
@@ -137,10 +147,25 @@ impl Judge {
         self.tracks.iter_mut().flatten().for_each(|track| track.told = false);
     }
 
-    /// No answers will come.
-    pub(crate) fn fail(&mut self) {
-        self.alive = false;
+    /// Whether `slot` is the same module with the same parameters: what was learnt of its scores holds.
+    pub(crate) fn is_of(&self, slot: &DetectorSlot) -> bool {
+        fn parameters(slot: &DetectorSlot) -> impl Iterator<Item = (&str, u64)> {
+            slot.description.parameters.iter().map(|(name, value)| (name.as_str(), value.to_bits()))
+        }
+        self.slot.reference == slot.reference && parameters(&self.slot).eq(parameters(slot))
+    }
+
+    /// No answers will come until it is back.
+    pub(crate) fn fail(&mut self, now: MonoTime) {
+        if std::mem::replace(&mut self.alive, false) {
+            self.failed_at = now;
+        }
         self.forget_questions();
+    }
+
+    /// Whether it failed so long ago that nobody waits for it any more.
+    pub(crate) fn is_given_up(&self, now: MonoTime) -> bool {
+        !self.alive && now.since(self.failed_at) >= GIVEN_UP
     }
 
     fn forget_questions(&mut self) {
@@ -201,6 +226,9 @@ impl Judge {
         columns: &mut Columns,
         unscored: &mut u64,
     ) -> bool {
+        while self.in_flight.front().is_some_and(|question| tick > question.tick + IN_FLIGHT_MAX as u64) {
+            self.lose_first();
+        }
         if !self.alive || self.in_flight.len() >= IN_FLIGHT_MAX {
             *unscored += 1;
             return false;
@@ -209,15 +237,18 @@ impl Judge {
         question.tick = tick;
         question.slots.clear();
         question.judged.clear();
+        question.seen.clear();
         for datum in data {
             let Some(track) = self.tracks.get_mut(datum.slot as usize).and_then(Option::as_mut) else { continue };
             columns.ids.push(datum.slot);
+            question.seen.push(track.observed_at);
             columns.dt_ms.push(track.elapsed_ms(datum.at));
-            let hold = datum.off_pace || track.holds_learning(datum.at);
+            // What is open has to be able to end at any pace, and to become the new normal.
+            let hold = track.holds_learning(datum.at) || (datum.off_pace && !track.is_open());
             columns.flags.push(datum.flags | if hold { flags::HOLD_LEARNING } else { 0 });
             columns.values.push(datum.value);
             question.slots.push(datum.slot);
-            question.judged.push(!datum.off_pace);
+            question.judged.push(!datum.off_pace || track.is_open());
         }
         if question.slots.is_empty() {
             self.idle.push(question);
@@ -228,12 +259,39 @@ impl Judge {
         true
     }
 
+    fn lose_first(&mut self) {
+        if let Some(question) = self.in_flight.pop_front() {
+            self.idle.push(question);
+            self.lost += 1;
+        }
+    }
+
+    /// Ticks that it was asked about and will not answer, since the last call.
+    pub(crate) fn take_lost(&mut self) -> u64 {
+        std::mem::take(&mut self.lost)
+    }
+
+    /// Takes back the last question, which never reached the detector: as if it had not been asked. Its series.
+    pub(crate) fn withdraw(&mut self, tick: u64) -> Option<&[u32]> {
+        self.in_flight.back().filter(|question| question.tick == tick)?;
+        let question = self.in_flight.pop_back()?;
+        for (slot, seen) in question.slots.iter().zip(&question.seen) {
+            if let Some(track) = self.track_mut(*slot) {
+                track.observed_at = *seen;
+            }
+        }
+        self.idle.push(question);
+        self.idle.last().map(|question| question.slots.as_slice())
+    }
+
     /// Takes the scores of a tick and leaves what follows from them in `decisions`. `false` if they fit no question.
     pub(crate) fn scores(&mut self, now: MonoTime, tick: u64, scores: &[f32], board: &mut Board) -> bool {
         self.decisions.clear();
         self.odd.clear();
         let Some(at) = self.in_flight.iter().position(|question| question.tick == tick) else { return false };
-        let Some(question) = self.in_flight.remove(at) else { return false };
+        // Answers keep their order: those to what was asked before will not come.
+        (0..at).for_each(|_| self.lose_first());
+        let Some(question) = self.in_flight.pop_front() else { return false };
         let fits = question.slots.len() == scores.len();
         if fits {
             self.weigh(now, &question, scores, board);
@@ -304,7 +362,9 @@ impl Judge {
             }
             track.settle(ward);
             if let Some(kind) = kind {
-                let (score, surprise) = (track.score, case.total());
+                // A tick on which the detector was undecided has no score.
+                let score = if track.score.is_nan() { 0.0 } else { track.score };
+                let surprise = case.total();
                 self.decisions.push(Decision { slot, at: now, score, surprise, kind });
             }
         }

@@ -232,6 +232,7 @@ impl Pipeline {
     pub fn handle_tick(&mut self, now: MonoTime, wall: WallTime) {
         self.tick += 1;
         self.ledger.clock_steps += u64::from(self.clocks.advance(now, wall).is_some());
+        self.dismiss_given_up(now);
         self.retire_vanished(now);
         self.announce_series();
         self.handle_timeout(now);

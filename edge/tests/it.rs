@@ -9,4 +9,5 @@ mod it {
     pub(crate) mod scorer;
     pub(crate) mod shipping;
     pub(crate) mod signal;
+    pub(crate) mod worker;
 }

@@ -93,9 +93,7 @@ impl Rig {
     /// Takes the worker away: its detectors' requests are not answered until [`Rig::restore_worker`].
     pub fn lose_worker(&mut self) {
         let now = self.clock.mono();
-        for detector in 0..self.slots().len() {
-            self.pipeline.handle_detector_failed(now, u32::try_from(detector).expect("a handful of detectors"));
-        }
+        self.pipeline.handle_worker_gone(now);
         self.scorers.clear();
         self.settle(now);
     }

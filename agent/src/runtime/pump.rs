@@ -85,6 +85,8 @@ impl Agent {
                 tracing::warn!(detector.id = detector, ?fault, reason, "detector failed");
                 self.pipeline.handle_detector_failed(now, detector);
             }
+            supervise::Action::WorkerGone => self.pipeline.handle_worker_gone(now),
+            supervise::Action::Withheld { detector, tick } => self.pipeline.handle_withheld(now, detector, tick),
             supervise::Action::Reply(reply) => self.reply(now, reply),
         }
     }

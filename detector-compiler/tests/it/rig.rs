@@ -171,7 +171,8 @@ impl Agent {
                 Action::Detectors(running) => {
                     self.running = running.into_iter().map(|one| (one.reference.name, one.detector)).collect();
                 }
-                Action::Failed { .. } => {}
+                Action::WorkerGone => self.running.clear(),
+                Action::Failed { .. } | Action::Withheld { .. } => {}
                 Action::Reply(reply) => self.replies.push(reply),
             }
         }

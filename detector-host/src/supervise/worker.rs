@@ -32,6 +32,27 @@ impl fmt::Display for Exit {
     }
 }
 
+/// What the supervisor counts and knows of the worker.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WorkerStatus {
+    /// The worker that answers, if one does.
+    pub active: Option<WorkerId>,
+    /// What it has given up.
+    pub confinement: Vec<String>,
+    /// Workers that died or had to be killed.
+    pub restarts: u64,
+    /// Planned switches to another worker, the first start included.
+    pub switches: u64,
+    /// Requests dropped because nobody was there to answer.
+    pub requests_dropped: u64,
+    /// Ticks withheld from a detector that had not answered its last one.
+    pub ticks_withheld: u64,
+    /// States that a detector took over from the worker before it, or from an earlier version of itself.
+    pub states_restored: u64,
+    /// Restores that a detector refused; the rest of that request's series start cold.
+    pub restores_refused: u64,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     Loading,

@@ -49,6 +49,11 @@ impl Conformity {
         Self { since: now, verdicts: 0, beyond: 0, usual, looks: 0, off: 0, drifting: false, told_at: None }
     }
 
+    /// The share that was usual of late.
+    pub(crate) fn usual(&self) -> f64 {
+        self.usual
+    }
+
     /// A verdict of a series that is in no episode.
     #[inline]
     pub(crate) fn count(&mut self, surprise: f32) {

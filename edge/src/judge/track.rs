@@ -58,7 +58,8 @@ pub(crate) struct Track {
     repeated: bool,
     scores: u32,
     scores_min: u32,
-    observed_at: Option<MonoTime>,
+    /// When the detector was last given a value.
+    pub(crate) observed_at: Option<MonoTime>,
 }
 
 impl Track {

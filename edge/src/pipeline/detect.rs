@@ -17,37 +17,78 @@ const DESCRIPTORS_MAX: usize = 512;
 
 impl Pipeline {
     /// The worker runs these detectors now, after a start or a restart. What was learnt of a module's scores holds if
-    /// the very same module is back; its states are restored from the last checkpoint.
+    /// the very same module is back; its states are restored from the last checkpoint. A detector that had failed and is
+    /// not among them is waited for: it may be on parole.
     pub fn set_detectors(&mut self, now: MonoTime, slots: Vec<DetectorSlot>) {
-        let mut before = std::mem::take(&mut self.judges);
+        // What waits for an explanation is told while its judge is in place.
+        for detector in self.judges.iter().map(Judge::id).collect::<Vec<_>>() {
+            self.settle_pending(detector);
+            self.suspects.acquit_all(detector);
+        }
+        let (mut before, mut others) = (std::mem::take(&mut self.judges), Vec::new());
         for slot in slots {
-            let same = before.iter().position(|judge| judge.slot.reference == slot.reference);
+            let same = before.iter().position(|judge| judge.is_of(&slot));
             let judge = match same {
                 Some(at) => {
                     let mut judge = before.swap_remove(at);
-                    self.settle_pending(judge.id());
-                    self.suspects.acquit_all(judge.id());
+                    self.renumber_drift(judge.id(), slot.detector);
                     judge.reload(slot);
                     judge
                 }
-                None => Judge::new(slot, now),
+                None => {
+                    others.push(slot.reference.name.clone());
+                    Judge::new(slot, now)
+                }
             };
             self.judges.push(judge);
         }
-        for mut judge in before {
-            self.settle_pending(judge.id());
-            self.suspects.acquit_all(judge.id());
-            self.end_all(now, &mut judge);
+        for judge in before {
+            let replaced = others.contains(&judge.slot.reference.name) || self.judge_at(judge.id()).is_some();
+            if judge.alive || replaced {
+                self.dismiss(now, judge);
+            } else {
+                self.judges.push(judge);
+            }
         }
         self.checkpoints = self.judges.iter().map(|_| Default::default()).collect();
         self.sync(now);
     }
 
-    /// A detector failed or the worker is gone: no answers will come before [`Pipeline::set_detectors`].
+    fn dismiss(&mut self, now: MonoTime, mut judge: Judge) {
+        self.end_drift(now, &judge);
+        self.end_all(now, &mut judge);
+    }
+
+    /// Lets go of detectors that did not come back: nobody else can end what they had open.
+    pub(super) fn dismiss_given_up(&mut self, now: MonoTime) {
+        while let Some(at) = self.judges.iter().position(|judge| judge.is_given_up(now)) {
+            self.checkpoints.remove(at);
+            let judge = self.judges.remove(at);
+            self.dismiss(now, judge);
+            self.rebudget();
+        }
+    }
+
+    /// The worker is gone: no answers will come before [`Pipeline::set_detectors`]. What was learnt and what is open stays.
+    pub fn handle_worker_gone(&mut self, now: MonoTime) {
+        for detector in self.judges.iter().map(Judge::id).collect::<Vec<_>>() {
+            self.handle_detector_failed(now, detector);
+        }
+    }
+
+    /// A detector was not given a tick, because it has not answered its last one: as if nobody had asked.
+    pub fn handle_withheld(&mut self, now: MonoTime, detector: u32, tick: u64) {
+        let _ = now;
+        let Some(at) = self.judge_at(detector) else { return };
+        let Some(slots) = self.judges[at].withdraw(tick) else { return };
+        self.suspects.withdraw(detector, tick, slots);
+        self.ledger.ticks_unscored += 1;
+    }
+
+    /// A detector failed: no answers will come before [`Pipeline::set_detectors`].
     pub fn handle_detector_failed(&mut self, now: MonoTime, detector: u32) {
         let Some(at) = self.judge_at(detector) else { return };
-        let _ = now;
-        self.judges[at].fail();
+        self.judges[at].fail(now);
         self.checkpoints[at].clear();
         self.suspects.acquit_all(detector);
         self.settle_pending(detector);
@@ -129,7 +170,7 @@ impl Pipeline {
     /// Ends a series for a detector; its state is kept for its return.
     fn retire_track(&mut self, now: MonoTime, judge: &mut Judge, slot: u32) {
         self.suspects.acquit(judge.id(), slot);
-        self.settle_pending_of(judge.id(), slot);
+        self.settle_pending_by(judge, slot);
         let Some(mut track) = judge.remove_track(slot) else { return };
         self.end_episode(now, judge, slot, &mut track);
         if !track.state.is_empty() {
@@ -202,6 +243,7 @@ impl Pipeline {
                     &mut self.ledger.ticks_unscored,
                 ),
             };
+            self.book_lost(at);
             if !asked {
                 self.recycle(columns);
                 continue;
@@ -266,8 +308,12 @@ impl Pipeline {
             return;
         };
         let fits = self.judges[at].scores(now, tick, scores, &mut self.board);
-        self.ledger.scores_refused += u64::from(!fits);
-        self.ledger.verdicts += scores.iter().filter(|score| !score.is_nan()).count() as u64;
+        self.book_lost(at);
+        if fits {
+            self.ledger.verdicts += scores.iter().filter(|score| !score.is_nan()).count() as u64;
+        } else {
+            self.ledger.scores_refused += 1;
+        }
         let mut decisions = std::mem::take(&mut self.judges[at].decisions);
         let mut snapshots = Vec::new();
         let mut explain = Vec::new();
@@ -281,6 +327,15 @@ impl Pipeline {
         if !snapshots.is_empty() {
             self.checkpoints[at].push_back(self.judges[at].last_asked());
             self.ask(WorkerRequest::Snapshot { detector, ids: snapshots });
+        }
+    }
+
+    /// Whether the detector saw what it did not answer is not known, so it cannot be evidence.
+    fn book_lost(&mut self, at: usize) {
+        let lost = self.judges[at].take_lost();
+        if lost > 0 {
+            self.ledger.ticks_unscored += lost;
+            self.suspects.acquit_all(self.judges[at].id());
         }
     }
 

@@ -113,16 +113,27 @@ impl Pipeline {
         }
     }
 
+    /// As [`Pipeline::settle_pending_of`], for a judge that is not in its place.
+    pub(super) fn settle_pending_by(&mut self, judge: &mut Judge, slot: u32) {
+        let wanted = |pending: &PendingFinding| (pending.detector, pending.slot) == (judge.id(), slot);
+        if let Some(at) = self.pending.iter().position(wanted) {
+            let pending = self.pending.swap_remove(at);
+            self.emit_by(Some(judge), pending, None);
+        }
+    }
+
     fn emit(&mut self, pending: PendingFinding, explanation: Option<Explanation>) {
-        let PendingFinding { detector, slot, event, decision, evidence, .. } = pending;
+        let mut judges = std::mem::take(&mut self.judges);
+        let judge = judges.iter_mut().find(|judge| judge.id() == pending.detector);
+        self.emit_by(judge, pending, explanation);
+        self.judges = judges;
+    }
+
+    fn emit_by(&mut self, judge: Option<&mut Judge>, pending: PendingFinding, explanation: Option<Explanation>) {
+        let PendingFinding { slot, event, decision, evidence, .. } = pending;
+        let told = judge.is_some_and(|judge| self.emit_for(judge, slot, event, &decision, evidence, explanation));
         if event == EpisodeEvent::Open {
             self.ledger.detected += 1;
-        }
-        let mut judges = std::mem::take(&mut self.judges);
-        let judge = judges.iter_mut().find(|judge| judge.id() == detector);
-        let told = judge.is_some_and(|judge| self.emit_for(judge, slot, event, &decision, evidence, explanation));
-        self.judges = judges;
-        if event == EpisodeEvent::Open {
             *(if told { &mut self.ledger.emitted } else { &mut self.ledger.shed }) += 1;
         }
     }

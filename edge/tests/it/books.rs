@@ -2,9 +2,10 @@
 
 use super::host::detector;
 use proptest::prelude::*;
+use std::collections::HashSet;
 use vedette_edge::metric::{MetricKind, MetricSpec};
 use vedette_edge::pipeline::{Action, Pipeline, PipelineConfig};
-use vedette_protocol::ids::HostId;
+use vedette_protocol::ids::{EpisodeId, HostId};
 use vedette_protocol::policy::Policy;
 use vedette_protocol::time::{MonoTime, WallTime};
 use vedette_protocol::v1::{Body, EpisodeEvent};
@@ -27,6 +28,7 @@ enum Step {
     Misaligned,
     Fail,
     Load,
+    Gone,
     Vanish,
     Line(Vec<u8>),
 }
@@ -38,6 +40,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Misaligned),
         1 => Just(Step::Fail),
         2 => Just(Step::Load),
+        1 => Just(Step::Gone),
         1 => Just(Step::Vanish),
         2 => proptest::collection::vec(any::<u8>(), 0..40).prop_map(Step::Line),
     ]
@@ -49,6 +52,8 @@ struct Rig {
     second: u64,
     opened: u64,
     cleared: u64,
+    /// Episodes that the collector has heard of.
+    told: HashSet<EpisodeId>,
 }
 
 impl Rig {
@@ -87,6 +92,8 @@ impl Rig {
                 Action::Enqueue { body: Body::Findings(findings), .. } => {
                     for finding in findings {
                         self.opened += u64::from(finding.event == EpisodeEvent::Open);
+                        let first = self.told.insert(finding.episode);
+                        assert_eq!(first, finding.event == EpisodeEvent::Open, "an opening comes first: {finding:?}");
                         self.cleared += u64::from(finding.event == EpisodeEvent::Clear);
                     }
                 }
@@ -109,7 +116,7 @@ proptest! {
             sources: vec![("sim".into(), 1_000)],
         };
         let pipeline = Pipeline::new(config, MonoTime::default(), WallTime::default());
-        let mut rig = Rig { pipeline, second: 0, opened: 0, cleared: 0 };
+        let mut rig = Rig { pipeline, second: 0, opened: 0, cleared: 0, told: HashSet::new() };
         rig.tick(0.0, false);
         rig.pipeline.set_detectors(rig.now(), vec![detector(DetectorInput::Metrics)]);
         (0..125).for_each(|_| rig.tick(0.5, false));
@@ -120,6 +127,7 @@ proptest! {
                 Step::Misaligned => rig.tick(50.0, true),
                 Step::Fail => rig.pipeline.handle_detector_failed(now, 0),
                 Step::Load => rig.pipeline.set_detectors(now, vec![detector(DetectorInput::Metrics)]),
+                Step::Gone => rig.pipeline.handle_worker_gone(now),
                 Step::Vanish => rig.second += 200,
                 Step::Line(line) => rig.pipeline.handle_log_line(now, "/log", "", &line),
             }

@@ -7,7 +7,7 @@ use vedette_protocol::ids::{Digest, HostId};
 use vedette_protocol::policy::Policy;
 use vedette_protocol::time::{MonoTime, WallTime};
 use vedette_protocol::v1::{Body, Class, Cursor, DetectorRef, EpisodeEvent, Finding};
-use vedette_protocol::worker::{DetectorDescription, DetectorInput, WorkerRequest};
+use vedette_protocol::worker::{Columns, DetectorDescription, DetectorInput, WorkerRequest};
 
 pub(crate) const EPOCH_MS: i64 = 1_700_000_000_000;
 
@@ -22,6 +22,12 @@ pub(crate) struct Host {
     pub(crate) dead: bool,
     /// It explains nothing any more.
     pub(crate) mute: bool,
+    /// It is given no ticks.
+    pub(crate) withheld: bool,
+    /// It has no opinion on anything.
+    pub(crate) undecided: bool,
+    /// What it was asked last.
+    pub(crate) asked: Columns,
 }
 
 pub(crate) fn detector(input: DetectorInput) -> DetectorSlot {
@@ -58,6 +64,9 @@ impl Host {
             intervals: Vec::new(),
             dead: false,
             mute: false,
+            withheld: false,
+            undecided: false,
+            asked: Columns::default(),
         }
     }
 
@@ -91,6 +100,7 @@ impl Host {
                 Action::SetInterval { source, interval_ms } => self.intervals.push((self.second, source, interval_ms)),
                 Action::Enqueue { class, body: Body::Findings(findings), cursors } => {
                     assert!(class == Class::Finding && cursors.is_empty());
+                    assert!(findings.iter().all(|one| one.score.is_finite()), "it could not be encoded: {findings:?}");
                     self.findings.extend(findings.into_iter().map(|finding| (self.second, finding)));
                 }
                 // Long runs would keep days of features.
@@ -109,9 +119,17 @@ impl Host {
         let now = self.now();
         self.scorer.handle(&request);
         match request {
+            WorkerRequest::Observe { detector, tick, columns } if self.withheld => {
+                self.pipeline.handle_withheld(now, detector, tick);
+                self.pipeline.recycle(columns);
+            }
             WorkerRequest::Observe { detector, tick, columns } => {
-                let scores = self.scorer.observe(&columns);
-                self.pipeline.handle_scores(now, detector, tick, scores);
+                self.asked.clone_from(&columns);
+                self.scorer.observe(&columns);
+                if self.undecided {
+                    self.scorer.scores.fill(f32::NAN);
+                }
+                self.pipeline.handle_scores(now, detector, tick, &self.scorer.scores);
                 self.pipeline.recycle(columns);
             }
             WorkerRequest::Explain { detector, ids } if !self.mute => {

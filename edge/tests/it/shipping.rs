@@ -11,7 +11,7 @@ use vedette_protocol::time::{MonoTime, WallTime};
 use vedette_protocol::v1::{Body, Change, ChangeKind, Class, Cursor, EpisodeEvent, Subject};
 use vedette_protocol::worker::DetectorInput;
 
-static LOAD: MetricSpec = MetricSpec {
+pub(crate) static LOAD: MetricSpec = MetricSpec {
     name: "system.cpu.load_average.1m",
     unit: "1",
     kind: MetricKind::Gauge,
@@ -21,7 +21,7 @@ static LOAD: MetricSpec = MetricSpec {
     doc: "",
 };
 
-fn run(host: &mut Host, seconds: u64, value: impl Fn(u64) -> f64) {
+pub(crate) fn run(host: &mut Host, seconds: u64, value: impl Fn(u64) -> f64) {
     for _ in 0..seconds {
         let second = host.second;
         host.read(&LOAD, "a", value(second));
@@ -30,7 +30,7 @@ fn run(host: &mut Host, seconds: u64, value: impl Fn(u64) -> f64) {
 }
 
 /// Small differences, as a healthy series has.
-fn wobble(second: u64) -> f64 {
+pub(crate) fn wobble(second: u64) -> f64 {
     1.0 + [0.0, 0.03, -0.02, 0.05, -0.04, 0.01, 0.02][(second * 5 % 7) as usize]
 }
 
