@@ -171,12 +171,12 @@ impl Supervisor {
         detector.note_request(&request);
         let handed_over = match &request {
             WorkerRequest::SeriesAdded { series, .. } => detector.restore(number, series),
-            _ => None,
+            _ => Vec::new(),
         };
         if let Some(request) = detector.without_stale_states(request) {
             worker.send(now, request, &mut self.actions);
         }
-        if let Some(restore) = handed_over {
+        for restore in handed_over {
             worker.send_own(now, restore, &mut self.actions);
         }
     }

@@ -17,6 +17,13 @@ pub mod flags {
     pub const HOLD_LEARNING: u8 = 4;
 }
 
+/// Bytes of all states in one request: half of what the host lifts from a guest in one call.
+const STATES_BYTES: usize = 512 << 10;
+/// States in one request.
+const STATES_MAX: usize = 256;
+/// So many states always fit: a state of more than 64 KiB is taken from nobody, whatever was promised.
+const STATES_MIN: usize = 8;
+
 /// What the agent asks of the worker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum WorkerRequest {
@@ -231,6 +238,14 @@ pub struct DetectorDescription {
     pub parameters: Vec<(String, f64)>,
 }
 
+impl DetectorDescription {
+    /// Most series in one request for states or with them: what a detector may answer at once has a limit in bytes.
+    pub fn series_per_request(&self) -> usize {
+        let state_bytes = usize::try_from(self.state_bytes_max).unwrap_or(usize::MAX).max(1);
+        (STATES_BYTES / state_bytes).clamp(STATES_MIN, STATES_MAX)
+    }
+}
+
 /// What a detector takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum DetectorInput {
@@ -238,4 +253,20 @@ pub enum DetectorInput {
     Metrics,
     /// Template counts.
     LogTemplates,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_of_one_request_stay_under_what_is_lifted_at_once() {
+        let at_once = |state_bytes_max| {
+            let (name, version, input) = (String::new(), String::new(), DetectorInput::Metrics);
+            let (warm_up_values, parameters) = (0, Vec::new());
+            DetectorDescription { name, version, input, warm_up_values, state_bytes_max, parameters }
+                .series_per_request()
+        };
+        assert_eq!([0, 8, 2 << 10, 3 << 10, 64 << 10, u32::MAX].map(at_once), [256, 256, 256, 170, 8, 8]);
+    }
 }

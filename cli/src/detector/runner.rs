@@ -15,8 +15,6 @@ use vedette_protocol::worker::{
 pub(crate) const WORKER_COMMAND: &str = "confined-worker";
 /// Every worker here has one detector.
 const DETECTOR: u32 = 0;
-/// Series of one request: states of so many stay within what one call may return.
-const SERIES_PER_REQUEST: usize = 256;
 
 /// A running detector, wherever it runs.
 pub(crate) trait Runner {
@@ -140,6 +138,7 @@ impl Drop for Pipe {
 pub(crate) struct Guest {
     pipe: Pipe,
     memory_bytes: u64,
+    series_per_request: usize,
 }
 
 impl Guest {
@@ -151,7 +150,10 @@ impl Guest {
             reply => return Err(unexpected(reply)),
         };
         match pipe.ask(WorkerRequest::Seal)? {
-            WorkerReply::Sealed { .. } => Ok((Self { pipe, memory_bytes: 0 }, description)),
+            WorkerReply::Sealed { .. } => {
+                let series_per_request = description.series_per_request();
+                Ok((Self { pipe, memory_bytes: 0, series_per_request }, description))
+            }
             reply => Err(unexpected(reply)),
         }
     }
@@ -189,7 +191,7 @@ impl Guest {
 
 impl Runner for Guest {
     fn add(&mut self, series: &[SeriesDescriptor]) -> anyhow::Result<()> {
-        for some in series.chunks(SERIES_PER_REQUEST) {
+        for some in series.chunks(self.series_per_request) {
             self.done(WorkerRequest::SeriesAdded { detector: DETECTOR, series: some.to_vec() })?;
         }
         Ok(())
@@ -207,7 +209,7 @@ impl Runner for Guest {
 
     fn snapshot(&mut self, series: &[SeriesDescriptor]) -> anyhow::Result<Vec<SeriesState>> {
         let mut all = Vec::with_capacity(series.len());
-        for some in series.chunks(SERIES_PER_REQUEST) {
+        for some in series.chunks(self.series_per_request) {
             let ids = some.iter().map(|one| one.id).collect();
             match self.pipe.ask(WorkerRequest::Snapshot { detector: DETECTOR, ids })? {
                 WorkerReply::Snapshots { states, .. } => all.extend(states),
@@ -219,7 +221,7 @@ impl Runner for Guest {
     }
 
     fn restore(&mut self, series: &[SeriesDescriptor], states: &[SeriesState]) -> anyhow::Result<()> {
-        for (some, states) in series.chunks(SERIES_PER_REQUEST).zip(states.chunks(SERIES_PER_REQUEST)) {
+        for (some, states) in series.chunks(self.series_per_request).zip(states.chunks(self.series_per_request)) {
             let ids = some.iter().map(|one| one.id).collect();
             self.done(WorkerRequest::Restore { detector: DETECTOR, ids, states: states.to_vec() })?;
         }

@@ -10,9 +10,6 @@ use vedette_protocol::time::MonoTime;
 use vedette_protocol::v1::finding::DetectorRef;
 use vedette_protocol::worker::{DetectorDescription, Fault, SeriesDescriptor, SeriesState, WorkerReply, WorkerRequest};
 
-/// Series in one snapshot request: with 2 KiB a state it stays under what may be lifted from a guest at once.
-const SNAPSHOT_SERIES_MAX: usize = 256;
-
 /// A detector that should run: a verified artifact and its configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Wanted {
@@ -285,14 +282,24 @@ impl Detector {
         self.told.clear();
     }
 
-    /// What was inherited of `series`, as a request.
-    pub(super) fn restore(&self, number: u32, series: &[SeriesDescriptor]) -> Option<WorkerRequest> {
+    /// What was inherited of `series`, as requests.
+    pub(super) fn restore(&self, number: u32, series: &[SeriesDescriptor]) -> Vec<WorkerRequest> {
         let known = series.iter().filter_map(|one| {
             let state = self.inherited.get(&one.key)?.clone();
             Some((one.id, SeriesState { key: one.key, state }))
         });
         let (ids, states): (Vec<_>, Vec<_>) = known.unzip();
-        (!ids.is_empty()).then_some(WorkerRequest::Restore { detector: number, ids, states })
+        let requests = ids.chunks(self.series_per_request()).zip(states.chunks(self.series_per_request()));
+        let restore = |(ids, states): (&[u32], &[SeriesState])| WorkerRequest::Restore {
+            detector: number,
+            ids: ids.to_vec(),
+            states: states.to_vec(),
+        };
+        requests.map(restore).collect()
+    }
+
+    fn series_per_request(&self) -> usize {
+        self.description.as_ref().map_or(1, DetectorDescription::series_per_request)
     }
 
     /// Takes states out of the pipeline's restore for which fresher ones were inherited; `None` if nothing is left.
@@ -305,7 +312,7 @@ impl Detector {
 
     pub(super) fn snapshot_all(&self, number: u32) -> Vec<WorkerRequest> {
         let ids: Vec<u32> = self.told.keys().copied().collect();
-        let requests = ids.chunks(SNAPSHOT_SERIES_MAX);
+        let requests = ids.chunks(self.series_per_request());
         requests.map(|ids| WorkerRequest::Snapshot { detector: number, ids: ids.to_vec() }).collect()
     }
 
@@ -328,5 +335,60 @@ impl Detector {
             shadow_of: self.wanted.shadow_of.clone(),
             scores: self.record.as_ref().map(ScoreRecord::summary),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vedette_protocol::series::{SeriesKind, SeriesMeta};
+    use vedette_protocol::worker::DetectorInput;
+
+    #[test]
+    fn large_states_are_handed_over_few_at_a_time() {
+        let (name, version) = (String::new(), String::new());
+        let artifact: Arc<[u8]> = Arc::from(&b""[..]);
+        let (parameters, shadow_of, digest) = (Vec::new(), None, Digest([1; 32]));
+        let mut detector = Detector::new(Wanted {
+            name: name.clone(),
+            version: version.clone(),
+            digest,
+            artifact,
+            parameters: parameters.clone(),
+            shadow_of,
+        });
+        let (input, warm_up_values, state_bytes_max) = (DetectorInput::Metrics, 0, 64 << 10);
+        detector.description =
+            Some(DetectorDescription { name, version, input, warm_up_values, state_bytes_max, parameters });
+        let meta = SeriesMeta {
+            metric: "system.cpu.utilization".into(),
+            unit: "1".into(),
+            kind: SeriesKind::Gauge,
+            attributes: Vec::new(),
+            resolution: 0.0,
+            lower: 0.0,
+            upper: 1.0,
+        };
+        let one = |id: u32| SeriesDescriptor {
+            id,
+            key: SeriesKey(u64::from(id)),
+            meta: meta.clone(),
+            interval_ms: 1_000,
+            prior: Vec::new(),
+        };
+        let series: Vec<_> = (0..20).map(one).collect();
+        detector.inherit(series.iter().map(|one| SeriesState { key: one.key, state: vec![0; 64 << 10] }).collect());
+        let restored = detector.restore(3, &series).into_iter().map(|request| match request {
+            WorkerRequest::Restore { detector: 3, ids, states } if ids.len() == states.len() => ids,
+            other => panic!("{other:?}"),
+        });
+        let restored: Vec<_> = restored.collect();
+        detector.note_request(&WorkerRequest::SeriesAdded { detector: 3, series });
+        let asked = detector.snapshot_all(3).into_iter().map(|request| match request {
+            WorkerRequest::Snapshot { detector: 3, ids } => ids,
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(restored.iter().map(Vec::len).collect::<Vec<_>>(), [8, 8, 4]);
+        assert_eq!(asked.collect::<Vec<_>>(), restored);
     }
 }

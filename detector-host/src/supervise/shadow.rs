@@ -104,7 +104,7 @@ impl Supervisor {
             record.note_request(&request);
             let handed_over = match &request {
                 WorkerRequest::SeriesAdded { series, .. } => record.restore(*shadow, series),
-                _ => None,
+                _ => Vec::new(),
             };
             for request in std::iter::once(request).chain(handed_over) {
                 worker.send_own(now, request, &mut self.actions);
