@@ -75,6 +75,8 @@ pub struct Ledger {
     pub features_unchanged: u64,
     /// Raw samples sent.
     pub raw_sent: u64,
+    /// Raw samples dropped because there were too many within one window.
+    pub raw_dropped: u64,
     /// Series that a directive wanted raw beyond the ceiling.
     pub raw_series_refused: u64,
 }

@@ -199,7 +199,7 @@ impl Pipeline {
                     Some(_) => self.ledger.readings_superseded += 1,
                 }
                 if let Some((_, buffer)) = series.raw.and_then(|at| self.raw.get_mut(at as usize)) {
-                    buffer.push(&sample);
+                    self.ledger.raw_dropped += u64::from(!buffer.push(&sample));
                 }
             }
             Err(Refusal::First) => {}

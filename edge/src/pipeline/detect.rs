@@ -142,8 +142,9 @@ impl Pipeline {
         for chunk in descriptors.chunks(DESCRIPTORS_MAX) {
             self.ask(WorkerRequest::SeriesAdded { detector, series: chunk.to_vec() });
         }
-        if !ids.is_empty() {
-            self.ask(WorkerRequest::Restore { detector, ids, states });
+        let at_once = judge.slot.description.series_per_request();
+        for (ids, states) in ids.chunks(at_once).zip(states.chunks(at_once)) {
+            self.ask(WorkerRequest::Restore { detector, ids: ids.to_vec(), states: states.to_vec() });
         }
     }
 
@@ -203,10 +204,11 @@ impl Pipeline {
         if !self.tick.is_multiple_of(10) {
             return;
         }
-        while let Some((slot, _)) = self.registry.pop_vanished(now) {
+        while let Some((slot, series)) = self.registry.pop_vanished(now) {
             self.ledger.series_vanished += 1;
             self.series_generation += 1;
             self.due.retain(|other| *other != slot);
+            self.ship_last_feature(now, series);
         }
     }
 
@@ -294,8 +296,8 @@ impl Pipeline {
         let judge = &self.judges[at];
         let slots = (0u32..).zip(&judge.tracks).filter(|(_, track)| track.as_ref().is_some_and(|track| track.told));
         let ids: Vec<u32> = slots.map(|(slot, _)| slot).collect();
-        let detector = judge.id();
-        for chunk in ids.chunks(DESCRIPTORS_MAX) {
+        let (detector, at_once) = (judge.id(), judge.slot.description.series_per_request());
+        for chunk in ids.chunks(at_once) {
             self.checkpoints[at].push_back(self.tick);
             self.ask(WorkerRequest::Snapshot { detector, ids: chunk.to_vec() });
         }
@@ -324,9 +326,9 @@ impl Pipeline {
         if !explain.is_empty() {
             self.ask(WorkerRequest::Explain { detector, ids: explain });
         }
-        if !snapshots.is_empty() {
+        for chunk in snapshots.chunks(self.judges[at].slot.description.series_per_request()) {
             self.checkpoints[at].push_back(self.judges[at].last_asked());
-            self.ask(WorkerRequest::Snapshot { detector, ids: snapshots });
+            self.ask(WorkerRequest::Snapshot { detector, ids: chunk.to_vec() });
         }
     }
 

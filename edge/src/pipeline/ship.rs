@@ -4,11 +4,18 @@ use super::{LOG_WINDOW_MS, Pipeline, RAW_WINDOW_MS};
 use crate::evidence::RawBuffer;
 use crate::features::Closed;
 use crate::normalise::elapsed_ms;
+use crate::registry::Series;
 use vedette_protocol::time::MonoTime;
-use vedette_protocol::v1::{Body, Class, RawSamples, SeriesDefinition};
+use vedette_protocol::v1::{Body, Class, LogWindow, RawSamples, SeriesDefinition, Template};
 
 /// Rows per batch: keeps a batch well under the frame's limit.
 const ROWS_MAX: usize = 512;
+/// Series per batch of raw samples, which are a kilobyte each.
+const RAW_ROWS_MAX: usize = 256;
+/// Bytes per batch of log counts: texts are of any length.
+const LOG_BYTES: usize = 256 << 10;
+/// Bytes of a template's id with its count, or with the lengths of its texts, at most.
+const ID_BYTES: usize = 20;
 
 impl Pipeline {
     /// Defines new series before any batch can name them.
@@ -57,6 +64,19 @@ impl Pipeline {
         }
     }
 
+    /// What a series that ended has told since the last window was closed.
+    pub(super) fn ship_last_feature(&mut self, now: MonoTime, mut series: Series) {
+        let window_ms = elapsed_ms(now, self.feature_window);
+        match series.window.close(series.index, self.clocks.wall_at(now), window_ms) {
+            Closed::Changed(feature) => {
+                self.ledger.features_sent += 1;
+                self.enqueue(Class::Feature, Body::Features(vec![feature]), Vec::new());
+            }
+            Closed::Unchanged => self.ledger.features_unchanged += 1,
+            Closed::Empty => {}
+        }
+    }
+
     pub(super) fn ship_raw(&mut self) {
         if self.raw.is_empty() {
             return;
@@ -68,8 +88,8 @@ impl Pipeline {
             self.ledger.raw_sent += samples.len() as u64;
             shipped.push(RawSamples { series: series.index, start: self.clocks.wall_at(start), samples });
         }
-        if !shipped.is_empty() {
-            self.enqueue(Class::Feature, Body::Samples(shipped), Vec::new());
+        for chunk in shipped.chunks(RAW_ROWS_MAX) {
+            self.enqueue(Class::Feature, Body::Samples(chunk.to_vec()), Vec::new());
         }
     }
 
@@ -77,7 +97,15 @@ impl Pipeline {
         let window_ms = elapsed_ms(now, self.log_window);
         self.log_window = now;
         for (window, cursors) in self.logs.take_windows(self.clocks.wall_at(now), window_ms) {
-            self.enqueue(Class::Log, Body::Logs(window), cursors);
+            let mut parts = parts(window);
+            // The cursor covers all lines: it goes with the last of them.
+            let last = parts.pop();
+            for part in parts {
+                self.enqueue(Class::Log, Body::Logs(part), Vec::new());
+            }
+            if let Some(last) = last {
+                self.enqueue(Class::Log, Body::Logs(last), cursors);
+            }
         }
     }
 
@@ -106,6 +134,31 @@ impl Pipeline {
             self.raw.push((slot, RawBuffer::default()));
         }
     }
+}
+
+/// A window in parts that fit a batch each, texts before the counts that name them; one part at least.
+fn parts(window: LogWindow) -> Vec<LogWindow> {
+    let LogWindow { source, end, window_ms, counts, templates } = window;
+    let empty = || LogWindow { source: source.clone(), end, window_ms, counts: Vec::new(), templates: Vec::new() };
+    let (mut parts, mut part, mut bytes) = (Vec::new(), empty(), 0);
+    let mut room = |part: &mut LogWindow, more: usize| {
+        if bytes + more > LOG_BYTES {
+            parts.push(std::mem::replace(part, empty()));
+            bytes = 0;
+        }
+        bytes += more;
+    };
+    for template in templates {
+        let Template { text, exemplar, .. } = &template;
+        room(&mut part, ID_BYTES + text.len() + exemplar.len());
+        part.templates.push(template);
+    }
+    for count in counts {
+        room(&mut part, ID_BYTES);
+        part.counts.push(count);
+    }
+    parts.push(part);
+    parts
 }
 
 fn is_over(now: MonoTime, begin: MonoTime, window_ms: u32) -> bool {

@@ -1,15 +1,18 @@
 //! What leaves the host, in which order, and what happens when the worker or a series comes and goes.
 
-use super::host::{EPOCH_MS, Host};
+use super::host::{EPOCH_MS, Host, detector};
 use std::collections::HashSet;
 use std::time::Duration;
 use vedette_edge::metric::{MetricKind, MetricSpec};
-use vedette_edge::pipeline::DirectiveRefused;
-use vedette_protocol::ids::{ChangeId, DirectiveId, HostId, SeriesIndex};
+use vedette_edge::pipeline::{Action, DirectiveRefused, Pipeline, PipelineConfig};
+use vedette_protocol::envelope::PAYLOAD_BYTES_MAX;
+use vedette_protocol::ids::{
+    BootId, ChangeId, DirectiveId, HostId, QueueEpoch, Sequence, SeriesIndex, SeriesKey, TenantId,
+};
 use vedette_protocol::policy::{Directive, Policy};
 use vedette_protocol::time::{MonoTime, WallTime};
-use vedette_protocol::v1::{Body, Change, ChangeKind, Class, Cursor, EpisodeEvent, Subject};
-use vedette_protocol::worker::DetectorInput;
+use vedette_protocol::v1::{Batch, Body, Change, ChangeKind, Class, Cursor, EpisodeEvent, Subject, encode};
+use vedette_protocol::worker::{DetectorInput, SeriesState, WorkerRequest};
 
 pub(crate) static LOAD: MetricSpec = MetricSpec {
     name: "system.cpu.load_average.1m",
@@ -262,4 +265,124 @@ fn clock_step_is_counted_and_time_goes_on() {
     let wall = WallTime::from_unix_ms(EPOCH_MS + 3_600_000);
     host.pipeline.handle_tick(MonoTime::from_ms(3_000), wall);
     assert_eq!(host.pipeline.ledger().clock_steps, 1);
+}
+
+fn pipeline() -> Pipeline {
+    let (policy, sources) = (Policy::default(), Vec::new());
+    let config = PipelineConfig { host: HostId([1; 16]), policy, series_max: 100, templates_max: 2_000, sources };
+    Pipeline::new(config, MonoTime::from_ms(0), WallTime::from_unix_ms(EPOCH_MS))
+}
+
+#[test]
+fn texts_that_fit_no_single_batch_go_out_in_several_and_the_cursor_with_the_last() {
+    let mut pipeline = pipeline();
+    let word = |n: u32| format!("{n:012}").bytes().map(|digit| char::from(digit + 49)).collect::<String>();
+    for n in 0..1_000 {
+        let line: Vec<_> = (0..70).map(|place| word(n * 70 + place)).collect();
+        pipeline.handle_log_line(MonoTime::from_ms(0), "/log", "app", line.join(" ").as_bytes());
+    }
+    pipeline.handle_cursor(Cursor { source: "/log".into(), position: vec![1] });
+    pipeline.handle_drain(MonoTime::from_ms(10_000));
+    let (mut parts, mut named, mut lines, mut bytes) = (Vec::new(), HashSet::new(), 0, 0);
+    while let Some(action) = pipeline.poll_action() {
+        let Action::Enqueue { class, body, cursors } = action else { continue };
+        let Body::Logs(window) = &body else { continue };
+        named.extend(window.templates.iter().map(|template| template.id));
+        assert!(window.counts.iter().all(|(id, _)| named.contains(id)), "texts come before the counts");
+        lines += window.counts.iter().map(|(_, lines)| lines).sum::<u64>();
+        parts.push(cursors.len());
+        let batch = Batch {
+            tenant: TenantId(0),
+            boot: BootId([2; 16]),
+            queue_epoch: QueueEpoch(1),
+            sequence: Sequence(1),
+            class,
+            mono: MonoTime::default(),
+            wall: WallTime::default(),
+            cursors,
+            body,
+        };
+        bytes += encode(&batch).unwrap().len();
+    }
+    assert_eq!((lines, named.len()), (1_000, 1_000));
+    assert!(bytes > PAYLOAD_BYTES_MAX, "{bytes} bytes would have fitted one");
+    assert!(parts.len() > 2 && parts.pop() == Some(1) && parts.iter().all(|cursors| *cursors == 0), "{parts:?}");
+}
+
+#[test]
+fn large_states_are_asked_for_and_given_back_few_at_a_time() {
+    let (mut pipeline, mut told, mut kept) = (pipeline(), Vec::new(), Vec::new());
+    let mut slot = detector(DetectorInput::Metrics);
+    slot.description.state_bytes_max = 64 << 10;
+    pipeline.set_detectors(MonoTime::from_ms(0), vec![slot.clone()]);
+    for second in 0..=60 {
+        let now = MonoTime::from_ms(second * 1_000);
+        for name in 0..20 {
+            pipeline.handle_reading(now, "sim", 1_000, &LOAD, &[("n", name.to_string().as_str())], wobble(second));
+        }
+        pipeline.handle_tick(now, WallTime::default());
+        while let Some(action) = pipeline.poll_action() {
+            match action {
+                Action::Ask(WorkerRequest::SeriesAdded { series, .. }) => told.extend(series),
+                Action::Ask(WorkerRequest::Observe { detector, tick, columns }) => {
+                    pipeline.handle_scores(now, detector, tick, &vec![0.5; columns.ids.len()]);
+                }
+                Action::Ask(WorkerRequest::Snapshot { detector, ids }) => {
+                    let key = |id: &u32| told.iter().find(|one| one.id == *id).map_or(SeriesKey(0), |one| one.key);
+                    let states = ids.iter().map(|id| SeriesState { key: key(id), state: vec![1] }).collect();
+                    pipeline.handle_snapshots(now, detector, states);
+                    kept.push(ids.len());
+                }
+                _ => {}
+            }
+        }
+    }
+    assert_eq!(kept, [8, 8, 4]);
+    pipeline.set_detectors(MonoTime::from_ms(61_000), vec![slot]);
+    let restored = std::iter::from_fn(|| pipeline.poll_action()).filter_map(|action| match action {
+        Action::Ask(WorkerRequest::Restore { ids, states, .. }) => Some((ids.len(), states.len())),
+        _ => None,
+    });
+    assert_eq!(restored.collect::<Vec<_>>(), [(8, 8), (8, 8), (4, 4)]);
+}
+
+#[test]
+fn raw_samples_that_come_too_fast_are_counted() {
+    let mut pipeline = pipeline();
+    let directive = Directive {
+        id: DirectiveId([3; 16]),
+        host: HostId([1; 16]),
+        issued: WallTime::default(),
+        expires: WallTime::default(),
+        incident: "I-1".into(),
+        sources: Vec::new(),
+        raw_metrics: vec![LOAD.name.into()],
+    };
+    let read = |pipeline: &mut Pipeline, ms| {
+        pipeline.handle_reading(MonoTime::from_ms(ms), "sim", 10, &LOAD, &[], 1.0);
+    };
+    read(&mut pipeline, 0);
+    pipeline.handle_directive(MonoTime::from_ms(1), directive, MonoTime::from_ms(60_000)).unwrap();
+    (1..=300).for_each(|n| read(&mut pipeline, n * 10));
+    pipeline.handle_drain(MonoTime::from_ms(3_000));
+    let ledger = pipeline.ledger();
+    assert_eq!((ledger.raw_sent, ledger.raw_dropped), (120, 180));
+}
+
+#[test]
+fn a_series_that_ends_within_a_long_window_has_told_its_values() {
+    let mut host = Host::new(1);
+    host.pipeline.handle_policy(host.now(), Policy { feature_window_ms: 600_000, ..Policy::default() });
+    run(&mut host, 50, wobble);
+    for _ in 0..200 {
+        host.read(&LOAD, "b", 1.0);
+        host.tick();
+    }
+    assert_eq!(host.pipeline.ledger().series_vanished, 1);
+    let features = host.shipped.iter().filter_map(|(_, body, _)| match body {
+        Body::Features(features) => Some(features),
+        _ => None,
+    });
+    let told: Vec<_> = features.flatten().map(|feature| (feature.series, feature.count)).collect();
+    assert_eq!((told, host.pipeline.ledger().features_sent), (vec![(SeriesIndex(0), 50)], 1));
 }
