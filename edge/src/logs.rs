@@ -164,6 +164,8 @@ impl LogBook {
             ledger.templates_evicted += 1;
             let counts = std::mem::take(&mut self.counts[slot]);
             let source = &mut self.sources[evicted.source as usize];
+            // There will be no text to tell of what is gone: the ids keep their last one.
+            source.aliases.retain(|alias| alias.survivor != evicted.ordinal);
             if counts.open + counts.sealed > 0 && source.orphans.len() < ORPHANS_MAX {
                 source.orphans.push((template(&evicted), counts));
             } else {

@@ -67,6 +67,20 @@ fn ids_that_the_collector_knows_are_told_what_they_stand_for() {
 }
 
 #[test]
+fn ids_that_stood_for_a_template_without_room_wait_no_longer() {
+    let (mut book, mut ledger) = (LogBook::new(4), Ledger::default());
+    ["ann", "bob"].iter().for_each(|name| book.accept("/log", "", format!("hi from {name}").as_bytes(), &mut ledger));
+    book.take_windows(WallTime::default(), 1);
+    ["eve", "sue"].iter().for_each(|name| book.accept("/log", "", format!("hi from {name}").as_bytes(), &mut ledger));
+    assert_eq!(book.sources[0].aliases.len(), 1);
+    ["one", "two two", "three three three", "four four four four", "five; five; five"]
+        .iter()
+        .for_each(|line| book.accept("/log", "", line.as_bytes(), &mut ledger));
+    assert!((1..=4).filter_map(|row| book.template(row)).all(|(_, _, template)| template.text != "hi from <*>"));
+    assert!(book.sources[0].aliases.is_empty(), "{:?}", book.sources[0].aliases);
+}
+
+#[test]
 fn flood_of_odd_lines_is_counted_without_keeping_all_of_its_templates() {
     let (mut book, mut ledger) = (LogBook::new(4), Ledger::default());
     let word = |n: u32| n.to_string().bytes().map(|digit| char::from(digit + 49)).collect::<String>();
