@@ -34,6 +34,8 @@ fn schemes_and_tokens_are_masked() {
     check("clone with ghp_abcdefghijklmnopqrstuvwxyz0123456789", "clone with <secret>");
     check("npm_abcdefghijklmnopqrstuvwxyz0123456789 and hvs.CAESIJabcdefghijklmnop", "<secret> and <secret>");
     check("key wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY0 in", "key <secret> in");
+    check("key /JalrXUtnFEMIaK7MDENGabPxRfiCYEXAMPLEKEY0 in", "key <secret> in");
+    check("key /JalrXUtnFEMI/K7MDENGabPxRfiCYEXAMPLEKEY0 in", "key <secret> in");
 }
 
 #[test]
@@ -63,6 +65,7 @@ fn innocent_text_stays() {
         "id 123e4567-e89b-12d3-a456-426614174000",
         "user@host: error in /usr/lib/x86_64-linux-gnu/libc.so.6",
         "basic tests passed",
+        "open /home/Anna/Projects2026/WebShop/src/Main01 and /opt/ORACLE/Product19c/DB_HOME1/Bin",
         "ключ не найден: файл",
     ] {
         check(text, text);

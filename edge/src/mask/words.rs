@@ -120,9 +120,17 @@ fn is_aws_key(word: &str) -> bool {
 ///
 /// Hexadecimal digests and UUIDs have no capitals beside small letters and stay; so do paths and version strings.
 fn is_random(word: &str) -> bool {
-    if word.len() < 32 || word.starts_with('/') || word.contains('.') {
-        return false;
-    }
+    word.len() >= 32 && !word.contains('.') && !is_path(word) && is_mixed(word)
+}
+
+/// Begins with a slash and goes on in names that are none of them long and mixed. In base64 every 64th character is a
+/// slash, the first one too.
+fn is_path(word: &str) -> bool {
+    let mut names = word.split('/');
+    names.next() == Some("") && word[1..].contains('/') && !names.any(|name| name.len() >= 20 && is_mixed(name))
+}
+
+fn is_mixed(word: &str) -> bool {
     let count = |class: fn(&u8) -> bool| word.as_bytes().iter().filter(|byte| class(byte)).count();
     count(u8::is_ascii_uppercase) >= 4 && count(u8::is_ascii_lowercase) >= 4 && count(u8::is_ascii_digit) >= 2
 }
