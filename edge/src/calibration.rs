@@ -213,7 +213,8 @@ impl Pool {
 
 /// Bin of a score: eighths of octaves from 2⁻³, read off the bits of the float.
 fn bin_of(score: f32) -> usize {
-    let eighths = i32::try_from(score.max(0.0).to_bits() >> 20).expect("12 bits fit");
+    // The sum has no negative zero, whose sign `max` may keep.
+    let eighths = i32::try_from((score.max(0.0) + 0.0).to_bits() >> 20).expect("12 bits fit");
     let first = (127 + OCTAVE_MIN) * 8;
     usize::try_from(eighths - first).map_or(0, |bin| bin.min(BINS - 1))
 }
@@ -253,7 +254,7 @@ mod tests {
             assert_eq!(bin_of_f64(lower_edge(bin)), bin);
             assert!(lower_edge(bin) < lower_edge(bin + 1));
         }
-        assert_eq!((bin_of(0.0), bin_of(f32::INFINITY), bin_of(-1.0)), (0, BINS - 1, 0));
+        assert_eq!((bin_of(0.0), bin_of(f32::INFINITY), bin_of(-1.0), bin_of(-0.0)), (0, BINS - 1, 0, 0));
     }
 
     #[test]
