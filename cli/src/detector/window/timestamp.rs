@@ -43,8 +43,11 @@ fn calendar(text: &str) -> Option<u64> {
         && hour < 24
         && minute < 60
         && (0.0..61.0).contains(&second);
+    if !valid {
+        return None;
+    }
     let minutes = (days(year, month, day) * 24 + hour) * 60 + minute;
-    valid.then(|| whole(second * 1_000.0).map(|ms| minutes * 60_000 + ms)).flatten()
+    whole(second * 1_000.0).map(|ms| minutes * 60_000 + ms)
 }
 
 /// Days from 1970-01-01 to a date of the Gregorian calendar. Source: Howard Hinnant, `days_from_civil`.
@@ -83,6 +86,9 @@ mod tests {
         for text in
             ["", "yesterday", "-1", "inf", "NaN", "2026-13-01 00:00:00", "2026-11-20", "2026-11-20T10:00:00+02:00"]
         {
+            assert_eq!(parse(text), None, "{text}");
+        }
+        for text in ["9999999999999999999-01-01 00:00", "2026-11-20 9999999999999999999:00"] {
             assert_eq!(parse(text), None, "{text}");
         }
     }
