@@ -10,6 +10,8 @@ use vedette_protocol::document::{Table, codes};
 use vedette_protocol::signature::PublicKey;
 
 const INTERVAL_MS: std::ops::RangeInclusive<u64> = 1_000..=3_600_000;
+/// A tick asks a detector about at most 65,536 values.
+const ROWS: std::ops::RangeInclusive<i64> = 1..=65_000;
 const SPOOL_BYTES: std::ops::RangeInclusive<u64> = 64 * 1024..=1 << 30;
 const KEY_FORM: &str = "`ed25519:` and 64 hexadecimal digits";
 
@@ -114,8 +116,8 @@ fn by_detector(table: &mut Table<'_>, key: &str) -> ByDetector {
 fn limits(table: &mut Table<'_>, limits: &mut LimitsConfig) {
     let size = table.size_bytes("memory-spool", SPOOL_BYTES).and_then(|bytes| usize::try_from(bytes).ok());
     set(&mut limits.memory_spool_bytes, size);
-    set(&mut limits.series_max, count(table, "series-max", 1..=100_000));
-    set(&mut limits.templates_max, count(table, "templates-max", 1..=100_000));
+    set(&mut limits.series_max, count(table, "series-max", ROWS));
+    set(&mut limits.templates_max, count(table, "templates-max", ROWS));
 }
 
 fn count(table: &mut Table<'_>, key: &str, range: std::ops::RangeInclusive<i64>) -> Option<usize> {

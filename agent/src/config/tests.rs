@@ -112,13 +112,31 @@ service = "app"
         agent.toml:4:2: [VDT-C002] unknown key `colector` — did you mean `collector`?
         agent.toml:7:15: [VDT-C005] `trust.policy-keys` is "ed25519:zz" — write `ed25519:` and 64 hexadecimal digits
         agent.toml:9:16: [VDT-C004] `limits.memory-spool` is 1KiB — choose between 64KiB and 1GiB
-        agent.toml:10:14: [VDT-C004] `limits.series-max` is 0 — choose between 1 and 100000
+        agent.toml:10:14: [VDT-C004] `limits.series-max` is 0 — choose between 1 and 65000
         agent.toml:12:1: [VDT-C002] unknown key `sources.proces` — did you mean `process`?
         agent.toml:13:20: [VDT-C004] `sources.cpu.interval` is not a whole number of seconds — the agent ticks once a second: write "1s", "2s", …
         agent.toml:17:8: [VDT-C008] "/a.log" stands twice under `[[logs]]` — keep one of them
         agent.toml:19:1: [VDT-C006] `watch[0].path` is missing — name the file, for example `path = "/etc/app/app.conf"`
     "#]]
     .assert_eq(&(problems(text).join("\n") + "\n"));
+}
+
+#[test]
+fn what_is_known_of_at_once_fits_one_question_to_a_detector() {
+    let with =
+        |key: &str, most: usize| problems(&format!("[collector]\naddress = \"h:1\"\n[limits]\n{key} = {most}\n"));
+    for key in ["series-max", "templates-max"] {
+        assert_eq!(with(key, 65_000), [""; 0]);
+        assert_eq!(
+            with(key, 65_001),
+            [format!(
+                "agent.toml:4:{}: [VDT-C004] `limits.{key}` is 65001 — choose between 1 and 65000",
+                key.len() + 4
+            )]
+        );
+    }
+    // The row of all lines comes on top.
+    const { assert!(65_000 < vedette_detector_host::instance::ROWS_MAX) };
 }
 
 #[test]
