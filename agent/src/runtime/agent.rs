@@ -228,7 +228,7 @@ impl Agent {
     }
 
     /// A person wants the detectors read anew: elsewhere, because it may take longer than a tick.
-    pub(super) fn handle_reload(&self) {
+    pub(super) fn handle_reload(&mut self) {
         tracing::info!("detectors are read anew");
         self.shelf.look_later();
     }
@@ -237,8 +237,12 @@ impl Agent {
     pub(super) fn handle_found(&mut self, found: Found) {
         let now = mono_now();
         tracing::info!(wanted = found.wanted.len(), refused = found.refused.len(), "detectors were read");
+        self.shelf.taken();
         self.detectors_refused = found.refused;
-        self.supervisor.set_detectors(now, found.wanted);
+        // Whoever runs goes on as long as nobody knows what is there.
+        if found.whole {
+            self.supervisor.set_detectors(now, found.wanted);
+        }
         self.pump(now);
         self.report();
     }

@@ -17,6 +17,8 @@ const LOOKS: usize = 1;
 pub(super) struct Found {
     pub(super) wanted: Vec<Wanted>,
     pub(super) refused: Vec<RefusedStatus>,
+    /// Both directories could be read: what is not wanted is not there.
+    pub(super) whole: bool,
 }
 
 /// The directories, as they are configured.
@@ -25,6 +27,10 @@ pub(super) struct Shelf {
     author_keys: Arc<[PublicKey]>,
     execution: Execution,
     found: mpsc::Sender<Found>,
+    /// A look goes on whose result was not taken yet.
+    looking: bool,
+    /// And somebody has asked since it began.
+    again: bool,
 }
 
 impl Shelf {
@@ -32,7 +38,8 @@ impl Shelf {
     pub(super) fn new(detectors: DetectorsConfig, author_keys: Vec<PublicKey>) -> (Self, mpsc::Receiver<Found>) {
         let (found, looks) = mpsc::channel(LOOKS);
         let execution = detectors.execution.resolve();
-        (Self { detectors: Arc::new(detectors), author_keys: author_keys.into(), execution, found }, looks)
+        let (detectors, author_keys) = (Arc::new(detectors), author_keys.into());
+        (Self { detectors, author_keys, execution, found, looking: false, again: false }, looks)
     }
 
     /// How detectors are executed.
@@ -45,15 +52,27 @@ impl Shelf {
         look(&self.detectors, &self.author_keys, self.execution)
     }
 
-    /// The same in a thread of its own. A look that comes while another's result waits is that one.
-    pub(super) fn look_later(&self) {
+    /// The same in a thread of its own. Asked while another look goes on, which may have read what was there before, it
+    /// follows that one.
+    pub(super) fn look_later(&mut self) {
+        if std::mem::replace(&mut self.looking, true) {
+            self.again = true;
+            return;
+        }
         let (detectors, author_keys) = (Arc::clone(&self.detectors), Arc::clone(&self.author_keys));
         let (execution, found) = (self.execution, self.found.clone());
         tokio::task::spawn_blocking(move || {
-            if let Ok(place) = found.try_reserve() {
-                place.send(look(&detectors, &author_keys, execution));
-            }
+            // There is room for the one look that goes on; an agent that ends takes no result.
+            let _ = found.try_send(look(&detectors, &author_keys, execution));
         });
+    }
+
+    /// The result of a look was taken.
+    pub(super) fn taken(&mut self) {
+        self.looking = false;
+        if std::mem::take(&mut self.again) {
+            self.look_later();
+        }
     }
 }
 
@@ -61,6 +80,8 @@ fn look(detectors: &DetectorsConfig, author_keys: &[PublicKey], execution: Execu
     let mut refused = Vec::new();
     let judged = read(&detectors.directory, author_keys, execution, &mut refused);
     let newer = read(&detectors.shadow_directory, author_keys, execution, &mut refused);
+    let whole = judged.is_some() && newer.is_some();
+    let (judged, newer) = (judged.unwrap_or_default(), newer.unwrap_or_default());
     let wanted = judged.iter().map(|artifact| want(artifact, &detectors.parameters, None));
     let shadows = judged.iter().filter_map(|artifact| {
         let name = &artifact.manifest().name;
@@ -69,21 +90,22 @@ fn look(detectors: &DetectorsConfig, author_keys: &[PublicKey], execution: Execu
         let artifact = newer.or(reconfigured.then_some(artifact))?;
         Some(want(artifact, &detectors.shadow_parameters, Some(name.clone())))
     });
-    Found { wanted: wanted.chain(shadows).collect(), refused }
+    Found { wanted: wanted.chain(shadows).collect(), refused, whole }
 }
 
+/// `None` if nobody knows what is there.
 fn read(
     directory: &Path,
     author_keys: &[PublicKey],
     execution: Execution,
     refused: &mut Vec<RefusedStatus>,
-) -> Vec<Artifact> {
-    let found = artifact::load_dir_for(directory, author_keys, execution).unwrap_or_else(|error| {
+) -> Option<Vec<Artifact>> {
+    let found = artifact::load_dir_for(directory, author_keys, execution).map_err(|error| {
         let (name, reason) = (directory.display().to_string(), error.to_string());
         tracing::warn!(directory = name, reason, "detectors cannot be read");
         refused.push(RefusedStatus { name, code: "unreadable".to_owned(), reason });
-        Vec::new()
     });
+    let found = found.ok()?;
     let mut artifacts = Vec::new();
     for one in found {
         match one {
@@ -95,7 +117,7 @@ fn read(
             }
         }
     }
-    artifacts
+    Some(artifacts)
 }
 
 fn want(artifact: &Artifact, parameters: &ByDetector, shadow_of: Option<String>) -> Wanted {
@@ -147,7 +169,7 @@ mod tests {
         };
         let (shelf, _looks) = Shelf::new(config, vec![author.key.public()]);
         let found = shelf.look();
-        assert!(found.refused.is_empty());
+        assert!(found.refused.is_empty() && found.whole);
         let told: Vec<_> = found
             .wanted
             .iter()
@@ -163,5 +185,47 @@ mod tests {
             ("level", Some("level"), 0, new),
         ];
         assert_eq!(told, expected);
+    }
+
+    fn config(directory: std::path::PathBuf) -> DetectorsConfig {
+        let shadow_directory = directory.join("none");
+        let execution = ExecutionConfig::Always(Execution::Native);
+        DetectorsConfig {
+            directory,
+            shadow_directory,
+            execution,
+            parameters: Vec::new(),
+            shadow_parameters: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_read_is_not_an_empty_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let (shelf, _looks) = Shelf::new(config(dir.path().join("missing")), Vec::new());
+        assert!(shelf.look().whole, "what is not there holds nothing");
+        std::fs::write(dir.path().join("file"), b"").unwrap();
+        let (shelf, _looks) = Shelf::new(config(dir.path().join("file")), Vec::new());
+        let found = shelf.look();
+        assert_eq!((found.whole, found.refused.len()), (false, 2), "neither directory can be read");
+    }
+
+    #[tokio::test]
+    async fn who_asks_during_a_look_gets_another_one_after_it() {
+        let key = SigningKey::from_pkcs8(&SigningKey::generate_pkcs8()).unwrap();
+        let author = Author { key, dir: tempfile::tempdir().unwrap() };
+        let (mut shelf, mut looks) = Shelf::new(config(author.dir.path().join("judged")), vec![author.key.public()]);
+        shelf.look_later();
+        while looks.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        author.publish("judged", "level", b"late");
+        shelf.look_later();
+        shelf.look_later();
+        assert!(looks.recv().await.unwrap().wanted.is_empty(), "read before it was there");
+        shelf.taken();
+        assert_eq!(looks.recv().await.unwrap().wanted.len(), 1);
+        shelf.taken();
+        assert!(!shelf.looking && looks.is_empty(), "one look answers all who asked during another");
     }
 }
