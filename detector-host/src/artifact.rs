@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use vedette_protocol::signature::{Domain, PublicKey, SignatureError, Signed};
 
@@ -224,10 +224,13 @@ pub fn write_pair(dir: &Path, manifest: &Manifest, wasm: &[u8], cwasm: &[u8], ke
     let signed = key.sign(Domain::Detector, serde_json::to_vec_pretty(manifest)?);
     let hex: String = signed.signature.iter().map(|byte| format!("{byte:02x}")).collect();
     fs::create_dir_all(dir)?;
-    fs::write(path("wasm"), wasm)?;
-    fs::write(path("cwasm"), cwasm)?;
-    fs::write(path("json"), &signed.bytes)?;
-    fs::write(path("sig"), format!("{} {hex}\n", signed.key))
+    let signature = format!("{} {hex}\n", signed.key);
+    replace(&[
+        (path("wasm"), wasm),
+        (path("cwasm"), cwasm),
+        (path("json"), &signed.bytes),
+        (path("sig"), signature.as_bytes()),
+    ])
 }
 
 /// Writes the byte code of a pair whose manifest was made with [`Manifest::with_pulley`]; before [`write_pair`], so that a
@@ -238,7 +241,14 @@ pub fn write_pair(dir: &Path, manifest: &Manifest, wasm: &[u8], cwasm: &[u8], ke
 /// If the file cannot be written.
 pub fn write_pulley(dir: &Path, manifest: &Manifest, pulley: &[u8]) -> io::Result<()> {
     fs::create_dir_all(dir)?;
-    fs::write(dir.join(format!("{}.pulley", manifest.name)), pulley)
+    replace(&[(dir.join(format!("{}.pulley", manifest.name)), pulley)])
+}
+
+/// Writes files so that who reads them meanwhile finds whole ones: beside their places first, then all are moved there.
+fn replace(files: &[(PathBuf, &[u8])]) -> io::Result<()> {
+    let beside = |path: &Path| path.with_added_extension("new");
+    files.iter().try_for_each(|(path, bytes)| fs::write(beside(path), bytes))?;
+    files.iter().try_for_each(|(path, _)| fs::rename(beside(path), path))
 }
 
 fn names(dir: &Path) -> io::Result<Vec<String>> {

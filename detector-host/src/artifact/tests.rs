@@ -1,5 +1,4 @@
 use super::*;
-use std::path::PathBuf;
 
 struct Shelf {
     dir: tempfile::TempDir,
@@ -44,6 +43,22 @@ fn a_good_pair_is_loaded_with_its_exact_bytes() {
     let artifact = load(shelf.dir.path(), "probe", &[shelf.key.public()]).unwrap();
     assert_eq!(artifact.cwasm().as_ref(), b"native");
     assert_eq!(artifact.wasm_digest(), Digest::of(b"wasm"));
+}
+
+#[test]
+fn who_reads_a_pair_while_it_is_written_anew_finds_whole_files() {
+    let shelf = Shelf::new();
+    shelf.publish(|_| ());
+    let mut open = ["wasm", "cwasm", "json", "sig"].map(|extension| File::open(shelf.path(extension)).unwrap());
+    let before = ["wasm", "cwasm", "json", "sig"].map(|extension| fs::read(shelf.path(extension)).unwrap());
+    shelf.publish(|manifest| manifest.version = "1.0.1".to_owned());
+    for (file, before) in open.iter_mut().zip(before) {
+        let mut read = Vec::new();
+        file.read_to_end(&mut read).unwrap();
+        assert_eq!(read, before);
+    }
+    write_pulley(shelf.dir.path(), &Manifest::new("probe", "1.0.1", b"", b"", Identity::host()), b"code").unwrap();
+    assert_eq!((shelf.verdicts(), fs::read_dir(shelf.dir.path()).unwrap().count()), (vec!["probe".to_owned()], 5));
 }
 
 #[test]
