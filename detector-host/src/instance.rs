@@ -81,8 +81,10 @@ pub struct Failure {
 
 impl Failure {
     fn new(fault: Fault, reason: impl Into<String>) -> Self {
-        let mut reason = reason.into();
-        reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
+        let reason = reason.into();
+        let end = reason.floor_char_boundary(REASON_BYTES_MAX);
+        // It may quote the guest, and ends in terminals and logs.
+        let reason = reason[..end].chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         Self { fault, reason }
     }
 }
@@ -201,6 +203,8 @@ impl Instance {
                 let reason = format!("a score of {score}: scores are at least 0 and finite");
                 return Err(self.poison(Fault::Output, reason));
             }
+            // There is one zero, too.
+            *score += 0.0;
         }
         Ok(())
     }
@@ -324,6 +328,7 @@ impl Instance {
         if let Some(failure) = &self.poisoned {
             return Err(failure.clone());
         }
+        self.store.data_mut().begin_call();
         self.store.set_epoch_deadline(1);
         let turn = self.engine.turn(self.limits.call);
         let began = Instant::now();
@@ -416,4 +421,16 @@ fn classify(error: &wasmtime::Error, host: &Host, limits: &Limits) -> Failure {
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped; a NaN becomes 0")]
 fn to_count(value: f64) -> u32 {
     value.clamp(0.0, f64::from(u32::MAX)) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_one_short_line_without_control_characters() {
+        let failure = Failure::new(Fault::Misconfigured, "alpha\u{1b}[31m: no\n\u{9b}better\0");
+        assert_eq!(failure.reason, "alpha [31m: no  better ");
+        assert_eq!(Failure::new(Fault::Output, "é".repeat(400)).reason.len(), REASON_BYTES_MAX);
+    }
 }

@@ -47,6 +47,12 @@ fn every_attack_ends_in_its_own_fault_within_a_second() {
 }
 
 #[test]
+fn a_denial_that_a_guest_lived_with_is_not_blamed_for_what_comes_later() {
+    let mut instance = provoke("shrugs-and-traps").unwrap();
+    assert_eq!(instance.observe(&columns(10, 2), &mut Vec::new()).unwrap_err().fault, Fault::Trap);
+}
+
+#[test]
 fn a_poisoned_instance_is_never_called_again() {
     let Ok(mut instance) = load("traps", &[]) else { panic!("it loads") };
     let first = instance.observe(&columns(1, 0), &mut Vec::new()).unwrap_err();
@@ -72,6 +78,18 @@ fn aliased_lists_harm_nobody_and_do_not_multiply_in_the_host() {
     tick.values = vec![-1.0, -1.0];
     let failure = instance.observe(&tick, &mut Vec::new()).unwrap_err();
     assert_eq!((failure.fault, failure.reason.contains("at least 0")), (Fault::Output, true), "{failure}");
+}
+
+#[test]
+fn a_negative_zero_leaves_the_host_as_the_one_zero() {
+    let mut instance = load("aliased-lists", &[]).unwrap();
+    instance.series_added(&[series(0)]).unwrap();
+    let mut tick = columns(2, 1);
+    // Read as f32, both halves of this value are a negative zero.
+    tick.values = vec![f64::from_bits(0x8000_0000_8000_0000); 2];
+    let mut scores = Vec::new();
+    instance.observe(&tick, &mut scores).unwrap();
+    assert_eq!(scores.iter().map(|score| score.to_bits()).collect::<Vec<_>>(), [0, 0]);
 }
 
 fn resident_bytes() -> usize {

@@ -33,6 +33,15 @@ impl Described {
         if description.parameters.len() > parameters {
             return Err(format!("more than {parameters} parameters"));
         }
+        for parameter in &description.parameters {
+            let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
+            if parameter.name.is_empty() || parameter.name.len() > name_bytes || !parameter.name.bytes().all(allowed) {
+                return Err(format!("a parameter's name must be 1 to {name_bytes} characters of a-z, 0-9, - and _"));
+            }
+            if !parameter.default.is_finite() {
+                return Err(format!("{}: a default must be a finite number", parameter.name));
+            }
+        }
         let input = match description.input {
             0 => DetectorInput::Metrics,
             1 => DetectorInput::LogTemplates,
@@ -108,9 +117,10 @@ pub(super) fn series(one: &SeriesDescriptor) -> wit::Series {
     }
 }
 
-/// Every NaN becomes the one canonical NaN: an explanation is replayed bit for bit, too.
+/// Every NaN becomes the one canonical NaN: an explanation is replayed bit for bit, too. What is infinite has no meaning
+/// and would keep the finding from being sent: it becomes that NaN, too.
 pub(super) fn explanation(one: wit::Explanation) -> Explanation {
-    let canonical = |number: f64| if number.is_nan() { f64::NAN } else { number };
+    let canonical = |number: f64| if number.is_finite() { number } else { f64::NAN };
     Explanation {
         id: one.id,
         code: one.code,
@@ -120,5 +130,73 @@ pub(super) fn explanation(one: wit::Explanation) -> Explanation {
         upper: canonical(one.upper),
         onset_ms_ago: one.onset_ms_ago,
         onset_uncertainty_ms: one.onset_uncertainty_ms,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn described(parameter: &str, default: f64) -> wit::Description {
+        let (minimum, maximum) = (f64::NEG_INFINITY, f64::INFINITY);
+        wit::Description {
+            name: "probe".into(),
+            version: "1.0.0".into(),
+            input: 0,
+            warm_up_values: 1,
+            state_bytes_max: 8,
+            parameters: vec![wit::ParameterSpec {
+                name: parameter.into(),
+                default,
+                minimum,
+                maximum,
+                documentation: String::new(),
+            }],
+        }
+    }
+
+    #[test]
+    fn parameters_that_no_finding_could_carry_are_refused() {
+        let verdict = |name: &str, default| Described::check(described(name, default), 64, 64).err();
+        assert_eq!((verdict("memory-s", 300.0), verdict("alpha_2", -1.0)), (None, None));
+        for name in ["", "a\x1b[31mb", "a\nb", "\u{e9}", "A", "a b", &"a".repeat(65)] {
+            assert!(verdict(name, 1.0).is_some_and(|why| why.contains("name")), "{name:?}");
+        }
+        for default in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            assert_eq!(verdict("alpha", default).as_deref(), Some("alpha: a default must be a finite number"));
+        }
+    }
+
+    #[test]
+    fn a_detectors_name_is_one_that_files_can_have() {
+        let verdict = |name: &str, version: &str| {
+            let (name, version) = (name.to_owned(), version.to_owned());
+            Described::check(wit::Description { name, version, ..described("memory-s", 1.0) }, 64, 64).err()
+        };
+        for good in ["level", "log-novelty", "spike-2", &"a".repeat(64)] {
+            assert_eq!(verdict(good, "1.0.0-rc.1+x"), None, "{good:?}");
+        }
+        for bad in ["", "../../x/settings", "/etc/x", ".x", "a.b", "Level", "a_b", "-a", "a-", "2a", &"a".repeat(65)] {
+            assert!(verdict(bad, "1").is_some_and(|why| why.contains("name")), "{bad:?}");
+        }
+        for bad in ["", "1 2", "1\u{1b}"] {
+            assert!(verdict("level", bad).is_some_and(|why| why.contains("version")), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn infinite_numbers_of_an_explanation_have_no_meaning() {
+        let told = explanation(wit::Explanation {
+            id: 1,
+            code: 2,
+            observed: f64::INFINITY,
+            expected: 3.5,
+            lower: f64::NEG_INFINITY,
+            upper: f64::from_bits(0xfff8_0000_0000_0001),
+            onset_ms_ago: 4,
+            onset_uncertainty_ms: 5,
+        });
+        assert_eq!([told.observed, told.lower, told.upper].map(f64::to_bits), [f64::NAN.to_bits(); 3]);
+        assert_eq!((told.id, told.code, told.expected, told.onset_ms_ago), (1, 2, 3.5, 4));
     }
 }

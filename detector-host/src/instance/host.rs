@@ -38,7 +38,12 @@ impl Host {
         }
     }
 
-    /// The size that was denied, if any was.
+    /// A call begins: a denial that the guest lived with is over.
+    pub(super) fn begin_call(&mut self) {
+        self.memory_denied = None;
+    }
+
+    /// The size that was denied during this call, if any was.
     pub(super) fn memory_denied(&self) -> Option<usize> {
         self.memory_denied
     }

@@ -129,6 +129,16 @@ pub(crate) const HOSTILE: &[Guest] = &[
         &[("OBSERVE", "(if (i32.eq (memory.grow (i32.const 65532)) (i32.const -1)) (then (unreachable)))")],
     ),
     Guest::new(
+        "shrugs-and-traps",
+        "asks for far too much memory, does without, and traps at its second tick",
+        &[(
+            "OBSERVE",
+            "(if (i32.load8_u (i32.const 1072)) (then (unreachable)))
+             (i32.store8 (i32.const 1072) (i32.const 1))
+             (drop (memory.grow (i32.const 65532)))",
+        )],
+    ),
+    Guest::new(
         "returns-10-million-values",
         "returns a list longer than its memory",
         &[("OBSERVE", "(return (call $list (i32.const 81920) (i32.const 10000000)))")],
