@@ -218,8 +218,9 @@ pub fn load_for(dir: &Path, name: &str, trusted: &[PublicKey], execution: Execut
 ///
 /// # Errors
 ///
-/// If a file cannot be written.
+/// If a file cannot be written, or the manifest's name would lead out of the folder.
 pub fn write_pair(dir: &Path, manifest: &Manifest, wasm: &[u8], cwasm: &[u8], key: &SigningKey) -> io::Result<()> {
+    check_file_name(&manifest.name)?;
     let path = |extension: &str| dir.join(format!("{}.{extension}", manifest.name));
     let signed = key.sign(Domain::Detector, serde_json::to_vec_pretty(manifest)?);
     let hex: String = signed.signature.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -238,8 +239,9 @@ pub fn write_pair(dir: &Path, manifest: &Manifest, wasm: &[u8], cwasm: &[u8], ke
 ///
 /// # Errors
 ///
-/// If the file cannot be written.
+/// If the file cannot be written, or the manifest's name would lead out of the folder.
 pub fn write_pulley(dir: &Path, manifest: &Manifest, pulley: &[u8]) -> io::Result<()> {
+    check_file_name(&manifest.name)?;
     fs::create_dir_all(dir)?;
     replace(&[(dir.join(format!("{}.pulley", manifest.name)), pulley)])
 }
@@ -249,6 +251,14 @@ fn replace(files: &[(PathBuf, &[u8])]) -> io::Result<()> {
     let beside = |path: &Path| path.with_added_extension("new");
     files.iter().try_for_each(|(path, bytes)| fs::write(beside(path), bytes))?;
     files.iter().try_for_each(|(path, _)| fs::rename(beside(path), path))
+}
+
+/// A name may come from the detector itself.
+fn check_file_name(name: &str) -> io::Result<()> {
+    if name.is_empty() || name.starts_with('.') || name.contains('/') {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{name:?} is no name for files")));
+    }
+    Ok(())
 }
 
 fn names(dir: &Path) -> io::Result<Vec<String>> {

@@ -180,3 +180,15 @@ fn a_crowded_directory_is_cut_and_says_so() {
     assert_eq!(verdicts.len(), ARTIFACTS_MAX + 1);
     assert_eq!(verdicts.last().unwrap(), "VDT-D004");
 }
+
+#[test]
+fn a_name_that_leads_out_of_the_folder_is_not_written() {
+    let shelf = Shelf::new();
+    let pairs = shelf.dir.path().join("pairs");
+    for name in ["../settings", "/settings", "a/b", ".hidden", ".", ""] {
+        let manifest = Manifest::new(name, "1.0.0", b"wasm", b"native", Identity::host()).with_pulley(b"byte code");
+        assert!(write_pulley(&pairs, &manifest, b"byte code").is_err(), "{name:?}");
+        assert!(write_pair(&pairs, &manifest, b"wasm", b"native", &shelf.key).is_err(), "{name:?}");
+    }
+    assert_eq!(fs::read_dir(shelf.dir.path()).unwrap().count(), 0, "nothing was written");
+}

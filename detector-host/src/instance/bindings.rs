@@ -24,11 +24,15 @@ pub(super) struct Described {
 
 impl Described {
     pub(super) fn check(description: wit::Description, name_bytes: usize, parameters: usize) -> Result<Self, String> {
-        for text in [&description.name, &description.version] {
-            let printable = text.bytes().all(|byte| byte.is_ascii_graphic());
-            if text.is_empty() || text.len() > name_bytes || !printable {
-                return Err(format!("a name or version must be 1 to {name_bytes} printable ASCII characters"));
-            }
+        if !is_name(&description.name, name_bytes) {
+            return Err(format!(
+                "a name must be 1 to {name_bytes} lower-case letters, digits and hyphens, beginning with a letter"
+            ));
+        }
+        let version = &description.version;
+        let printable = version.bytes().all(|byte| byte.is_ascii_graphic());
+        if version.is_empty() || version.len() > name_bytes || !printable {
+            return Err(format!("a version must be 1 to {name_bytes} printable ASCII characters"));
         }
         if description.parameters.len() > parameters {
             return Err(format!("more than {parameters} parameters"));
@@ -67,6 +71,15 @@ impl Described {
             parameters: self.parameters.into_iter().map(|one| (one.name, one.default)).collect(),
         }
     }
+}
+
+/// Whether a text can stand in file names, tables and logs.
+fn is_name(text: &str, bytes_max: usize) -> bool {
+    let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text.len() <= bytes_max
+        && text.bytes().all(legal)
+        && !text.ends_with('-')
 }
 
 impl wit::ConfigError {
