@@ -10,7 +10,8 @@ use vedette_detector_host::confine::{self, Role};
 
 /// First argument of the child; the target follows.
 pub const CHILD_COMMAND: &str = "confined-child";
-const ERROR_BYTES_MAX: u64 = 4 * 1024;
+/// Less than a pipe holds: the parent reads the code to its end first.
+const ERROR_BYTES_MAX: usize = 4 * 1024;
 
 /// Compiles in a child process of `program`, which must hand [`CHILD_COMMAND`] to [`child`].
 ///
@@ -38,8 +39,9 @@ pub fn child(target: &str) -> ExitCode {
     match confine_and_compile(target) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // The parent prints it.
-            let _ = write!(io::stderr(), "{error}");
+            // The parent prints it. Names of the module's own choice may be in it.
+            let reason = error.to_string();
+            let _ = io::stderr().write_all(&reason.as_bytes()[..reason.floor_char_boundary(ERROR_BYTES_MAX)]);
             ExitCode::FAILURE
         }
     }
@@ -71,7 +73,7 @@ fn converse(program: &Path, wasm: &[u8], target: &str) -> io::Result<(ExitStatus
         stdout.take(CWASM_BYTES_MAX as u64 + 1).read_to_end(&mut output)?;
     }
     if let Some(stderr) = child.stderr.take() {
-        stderr.take(ERROR_BYTES_MAX).read_to_end(&mut errors)?;
+        stderr.take(ERROR_BYTES_MAX as u64).read_to_end(&mut errors)?;
     }
     let status = child.wait()?;
     if status.success() {

@@ -3,6 +3,7 @@
 use crate::rig::{COMPILER, HOSTILE, artifact};
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
+use std::time::Duration;
 use vedette_detector_compiler::{CompileError, compile, confined};
 use vedette_detector_host::artifact::WASM_BYTES_MAX;
 use vedette_detector_host::engine::Identity;
@@ -54,6 +55,17 @@ fn nonsense_giants_and_unknown_targets_are_refused_with_a_reason() {
     let giant = confined::run(COMPILER.as_ref(), &vec![0; WASM_BYTES_MAX + 1], &target).unwrap_err();
     assert_eq!(giant, CompileError::TooLarge("wasm", WASM_BYTES_MAX));
     assert_eq!(compile(b"", "sparc"), Err(CompileError::UnknownTarget("sparc".into())));
+}
+
+#[test]
+fn a_long_reason_is_cut_and_does_not_hold_the_compiler_up() {
+    let name = "a".repeat(100_000);
+    let module = format!(r#"(component (core module (func (export "{name}")) (func (export "{name}"))))"#);
+    let wasm = wat::parse_str(module).unwrap();
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || sender.send(confined::run(COMPILER.as_ref(), &wasm, &Identity::host().target)));
+    let refused = receiver.recv_timeout(Duration::from_secs(60)).expect("the compiler answers").unwrap_err();
+    assert!(matches!(&refused, CompileError::Refused(reason) if reason.len() == 4_096), "{refused}");
 }
 
 #[test]
