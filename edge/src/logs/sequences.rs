@@ -184,6 +184,7 @@ fn stepped(count: u32) -> u32 {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::collections::BTreeSet;
 
     fn learnt(sequences: &[&[u64]]) -> Baseline {
         let mut baseline = Baseline::default();
@@ -196,7 +197,14 @@ mod tests {
         let baseline = learnt(&[&[1, 2, 3], &[3, 2, 1], &[1, 2, 2, 3]]);
         assert_eq!(baseline.score(&[2, 1, 3], Learnt::Once), 0.0);
         assert_eq!(baseline.score(&[1, 2, 2, 3], Learnt::No), 0.0);
-        assert!(baseline.score(&[1, 2, 2, 3], Learnt::Once) >= 0.0);
+    }
+
+    #[test]
+    fn what_was_learnt_once_among_many_is_unusual_as_its_own_and_usual_as_anothers() {
+        let mut baseline = learnt(&[&[1, 2, 3][..]; 50]);
+        baseline.learn(&[1, 2, 2, 3]);
+        assert_eq!(baseline.score(&[1, 2, 2, 3], Learnt::No), 0.0);
+        assert!(baseline.score(&[1, 2, 2, 3], Learnt::Once) > 0.1);
     }
 
     #[test]
@@ -231,12 +239,18 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(48))]
 
         #[test]
-        fn any_sequence_has_a_finite_score_and_memory_is_bounded(
+        fn any_sequence_has_a_finite_score_and_like_ones_share_a_profile(
             sequences in proptest::collection::vec(proptest::collection::vec(0u64..12, 0..90), 1..40)
         ) {
             let mut baseline = Baseline::default();
             sequences.iter().for_each(|events| baseline.learn(events));
-            prop_assert!(baseline.profiles.len() <= sequences.len() && baseline.counts.len() <= 12);
+            let counts = |events: &Vec<u64>| {
+                let mut counts = BTreeMap::<u64, u32>::new();
+                events.iter().for_each(|event| *counts.entry(*event).or_default() += 1);
+                counts.into_iter().map(|(event, count)| (event, stepped(count))).collect::<Vec<_>>()
+            };
+            let different: BTreeSet<_> = sequences.iter().map(counts).collect();
+            prop_assert_eq!(baseline.profiles.len(), different.len());
             for events in &sequences {
                 let (once, no) = (baseline.score(events, Learnt::Once), baseline.score(events, Learnt::No));
                 prop_assert!(once.is_finite() && once >= 0.0);
