@@ -62,7 +62,7 @@ pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<ExitCode> {
         "detector": described.name,
         "version": described.version,
         "wasm_sha256": module.wasm_digest.to_string(),
-        "wasm_bytes": module.wasm_bytes,
+        "wasm_bytes": module.wasm_bytes(),
         "native_code_bytes": module.cwasm.len(),
         "state_bytes_promised": described.state_bytes_max,
         "repetitions": args.repetitions,

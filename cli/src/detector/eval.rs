@@ -26,6 +26,7 @@ mod nab;
 mod sequences;
 mod shapes;
 
+use super::module::CompilerArgs;
 use crate::output::Output;
 use anyhow::{Context as _, ensure};
 use bench::{Bench, Report};
@@ -48,12 +49,14 @@ pub(crate) struct Args {
     /// Where scores, summaries and plots go; made if it is not there.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Signed pairs to evaluate; by default the bundled ones, beside this program or in target/detectors.
+    /// Signed pairs to evaluate; by default the bundled ones, beside this program or in /usr/lib/vedette.
     #[arg(long, value_name = "DIR")]
     detectors: Option<PathBuf>,
-    /// Public key that must have signed them; by default whoever did.
+    /// Public key that must have signed them; by default whoever did, and their components are compiled anew.
     #[arg(long, value_name = "KEY")]
     trust: Option<PublicKey>,
+    #[command(flatten)]
+    compiler: CompilerArgs,
     /// Draws no plots.
     #[arg(long)]
     no_plots: bool,
@@ -114,7 +117,7 @@ pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<ExitCode> {
     let named = !args.suite.is_empty();
     let suites = if named { args.suite.as_slice() } else { Suite::ALL };
     let detectors = match suites.iter().any(|suite| suite.judges_metrics()) {
-        true => Detectors::load(args.detectors.as_deref(), args.trust)?,
+        true => Detectors::load(args.detectors.as_deref(), args.trust, &args.compiler)?,
         false => Detectors::default(),
     };
     let bench = Bench { data: &args.data, out: &args.out, detectors: &detectors, plots: !args.no_plots };

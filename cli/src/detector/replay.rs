@@ -35,7 +35,7 @@ pub(crate) struct Args {
     /// Series of the built-in window.
     #[arg(long, default_value_t = 8, value_name = "COUNT", conflicts_with = "input")]
     series: usize,
-    /// Public key that must have signed the pair; by default whoever did.
+    /// Public key that must have signed the pair; by default whoever did, and its code runs only in confined processes.
     #[arg(long, value_name = "KEY")]
     trust: Option<PublicKey>,
     #[command(flatten)]
@@ -66,17 +66,18 @@ pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<ExitCode> {
         runs.push((name, outcome));
         Ok(())
     };
-    record("module".into(), &Place::Here(cwasm), None)?;
-    record("module again".into(), &Place::Here(cwasm), None)?;
+    let place = place(cwasm, args.trust);
+    record("module".into(), &place, None)?;
+    record("module again".into(), &place, None)?;
     record("confined process".into(), &Place::Confined(cwasm), None)?;
     // What was signed; a pair without byte code is compiled for the occasion.
     let interpreted = match artifact.manifest().pulley {
         Some(_) => inspect::load_for(&args.pair, args.trust, Execution::Pulley)?.0.cwasm().to_vec(),
-        None => module::compile(&args.compiler.program()?, &module::component_of(&args.pair), Execution::Pulley)?,
+        None => module::compile_pair(&args.compiler.program()?, &args.pair, &artifact, Execution::Pulley)?,
     };
     record("interpreter".into(), &Place::Interpreted(&interpreted), None)?;
     for cut in cuts(window.ticks.len()) {
-        record(format!("restored at tick {cut}"), &Place::Here(cwasm), Some(cut))?;
+        record(format!("restored at tick {cut}"), &place, Some(cut))?;
     }
     if let Some(native) = &args.native {
         ensure!(native.exists(), unusable(native, &"there is no such program"));
@@ -102,6 +103,14 @@ pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<ExitCode> {
     });
     output.print(&answer, human)?;
     Ok(if same { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Only code of an author who was named may do what this process may.
+fn place(cwasm: &[u8], trust: Option<PublicKey>) -> Place<'_> {
+    match trust {
+        Some(_) => Place::Here(cwasm),
+        None => Place::Confined(cwasm),
+    }
 }
 
 fn window(args: &Args, input: DetectorInput) -> anyhow::Result<Window> {
@@ -237,6 +246,12 @@ mod tests {
     fn cuts_are_within_the_window_and_distinct() {
         assert_eq!(cuts(880), [1, 20, 220, 440, 660, 879]);
         assert_eq!((cuts(2), cuts(1), cuts(0)), (vec![1], vec![], vec![]));
+    }
+
+    #[test]
+    fn code_of_an_author_who_was_not_named_runs_confined() {
+        assert!(matches!(place(b"code", None), Place::Confined(b"code")));
+        assert!(matches!(place(b"code", Some(PublicKey([0; 32]))), Place::Here(b"code")));
     }
 
     #[test]

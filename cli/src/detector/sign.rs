@@ -33,10 +33,10 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<ExitCode> {
     let key = keys::read(&args.key)?;
-    let wasm = std::fs::read(&args.component).map_err(|error| unusable(&args.component, &error))?;
+    let wasm = module::read(&args.component)?;
     let compiler = args.compiler.program()?;
-    let cwasm = module::compile(&compiler, &args.component, Execution::Native)?;
-    let pulley = module::compile(&compiler, &args.component, Execution::Pulley)?;
+    let cwasm = module::compile(&compiler, &args.component, &wasm, Execution::Native)?;
+    let pulley = module::compile(&compiler, &args.component, &wasm, Execution::Pulley)?;
     let described = runner::describe(&cwasm, &[])?;
     let manifest = Manifest::new(&described.name, &described.version, &wasm, &cwasm, Identity::host());
     let manifest = manifest.with_pulley(&pulley);

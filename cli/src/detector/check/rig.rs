@@ -41,7 +41,7 @@ impl Rig {
     }
 
     pub(super) fn wasm_bytes(&self) -> usize {
-        self.module.wasm_bytes
+        self.module.wasm_bytes()
     }
 
     pub(super) fn native_bytes(&self) -> usize {

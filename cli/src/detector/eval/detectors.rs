@@ -2,19 +2,21 @@
 
 use super::super::inspect;
 use super::super::keys::unusable;
-use anyhow::{bail, ensure};
+use super::super::module::{self, CompilerArgs};
+use anyhow::{Context as _, bail, ensure};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use vedette_detector_host::artifact::Artifact;
 use vedette_detector_host::confine::ConfineError;
-use vedette_detector_host::engine::Engine;
+use vedette_detector_host::engine::{Engine, Execution};
 use vedette_detector_host::worker::Worker;
 use vedette_edge::pipeline::DetectorSlot;
 use vedette_protocol::signature::PublicKey;
 use vedette_protocol::v1::DetectorRef;
 use vedette_protocol::worker::{DetectorInput, WorkerReply, WorkerRequest};
 
-/// A worker without confinement: the modules are the author's own, or the bundled ones.
+/// A worker without confinement: the code is a trusted author's, or was compiled here.
 pub(crate) type OpenWorker = Worker<fn() -> Result<Vec<String>, ConfineError>>;
 
 /// Detectors that look at metrics.
@@ -42,8 +44,8 @@ impl Detectors {
     ///
     /// # Errors
     ///
-    /// If there are none, or one of them is not what its signature says.
-    pub(crate) fn load(dir: Option<&Path>, trust: Option<PublicKey>) -> anyhow::Result<Self> {
+    /// If there are none, or one of them is not what its signature says, or there is no compiler for an unknown author's.
+    pub(crate) fn load(dir: Option<&Path>, trust: Option<PublicKey>, compiler: &CompilerArgs) -> anyhow::Result<Self> {
         let places = dir.map_or_else(usual_places, |dir| vec![dir.to_owned()]);
         let Some((dir, names)) = places.iter().map(|dir| (dir, names(dir))).find(|(_, names)| !names.is_empty()) else {
             let looked: Vec<_> = places.iter().map(|dir| dir.display().to_string()).collect();
@@ -53,14 +55,14 @@ impl Detectors {
         };
         let mut loaded = Vec::new();
         for name in names {
-            let (artifact, _) = inspect::load(&dir.join(name), trust)?;
+            let (artifact, cwasm) = verified(&dir.join(name), trust, compiler)?;
             let manifest = artifact.manifest();
             let reference = DetectorRef {
                 name: manifest.name.clone(),
                 version: manifest.version.clone(),
                 digest: artifact.wasm_digest(),
             };
-            loaded.push(Loaded { cwasm: artifact.cwasm().to_vec(), reference, cost: Cost::default() });
+            loaded.push(Loaded { cwasm, reference, cost: Cost::default() });
         }
         let mut detectors = Self { loaded, dir: dir.clone() };
         let (_, slots) = detectors.start()?;
@@ -127,13 +129,25 @@ impl Detectors {
     }
 }
 
+/// A pair and the code to run in this process: the pair's own only if its author was named.
+fn verified(pair: &Path, trust: Option<PublicKey>, compiler: &CompilerArgs) -> anyhow::Result<(Artifact, Vec<u8>)> {
+    let (artifact, _) = inspect::load(pair, trust)?;
+    let cwasm = match trust {
+        Some(_) => artifact.cwasm().to_vec(),
+        None => module::compile_pair(&compiler.program()?, pair, &artifact, Execution::Native)
+            .context("the component is compiled anew, since --trust KEY does not name its author")?,
+    };
+    Ok((artifact, cwasm))
+}
+
+/// None of them depends on the folder in which the program was started.
 fn usual_places() -> Vec<PathBuf> {
     let mut places = Vec::new();
     if let Some(beside) = std::env::current_exe().ok().and_then(|program| Some(program.parent()?.to_owned())) {
         places.push(beside.join("detectors"));
         places.push(beside.join("../detectors"));
     }
-    places.extend(["target/detectors", "/usr/lib/vedette/detectors"].map(PathBuf::from));
+    places.push("/usr/lib/vedette/detectors".into());
     places
 }
 
@@ -156,12 +170,38 @@ pub(crate) fn costs(costs: &[(String, f64, u64)]) -> (String, Value) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::module::tests::stand_in;
     use super::*;
+    use vedette_detector_host::artifact::{Manifest, SigningKey, write_pair};
+    use vedette_detector_host::engine::Identity;
+
+    #[test]
+    fn native_code_of_an_author_who_was_not_named_is_compiled_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let author = || SigningKey::from_pkcs8(&SigningKey::generate_pkcs8()).unwrap();
+        let (key, other) = (author(), author());
+        let manifest = Manifest::new("spike", "1", b"component", b"native", Identity::host());
+        write_pair(dir.path(), &manifest, b"component", b"native", &key).unwrap();
+        let compiler = stand_in(dir.path(), r#"printf 'made of %s' "$(cat "$2")" > "$4""#);
+        let code = |trust| verified(&dir.path().join("spike"), trust, &compiler).map(|(_, code)| code);
+        assert_eq!(code(None).unwrap(), b"made of component");
+        assert_eq!(code(Some(key.public())).unwrap(), b"native");
+        assert!(code(Some(other.public())).is_err());
+
+        let nowhere = stand_in(dir.path(), "exit 1");
+        let refused = verified(&dir.path().join("spike"), None, &nowhere).err().unwrap();
+        assert!(format!("{refused:#}").contains("--trust"), "{refused:#}");
+    }
+
+    #[test]
+    fn nothing_is_loaded_from_the_folder_one_happens_to_be_in() {
+        assert!(usual_places().iter().all(|place| place.is_absolute()), "{:?}", usual_places());
+    }
 
     #[test]
     fn a_folder_without_pairs_is_named_with_the_remedy() {
         let empty = tempfile::tempdir().unwrap();
-        let error = Detectors::load(Some(empty.path()), None).err().unwrap().to_string();
+        let error = Detectors::load(Some(empty.path()), None, &CompilerArgs::default()).err().unwrap().to_string();
         assert!(
             error.contains(&empty.path().display().to_string()) && error.contains("cargo xtask plugins"),
             "{error}"
