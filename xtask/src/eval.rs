@@ -9,9 +9,9 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Series of NAB's development half, and what windowed Gaussian scores on them.
+/// Series of NAB's development half, and what windowed Gaussian scores on them: published 40.2, 40.19 here.
 const DEVELOPMENT_SERIES: u64 = 29;
-const WINDOWED_GAUSSIAN: std::ops::RangeInclusive<f64> = 39.0..=41.0;
+const WINDOWED_GAUSSIAN: std::ops::RangeInclusive<f64> = 40.15..=40.25;
 
 /// Options of the evaluation.
 #[derive(Args)]
@@ -34,7 +34,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     say("evaluation; progress below, tables at the end");
     let mut command = Command::new(build::target().join("release/vedette"));
     command.args(["detector", "eval", "--data"]).arg(&args.data).arg("--out").arg(&args.out);
-    command.arg("--detectors").arg(detectors);
+    command.arg("--detectors").arg(detectors).args(["--trust", &plugins::author()?]);
     for suite in &args.suite {
         command.args(["--suite", suite]);
     }
@@ -44,7 +44,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     check_scorer(&args.out.join("summary.json"))
 }
 
-/// The development half gives windowed Gaussian its published class, or our scores mean nothing.
+/// The development half gives windowed Gaussian its published score, or our scores mean nothing.
 fn check_scorer(summary: &Path) -> Result<()> {
     let text = std::fs::read_to_string(summary).with_context(|| summary.display().to_string())?;
     let summary: Value = serde_json::from_str(&text)?;
@@ -57,6 +57,6 @@ fn check_scorer(summary: &Path) -> Result<()> {
         WINDOWED_GAUSSIAN.contains(&score),
         "windowed Gaussian scores {score:.2}, published 40.2: the scorer is off"
     );
-    say(&format!("NAB's scorer gives windowed Gaussian {score:.1}, published 40.2"));
+    say(&format!("NAB's scorer gives windowed Gaussian {score:.2}, published 40.2"));
     Ok(())
 }

@@ -5,7 +5,7 @@ use crate::demo::fleet::keygen;
 use crate::install::{debian_packages, found};
 use crate::process::{capture, run_visibly};
 use crate::progress::say;
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -39,11 +39,22 @@ pub(crate) fn modules(binaries: &Binaries) -> Result<Vec<PathBuf>> {
         .collect()
 }
 
+/// The public key of the pairs that [`run`] signed.
+pub(crate) fn author() -> Result<String> {
+    let file = public_file();
+    let public = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+    Ok(public.trim().to_owned())
+}
+
+fn public_file() -> PathBuf {
+    target().join("developer.pub")
+}
+
 /// Signs the modules with a developer's key that is made once per target directory.
 fn signed_pairs(binaries: &Binaries, modules: &[PathBuf]) -> Result<PathBuf> {
     let out = target().join("detectors");
     let key = target().join("developer.key");
-    let public_file = target().join("developer.pub");
+    let public_file = public_file();
     let public = match fs::read_to_string(&public_file) {
         Ok(public) if key.exists() => public,
         _ => {
