@@ -1,8 +1,9 @@
 //! From one series to ten thousand, within the host's limits of time and memory.
 
-use super::rig::Rig;
+use super::rig::{INTERVAL_MS, Rig, columns};
 use super::{Check, Verdict};
 use crate::detector::runner::Runner as _;
+use vedette_detector_host::instance::Limits;
 
 pub(super) static CHECKS: &[Check] = &[
     Check {
@@ -47,8 +48,26 @@ fn many(rig: &Rig) -> anyhow::Result<Verdict> {
     rig.feed(&mut guest, MANY, 0..10)?;
     let states = guest.snapshot(&rig.series(MANY))?;
     let bytes: usize = states.iter().map(|one| one.state.len()).sum();
-    let memory = guest.memory_bytes();
-    Ok(Verdict::Holds(format!("{} KiB of memory, {} KiB of states", memory >> 10, bytes >> 10)))
+    // One that is denied memory and goes on has forgotten some: the last ones, or the first.
+    let mut forgotten = 0;
+    for id in [0, MANY - 1] {
+        let (mut alone, series) = (rig.empty()?, [rig.one_series(id, 1.0)]);
+        alone.add(&series)?;
+        for tick in 0..10 {
+            let dt_ms = if tick == 0 { 0 } else { INTERVAL_MS };
+            alone.observe(&columns([(id, dt_ms, 0, rig.usual(id, tick))]))?;
+        }
+        forgotten += usize::from(alone.snapshot(&series)?.first() != states.get(id as usize));
+    }
+    Ok(held(guest.memory_bytes(), bytes, forgotten))
+}
+
+fn held(memory: u64, bytes: usize, forgotten: usize) -> Verdict {
+    let mut seen = format!("{} KiB of memory, {} KiB of states", memory >> 10, bytes >> 10);
+    if forgotten > 0 {
+        seen.push_str("; a series among so many is not in the state that it has alone");
+    }
+    Verdict::of(memory <= Limits::default().memory_bytes as u64 && forgotten == 0, seen)
 }
 
 fn time(rig: &Rig) -> anyhow::Result<Verdict> {
@@ -90,4 +109,16 @@ fn leak(rig: &Rig) -> anyhow::Result<Verdict> {
         last <= at_hundred,
         format!("{} KiB after 100 ticks, {} KiB after 1,000", at_hundred >> 10, last >> 10),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_series_hold_only_within_the_memory_and_if_none_is_forgotten() {
+        let holds = |memory, forgotten| matches!(held(memory, 80_000, forgotten), Verdict::Holds(_));
+        assert!(holds(16 << 20, 0));
+        assert!(!holds((16 << 20) + 1, 0) && !holds(1 << 20, 1));
+    }
 }
