@@ -1,13 +1,18 @@
-//! Candidate causes: changes before the onset, scored by named terms. A symptom is never named; "inconclusive" is an answer.
+//! Candidate causes: changes before findings, scored by named terms. A symptom is never named; "inconclusive" is an answer.
+//!
+//! A finding may have joined that began earlier and for another reason, so each member's onset counts, not the first
+//! alone: a change explains the members after it, the more of them the better.
 
 use super::changes::SeenChange;
 use super::episode::Episode;
 use super::group::Group;
+use super::promote::later;
 use super::setup::limits;
 use super::state::State;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use vedette_protocol::ids::HostId;
+use vedette_protocol::time::WallTime;
 use vedette_protocol::v1::ChangeKind;
 
 const WEIGHT_DELTA: f64 = 0.45;
@@ -15,6 +20,9 @@ const WEIGHT_PLACE: f64 = 0.40;
 const WEIGHT_KIND: f64 = 0.15;
 /// Time before the onset at which the time term has fallen to 1/e, ns.
 const DELTA_SCALE_NS: f64 = 600e9;
+/// What is left of the score of a change that explains next to nothing; the rest goes with the share that it explains.
+/// So with half of the findings a change can be a candidate, with less than a third it cannot.
+const SHARE_FLOOR: f64 = 0.4;
 /// Score from which a change is worth being called a candidate.
 const CANDIDATE: f64 = 0.6;
 
@@ -25,7 +33,7 @@ pub(crate) struct Cause {
     pub(crate) terms: CauseTerms,
     /// From 0 to 1; not a probability.
     pub(crate) score: f64,
-    /// From the change to the first onset that it could have caused.
+    /// From the change to the first onset that it can explain.
     pub(crate) delta_ms: i64,
     pub(crate) evidence: Vec<String>,
 }
@@ -33,16 +41,18 @@ pub(crate) struct Cause {
 /// What speaks for a change as the cause; each from 0 to 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CauseTerms {
-    /// Shortly before the onset.
+    /// Shortly before the first onset that it can explain.
     pub delta: f64,
     /// On a host of the incident 1, in a service of it 0.9, near by dependencies less.
     pub place: f64,
     /// How often this sort of change does harm.
     pub kind: f64,
+    /// Of all findings those that began after it.
+    pub share: f64,
 }
 
 impl State {
-    /// Changes before the group's onset in its surroundings, best first.
+    /// Changes before onsets of the group in its surroundings, best first.
     pub(crate) fn causes(&self, group: &Group) -> Vec<Cause> {
         if self.changes.is_empty() {
             return Vec::new();
@@ -76,18 +86,25 @@ impl State {
         if members.iter().any(|episode| seen.is_symptom_of(episode)) {
             return None;
         }
-        let first = members.iter().min_by_key(|episode| episode.onset)?;
-        let delta_ns = seen.precedes_by_ns(first.onset, first.finding.onset_uncertainty_ms)?;
+        let window_ns = later(WallTime::default(), self.setup.correlate.cause_window_ms).unix_ns;
+        let follows = |episode: &&&Episode| {
+            seen.precedes_by_ns(episode.onset, episode.finding.onset_uncertainty_ms)
+                .is_some_and(|delta_ns| delta_ns <= window_ns)
+        };
+        let explained: Vec<&Episode> = members.iter().filter(follows).copied().collect();
+        let first = explained.iter().map(|episode| episode.onset).min()?;
+        let delta_ns = first.unix_ns.saturating_sub(seen.at.unix_ns).max(0);
         let delta_ms = delta_ns / 1_000_000;
-        if delta_ms.unsigned_abs() > self.setup.correlate.cause_window_ms {
-            return None;
-        }
-        let (place, where_it_was) = self.place(seen, members)?;
+        let (place, where_it_was) = self.place(seen, &explained)?;
+        #[expect(clippy::cast_precision_loss, reason = "at most a thousand members")]
+        let share = explained.len() as f64 / members.len() as f64;
         #[expect(clippy::cast_precision_loss, reason = "nanoseconds within an hour")]
         let delta = (-(delta_ns as f64) / DELTA_SCALE_NS).exp();
-        let terms = CauseTerms { delta, place, kind: kind_prior(seen.change.kind) };
-        let score = WEIGHT_DELTA * terms.delta + WEIGHT_PLACE * terms.place + WEIGHT_KIND * terms.kind;
-        let evidence = vec![when(delta_ms), where_it_was, content(seen)];
+        let terms = CauseTerms { delta, place, kind: kind_prior(seen.change.kind), share };
+        let sum = WEIGHT_DELTA * terms.delta + WEIGHT_PLACE * terms.place + WEIGHT_KIND * terms.kind;
+        let score = sum * (SHARE_FLOOR + (1.0 - SHARE_FLOOR) * share);
+        let mut evidence = vec![when(delta_ms, explained.len() == members.len()), where_it_was, content(seen)];
+        evidence.extend(explains(seen, explained.len(), members));
         Some(Cause { seen: seen.clone(), terms, score, delta_ms, evidence })
     }
 
@@ -120,10 +137,11 @@ impl State {
 /// What can be concluded from the causes, for people.
 pub(crate) fn verdict(causes: &[Cause]) -> (&'static str, String) {
     match causes {
-        [] => ("inconclusive", "no change was seen in these surroundings before the onset".to_owned()),
-        [best, ..] if best.score < CANDIDATE => {
-            ("inconclusive", "changes were seen, none near enough in time and place".to_owned())
-        }
+        [] => ("inconclusive", "no change was seen in these surroundings before any finding began".to_owned()),
+        [best, ..] if best.score < CANDIDATE => (
+            "inconclusive",
+            "changes were seen, none near enough in time and place to enough of the findings".to_owned(),
+        ),
         [best, ..] => ("candidate", format!("{} changed {}", best.seen.change.target, best.evidence[0])),
     }
 }
@@ -138,13 +156,33 @@ const fn kind_prior(kind: ChangeKind) -> f64 {
     }
 }
 
-fn when(delta_ms: i64) -> String {
+/// Of the first onset, or of the first that the change can explain.
+fn when(delta_ms: i64, all: bool) -> String {
+    let what = if all { "first onset" } else { "first finding that it can explain" };
     match delta_ms {
-        0 => "at the onset, within its uncertainty".to_owned(),
-        1..10_000 => format!("{}.{} s before the first onset", delta_ms / 1_000, delta_ms % 1_000 / 100),
-        10_000..120_000 => format!("{} s before the first onset", delta_ms / 1_000),
-        _ => format!("{} min before the first onset", delta_ms / 60_000),
+        0 if all => "at the onset, within its uncertainty".to_owned(),
+        0 => format!("at the onset of the {what}, within its uncertainty"),
+        1..1_000 => format!("{delta_ms} ms before the {what}"),
+        1_000..10_000 => format!("{}.{} s before the {what}", delta_ms / 1_000, delta_ms % 1_000 / 100),
+        10_000..120_000 => format!("{} s before the {what}", delta_ms / 1_000),
+        _ => format!("{} min before the {what}", delta_ms / 60_000),
     }
+}
+
+/// How many findings a change explains, where that is not all of them.
+fn explains(seen: &SeenChange, explained: usize, members: &[&Episode]) -> Option<String> {
+    let rest = members.len() - explained;
+    let before =
+        |episode: &&&Episode| seen.precedes_by_ns(episode.onset, episode.finding.onset_uncertainty_ms).is_none();
+    let before = members.iter().filter(before).count();
+    let late = rest - before;
+    let rest = match (before, late) {
+        (0, 0) => return None,
+        (_, 0) => format!("{before} began before it"),
+        (0, _) => format!("{late} began too long after it"),
+        _ => format!("{before} began before it, {late} too long after it"),
+    };
+    Some(format!("explains {explained} of {} findings; {rest}", members.len()))
 }
 
 fn content(seen: &SeenChange) -> String {

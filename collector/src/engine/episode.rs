@@ -2,6 +2,7 @@
 
 use super::group::GroupId;
 use super::intake::{Enriched, Life, Normalised};
+use super::observation::Observation;
 use super::promote::later;
 use super::setup::Correlate;
 use serde::{Deserialize, Serialize};
@@ -30,8 +31,10 @@ pub struct Episode {
     pub findings: u64,
     /// Largest surprise so far.
     pub surprise_max: f32,
-    /// Finding with the latest decision.
+    /// The last word in its agent's order.
     pub finding: Finding,
+    /// What it is told by.
+    pub(crate) peak: Observation,
     pub(crate) group: GroupId,
     pub(crate) decided: WallTime,
     pub(crate) opened: bool,
@@ -136,6 +139,7 @@ impl Episode {
             ended: end_of(&word),
             findings: 1,
             surprise_max: word.finding.surprise,
+            peak: Observation::of(&word.finding, word.decided),
             group,
             decided: word.decided,
             opened: word.finding.event == EpisodeEvent::Open,
@@ -147,7 +151,8 @@ impl Episode {
         episode
     }
 
-    /// Takes a further word in: the latest decision counts, whatever the order of arrival.
+    /// Takes a further word in: the last in its agent's order counts, whatever the order of arrival. A cleared episode
+    /// goes on only with a further occurrence: other words about it were decided before, or explained too late.
     pub(crate) fn hear(&mut self, word: Normalised) {
         self.findings += 1;
         self.heard = self.heard.max(word.received);
@@ -155,8 +160,9 @@ impl Episode {
         self.detected = self.detected.min(word.decided);
         self.surprise_max = self.surprise_max.max(word.finding.surprise);
         self.opened |= word.finding.event == EpisodeEvent::Open;
+        self.peak.keep_best(Observation::of(&word.finding, word.decided));
         let (life, received) = (word.life, word.received);
-        if word.decided >= self.decided {
+        if place(&word.finding, word.decided) >= place(&self.finding, self.decided) {
             self.decided = word.decided;
             self.ended = end_of(&word);
             self.finding = word.finding;
@@ -193,6 +199,11 @@ impl Episode {
     pub(crate) fn is_log(&self) -> bool {
         matches!(self.finding.subject, Subject::LogTemplate { .. })
     }
+}
+
+/// Where a word stands among those about its episode: each occurrence ends with its clear.
+fn place(finding: &Finding, decided: WallTime) -> (u32, bool, WallTime) {
+    (finding.occurrences, finding.event == EpisodeEvent::Clear, decided)
 }
 
 fn end_of(word: &Normalised) -> Option<Ended> {

@@ -103,7 +103,8 @@ pub(crate) fn class(members: &[&Episode]) -> String {
 
 /// The member that says most: a metric before a log line, the more surprising first.
 fn leading<'a>(members: &[&'a Episode]) -> Option<&'a Episode> {
-    let rank = |episode: &&&Episode| (!episode.is_log(), episode.surprise_max.to_bits(), std::cmp::Reverse(episode.id));
+    let rank =
+        |episode: &&&Episode| (!episode.is_log(), episode.peak.surprise.to_bits(), std::cmp::Reverse(episode.id));
     members.iter().max_by_key(rank).copied()
 }
 
@@ -118,14 +119,14 @@ fn area(episode: &Episode) -> &str {
     }
 }
 
-/// What one finding says.
+/// What one finding says, told by what was most surprising.
 pub(crate) fn phrase(episode: &Episode) -> String {
-    let finding = &episode.finding;
-    match &finding.subject {
+    let peak = &episode.peak;
+    match &episode.finding.subject {
         Subject::Series(meta) => {
-            let seen = format!("{} at {}", meta.display_name(), quantity(finding.observed, &meta.unit));
-            if finding.expected.is_finite() {
-                format!("{seen} instead of {}", quantity(finding.expected, &meta.unit))
+            let seen = format!("{} at {}", meta.display_name(), quantity(peak.observed, &meta.unit));
+            if peak.expected.is_finite() {
+                format!("{seen} instead of {}", quantity(peak.expected, &meta.unit))
             } else {
                 seen
             }
@@ -134,6 +135,23 @@ pub(crate) fn phrase(episode: &Episode) -> String {
             format!("“{}” in {source}", shorten(text, TEMPLATE_CHARS))
         }
     }
+}
+
+/// The same, with the last value where that differs and it goes on.
+pub(crate) fn phrase_now(episode: &Episode) -> String {
+    let (phrase, latest) = (phrase(episode), latest(episode));
+    match (&episode.finding.subject, latest) {
+        (Subject::Series(meta), Some(latest)) => format!("{phrase}, now {}", quantity(latest, &meta.unit)),
+        _ => phrase,
+    }
+}
+
+/// The last value of what goes on, where it reads otherwise than the most surprising one.
+pub(crate) fn latest(episode: &Episode) -> Option<f64> {
+    let (last, peak) = (episode.finding.observed, episode.peak.observed);
+    let Subject::Series(meta) = &episode.finding.subject else { return None };
+    let differs = || quantity(last, &meta.unit) != quantity(peak, &meta.unit);
+    (episode.ended.is_none() && last.is_finite() && differs()).then_some(last)
 }
 
 /// A value as people write it: ratios in percent, bytes with prefixes, others with three significant places.

@@ -8,7 +8,7 @@ use super::causes::verdict;
 use super::episode::Episode;
 use super::group::{Group, NearMiss};
 use super::lifecycle::TimelineEntry;
-use super::narrate::{class, phrase};
+use super::narrate::{class, latest, phrase, phrase_now};
 use super::state::State;
 use super::terms::Why;
 use std::collections::{BTreeMap, BTreeSet};
@@ -79,26 +79,27 @@ impl State {
     }
 
     fn finding_report(&self, episode: &Episode) -> FindingReport {
-        let finding = &episode.finding;
+        let (finding, peak) = (&episode.finding, &episode.peak);
         FindingReport {
             episode: hex(&episode.id.0),
             host: hex(&episode.host.0),
             host_name: self.host_name(episode.host),
             services: episode.services.clone(),
             subject: subject(&finding.subject),
-            text: phrase(episode),
+            text: phrase_now(episode),
             detector: DetectorReport {
                 name: finding.detector.name.clone(),
                 version: finding.detector.version.clone(),
                 digest: hex(&finding.detector.digest.0),
             },
-            code: finding.code,
-            score: finding.score,
-            surprise: episode.surprise_max,
-            observed: finding.observed,
-            expected: finding.expected,
-            lower: finding.lower,
-            upper: finding.upper,
+            code: peak.code,
+            score: peak.score,
+            surprise: peak.surprise,
+            observed: peak.observed,
+            expected: peak.expected,
+            lower: peak.lower,
+            upper: peak.upper,
+            latest: latest(episode),
             onset: episode.onset.to_string(),
             onset_unix_ms: episode.onset.unix_ms(),
             onset_uncertainty_ms: finding.onset_uncertainty_ms,
@@ -198,7 +199,7 @@ fn template(episode: &Episode) -> Option<TemplateReport> {
             id: format!("{:016x}", id.0),
             text: text.clone(),
             exemplar: exemplar.clone(),
-            count: episode.finding.observed,
+            count: episode.peak.observed,
             source: source.clone(),
         }),
         Subject::Series(_) => None,

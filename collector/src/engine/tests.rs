@@ -1,6 +1,8 @@
 //! Timelines and properties of the engine as a whole.
 
 mod bounds;
+mod causes;
+mod observations;
 mod properties;
 mod restarts;
 
@@ -333,25 +335,6 @@ fn a_finding_with_a_change_before_it_is_an_incident_with_a_change_after_it_is_no
     bench.change(16_000, 2, change(2, "/etc/shop.conf", 16_000));
     bench.open(20_000, 2, 2, metric("system.cpu.utilization"));
     assert_eq!(bench.only().promotion, Promotion::FindingAndChange { target: "/etc/shop.conf".into() });
-}
-
-#[test]
-fn a_change_that_arrives_late_still_makes_the_incident() {
-    let mut bench = Bench::new(Vec::new());
-    bench.open(10_000, 1, 1, metric("system.cpu.utilization"));
-    bench.change(12_000, 1, change(1, "/etc/shop.conf", 5_000));
-    assert_eq!(bench.only().causes[0].change.path, "/etc/shop.conf");
-}
-
-#[test]
-fn a_log_file_that_was_written_to_is_no_cause_of_its_lines() {
-    let mut bench = Bench::new(Vec::new());
-    bench.change(9_000, 1, change(1, "/var/log/shop.log", 9_000));
-    bench.open(10_000, 1, 1, log("ERROR <*>"));
-    bench.open(10_500, 1, 2, metric("system.cpu.utilization"));
-    let incident = bench.only();
-    assert!(incident.causes.is_empty());
-    assert_eq!(incident.cause_verdict.value, "inconclusive");
 }
 
 #[test]

@@ -86,7 +86,7 @@ pub struct WhyReport {
     pub late: bool,
 }
 
-/// An episode as its last word has it.
+/// An episode: its numbers are those of its most surprising word, all of the same one.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct FindingReport {
     /// Episode.
@@ -117,6 +117,8 @@ pub struct FindingReport {
     pub lower: f64,
     /// Upper end of the expected band.
     pub upper: f64,
+    /// Seen last; null if it is over or reads the same as `observed`.
+    pub latest: Option<f64>,
     /// Begin, RFC 3339, the collector's time.
     pub onset: String,
     /// Begin.
@@ -192,7 +194,7 @@ pub struct TemplateReport {
     pub text: String,
     /// One masked line.
     pub exemplar: String,
-    /// Lines in the last window that was judged.
+    /// Lines in the most surprising window.
     pub count: f64,
     /// File.
     pub source: String,
@@ -207,9 +209,9 @@ pub struct CauseReport {
     pub change: ChangeReport,
     /// Named terms.
     pub terms: CauseTerms,
-    /// Their weighted sum; not a probability.
+    /// Their weighted sum, less where findings began before it; not a probability.
     pub score: f64,
-    /// From the change to the first onset.
+    /// From the change to the first onset that it can explain.
     pub delta_ms: i64,
     /// What it rests on.
     pub evidence: Vec<String>,
