@@ -68,8 +68,12 @@ impl Page {
         self.section(&format!("FINDINGS ({}), and why they are together", items(incident, "/members").len()));
         for (n, member) in (1..).zip(items(incident, "/members")) {
             let finding = &member["finding"];
-            let open = if finding["open"].as_bool() == Some(true) { "goes on" } else { "cleared" };
-            self.line(format!("  {n}. {} — {open}", text(finding, "/text")));
+            let now = if finding["open"].as_bool() == Some(true) {
+                "goes on"
+            } else {
+                finding["ended"].as_str().unwrap_or("cleared")
+            };
+            self.line(format!("  {n}. {} — {now}", text(finding, "/text")));
             self.line(format!(
                 "     on {}, since {} ± {} ms",
                 text(finding, "/host_name"),

@@ -70,7 +70,10 @@ pub(crate) fn print_incident(incident: &Value) {
     }
     for cause in incident["causes"].as_array().into_iter().flatten().filter(|cause| !cause["change"].is_null()) {
         let before = cause["delta_ms"].as_f64().unwrap_or(f64::NAN) / 1000.0;
-        eprintln!("    candidate cause: {} changed {before:.1} s before the onset", text(&cause["change"]["path"]));
+        eprintln!(
+            "    candidate cause: {} changed {before:.1} s before what it explains",
+            text(&cause["change"]["path"])
+        );
     }
     eprintln!();
 }
