@@ -83,7 +83,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
         outcome::print_human(&report);
     }
     if args.keep {
-        fleet.keep();
+        fleet.keep()?;
     }
     Ok(())
 }

@@ -85,9 +85,9 @@ impl Service {
         }
     }
 
-    /// Leaves it running after this process.
-    pub(crate) fn release(mut self) -> u32 {
-        self.child.take().map_or(0, |child| child.id())
+    /// Leaves it running after this process and gives its id; `None` if it was ended before.
+    pub(crate) fn release(mut self) -> Option<u32> {
+        self.child.take().map(|child| child.id())
     }
 }
 

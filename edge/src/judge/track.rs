@@ -9,6 +9,8 @@ use crate::normalise::elapsed_ms;
 use vedette_protocol::ids::SeriesKey;
 use vedette_protocol::time::MonoTime;
 
+/// Share of a bout's highest score under which a verdict speaks against it.
+const FADED: f32 = 0.1;
 /// A series' own calibration needs so many scores before an episode may open on it.
 const SCORES_MIN: u32 = 30;
 /// Factors on the scale for a score beyond it and one within, early and once so many scores were seen: the scale walks
@@ -135,7 +137,9 @@ impl Track {
         self.repeated = score.to_bits() == self.score.to_bits();
         self.score = score;
         let relative = score / self.scale;
-        self.surprise = ward.scores.surprise(relative);
+        // Once a departure faded, what is left of it is calm, however rare it is among its like.
+        let faded = (self.bout.is_on() || self.is_open()) && score < FADED * self.bout.score;
+        self.surprise = if faded { 0.0 } else { ward.scores.surprise(relative) };
         ward.count_verdict();
         let begins = warm && Bout::begins(self.surprise);
         if !(begins || self.bout.is_on() || self.is_noted()) {

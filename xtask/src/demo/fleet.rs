@@ -151,18 +151,21 @@ impl Fleet {
         format!("logs are in {}", self.dir.display())
     }
 
-    /// Leaves both running and says how to look.
-    pub(crate) fn keep(self) {
+    /// Starts the drained agent again, leaves both running and says how to look.
+    pub(crate) fn keep(mut self) -> Result<()> {
+        self.agent = start_agent(&self.agent_binary, &self.dir)?;
+        self.wait_for_agent()?;
         let token = self.dir.join("collector/api-token");
         let cli = self.cli.display();
-        let agent = self.agent.release();
-        let collector = self.collector.map_or(0, Service::release);
+        let collector = self.collector.and_then(Service::release).context("the collector does not run")?;
+        let agent = self.agent.release().context("the agent does not run")?;
         say("agent and collector go on running; look with");
         let (api, token, dir) = (&self.api, token.display(), self.dir.display());
         eprintln!("  export VEDETTE_URL={api} VEDETTE_TOKEN_FILE={token} DEMO={dir} AGENT={agent}");
         eprintln!("  {cli} incidents list\n  {cli} incidents show ID\n  {cli} fleet list");
         eprintln!("  {} status --socket {}", self.agent_binary.display(), self.dir.join("agent.sock").display());
         eprintln!("stop them with\n  kill {agent} {collector}");
+        Ok(())
     }
 
     fn wait_for_agent(&self) -> Result<()> {
