@@ -241,4 +241,24 @@ mod tests {
         let bytes = std::mem::size_of::<Track>();
         assert!(bytes <= 304, "{bytes} bytes a series and detector: say so in docs/calibration.md");
     }
+
+    /// Scores of a pool of quiet series, then a departure and what is left of it.
+    #[test]
+    fn what_is_left_of_a_departure_is_calm_however_rare_it_is() {
+        let now = MonoTime::default();
+        let mut ward = Ward::new(0, crate::judge::pace::Pace::of(1_000), now);
+        let mut track = Track::new(SeriesKey(1), 0, 1_000, false);
+        for n in 0..2_000 {
+            track.weigh(now, [0.001, 0.004, 0.01][n % 3], &mut ward, true);
+        }
+        ward.refresh(0);
+        let rare = ward.scores.surprise(0.2 / track.scale);
+        assert!(rare > 2.0, "{rare}: without a departure it would count");
+        track.weigh(now, 6.0, &mut ward, true);
+        assert!(track.bout.is_on());
+        track.weigh(now, 0.2, &mut ward, true);
+        assert_eq!(track.surprise, 0.0);
+        track.weigh(now, 3.0, &mut ward, true);
+        assert!(track.surprise > 0.0, "half of it is no remainder");
+    }
 }
