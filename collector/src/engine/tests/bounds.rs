@@ -2,10 +2,10 @@
 
 use super::*;
 
-#[test]
-fn a_host_is_not_blind_after_many_incidents() {
+/// A host that had so many incidents, one every two hours, each over before the next.
+fn after_incidents(count: u32) -> Bench {
     let mut bench = Bench::new(Vec::new());
-    for n in 0..1_500_u32 {
+    for n in 0..count {
         let at_ms = i64::from(n) * 7_200_000;
         for (k, name) in [(0, "system.cpu.utilization"), (1, "system.memory.utilization")] {
             bench.open(at_ms, 1, n * 2 + k, metric(name));
@@ -14,6 +14,12 @@ fn a_host_is_not_blind_after_many_incidents() {
         }
         bench.run_until(at_ms + 3_600_000);
     }
+    bench
+}
+
+#[test]
+fn a_host_is_not_blind_after_many_incidents() {
+    let mut bench = after_incidents(1_500);
     assert_eq!(bench.engine.suppressed()[3], (Suppression::Limit, 0));
     assert_eq!(bench.incidents.len(), 1_500);
     assert_eq!(bench.engine.state.resolved.len(), setup::limits::RESOLVED);
@@ -22,16 +28,7 @@ fn a_host_is_not_blind_after_many_incidents() {
 
 #[test]
 fn a_replay_whose_actions_nobody_asked_for_comes_to_the_same_state() {
-    let mut bench = Bench::new(Vec::new());
-    for n in 0..1_100_u32 {
-        let at_ms = i64::from(n) * 7_200_000;
-        for (k, name) in [(0, "system.cpu.utilization"), (1, "system.memory.utilization")] {
-            bench.open(at_ms, 1, n * 2 + k, metric(name));
-            let clear = finding(n * 2 + k, EpisodeEvent::Clear, metric(name), at_ms + 1_000);
-            bench.find(at_ms + 1_000, 1, Finding { onset: at(at_ms), ..clear });
-        }
-        bench.run_until(at_ms + 3_600_000);
-    }
+    let mut bench = after_incidents(1_100);
     let mut replayed = Engine::new();
     bench.log.iter().for_each(|logged| replayed.handle_event(logged.clone()));
     assert_eq!(replayed.state.incidents, bench.engine.state.incidents);
