@@ -19,7 +19,7 @@ fn after_incidents(count: u32) -> Bench {
 
 #[test]
 fn a_host_is_not_blind_after_many_incidents() {
-    let mut bench = after_incidents(1_500);
+    let bench = after_incidents(1_500);
     assert_eq!(bench.engine.suppressed()[3], (Suppression::Limit, 0));
     assert_eq!(bench.incidents.len(), 1_500);
     assert_eq!(bench.engine.state.resolved.len(), setup::limits::RESOLVED);
@@ -28,7 +28,7 @@ fn a_host_is_not_blind_after_many_incidents() {
 
 #[test]
 fn a_replay_whose_actions_nobody_asked_for_comes_to_the_same_state() {
-    let mut bench = after_incidents(1_100);
+    let bench = after_incidents(1_100);
     let mut replayed = Engine::new();
     bench.log.iter().for_each(|logged| replayed.handle_event(logged.clone()));
     assert_eq!(replayed.state.incidents, bench.engine.state.incidents);
