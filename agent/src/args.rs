@@ -41,7 +41,9 @@ pub enum Command {
     )]
     PrintConfig(PrintConfigArguments),
     /// Ask the running agent how it is (exit code 1 if not healthy, 69 if it is not there).
-    #[command(after_help = "Examples:\n  vedette-agent status\n  vedette-agent status --output json")]
+    #[command(
+        after_help = "Examples:\n  vedette-agent status\n  vedette-agent status --config agent.toml --output json"
+    )]
     Status(StatusArguments),
     /// Get this host's identity from the collector with a one-time token.
     #[command(after_help = "Examples:\n  vedette-agent enroll --collector-ca ca.pem --token-file token")]
@@ -78,12 +80,23 @@ pub struct PrintConfigArguments {
     pub reference: bool,
 }
 
+/// Which running agent is asked.
+#[derive(Debug, Args)]
+pub struct SocketArguments {
+    /// Socket of the agent; otherwise the one that its configuration names.
+    #[arg(long, value_name = "SOCKET")]
+    pub socket: Option<PathBuf>,
+    /// Configuration file of the agent [default: /etc/vedette/agent.toml; without that, /run/vedette/agent.sock is asked].
+    #[arg(long, value_name = "FILE", env = "VEDETTE_CONFIG")]
+    pub config: Option<PathBuf>,
+}
+
 /// `status`.
 #[derive(Debug, Args)]
 pub struct StatusArguments {
-    /// Socket of the agent.
-    #[arg(long, value_name = "SOCKET", default_value = "/run/vedette/agent.sock")]
-    pub socket: PathBuf,
+    /// Which agent.
+    #[command(flatten)]
+    pub agent: SocketArguments,
     /// For people or for programs.
     #[arg(long, value_enum, default_value_t = Output::Human)]
     pub output: Output,

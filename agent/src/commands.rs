@@ -3,6 +3,7 @@
 mod check;
 mod print_config;
 mod run;
+mod socket;
 mod status;
 mod worker;
 

@@ -9,6 +9,7 @@ mod pump;
 mod report;
 mod tick;
 
+use crate::clock::mono_now;
 use crate::config::Config;
 use crate::identity::Identity;
 use crate::notify::Notify;
@@ -19,11 +20,15 @@ use std::io;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use vedette_link::client::ClientError;
+use vedette_protocol::time::MonoTime;
 
-/// Longest wait for the collector's acknowledgements on the way out.
+/// Longest wait for the acknowledgements of a collector that is there, on the way out.
 pub const DRAIN_MAX: Duration = Duration::from_secs(10);
+
+/// Longest wait for a collector that is not.
+const LONELY_DRAIN_MAX: Duration = Duration::from_millis(1_500);
 
 /// Longest wait for the disk on the way out.
 const DISK_MAX: Duration = Duration::from_secs(2);
@@ -124,9 +129,9 @@ fn tell(notify: &Notify, first: bool) {
     }
 }
 
-/// Sends what is left and waits for the collector's word, up to [`DRAIN_MAX`].
+/// Sends what is left and waits for the collector's word: up to [`DRAIN_MAX`], or [`LONELY_DRAIN_MAX`] without it.
 async fn drain(agent: &mut Agent, inputs: &mut Inputs, asked: &mut mpsc::Receiver<Asked>) {
-    let deadline = Instant::now() + DRAIN_MAX;
+    let begun = mono_now();
     agent.handle_shutdown();
     let mut closing = false;
     loop {
@@ -138,12 +143,18 @@ async fn drain(agent: &mut Agent, inputs: &mut Inputs, asked: &mut mpsc::Receive
             Some(event) = inputs.link.recv() => agent.handle_link(event),
             Some(lines) = inputs.lines.recv() => { agent.handle_last_lines(lines); Order::None }
             Some(question) = asked.recv() => { answer(agent, question); Order::None }
-            () = sleep_until(deadline) => return,
+            () = sleep(drain_ends(begun, agent.lonely_since()).since(mono_now())) => return,
         };
         if order == Order::Drained {
             return;
         }
     }
+}
+
+/// When to give up a drain that began at `begun`.
+fn drain_ends(begun: MonoTime, lonely_since: Option<MonoTime>) -> MonoTime {
+    let ends = begun + DRAIN_MAX;
+    lonely_since.map_or(ends, |since| ends.min(begun.max(since) + LONELY_DRAIN_MAX))
 }
 
 /// Ends worker and threads; what hangs is left behind.
@@ -196,5 +207,19 @@ impl Signals {
     /// Waits for a signal to end.
     async fn end(&mut self) {
         while self.next().await != Told::End {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn collector_that_is_away_is_waited_for_briefly_and_one_that_is_there_for_its_word() {
+        let at = MonoTime::from_ms;
+        assert_eq!(drain_ends(at(60_000), None), at(70_000));
+        assert_eq!(drain_ends(at(60_000), Some(at(1_000))), at(61_500), "away for long");
+        assert_eq!(drain_ends(at(60_000), Some(at(64_000))), at(65_500), "lost on the way");
+        assert_eq!(drain_ends(at(60_000), Some(at(69_900))), at(70_000));
     }
 }

@@ -51,12 +51,7 @@ impl Bench {
 
     fn agent(&self, command: &str) -> Command {
         let mut agent = Command::new(env!("CARGO_BIN_EXE_vedette-agent"));
-        agent.arg(command).env_clear().stdin(Stdio::null());
-        if matches!(command, "run" | "check" | "print-config" | "enroll") {
-            agent.arg("--config").arg(self.path("agent.toml"));
-        } else {
-            agent.arg("--socket").arg(self.path("agent.sock"));
-        }
+        agent.arg(command).env_clear().stdin(Stdio::null()).arg("--config").arg(self.path("agent.toml"));
         agent
     }
 
@@ -169,10 +164,13 @@ fn printed_configuration_is_checked_configuration() {
 }
 
 #[test]
-fn status_without_an_agent_exits_69() {
-    let output = Bench::new().output("status", &[]);
+fn status_without_an_agent_exits_69_and_names_what_it_tried() {
+    let bench = Bench::new();
+    let output = bench.output("status", &[]);
     assert_eq!(output.status.code(), Some(69));
-    assert!(stderr(&output).contains("no agent answers"));
+    let told = stderr(&output);
+    assert!(told.contains("no agent answers") && told.contains(text(&bench.path("agent.sock"))), "{told}");
+    assert!(told.contains(text(&bench.path("agent.toml"))) && told.contains("--socket"), "{told}");
 }
 
 #[test]
@@ -263,6 +261,7 @@ fn without_detectors_and_collector_the_agent_samples_and_keeps_its_features() {
     }
     let (code, log) = agent.stop();
     assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("batches are left that the collector has not acknowledged pending="), "{log}");
     assert!(!bench.path("agent.sock").exists());
 }
 

@@ -1,6 +1,9 @@
 //! The two documents that go down: policy (people's, signed by the targets role) and directive (automatic, short-lived).
 
 mod read;
+mod sources;
+
+pub use sources::SOURCES;
 
 use crate::ids::{DirectiveId, HostId};
 use crate::time::WallTime;
@@ -18,7 +21,7 @@ pub struct Policy {
     pub expires: Option<WallTime>,
     /// Wanted false alarms: episodes per host and day. Greater than 0.
     pub episodes_per_day: f64,
-    /// Interval of a source by name, in milliseconds, where it differs from the source's default.
+    /// Interval of a source of [`SOURCES`], in milliseconds, where it differs from the source's default; in that order.
     pub source_interval_ms: Vec<(String, u32)>,
     /// Length of a feature window.
     pub feature_window_ms: u32,

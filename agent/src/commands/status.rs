@@ -1,16 +1,15 @@
 //! `status`: asks the running agent.
 
+use super::socket::Socket;
 use super::{Failure, print};
 use crate::args::{Output, StatusArguments};
-use crate::status::{Status, render, server};
-use std::io;
-use std::path::Path;
+use crate::status::{Status, render};
 
 pub(super) fn run(arguments: &StatusArguments) -> Result<(), Failure> {
-    let reply = server::ask(&arguments.socket).map_err(|error| unreachable(&arguments.socket, &error))?;
-    let status: Status = serde_json::from_str(&reply).map_err(|error| {
-        Failure::unavailable(format!("{}: not an answer of this version: {error}", arguments.socket.display()))
-    })?;
+    let socket = Socket::find(&arguments.agent)?;
+    let reply = socket.ask()?;
+    let status: Status = serde_json::from_str(&reply)
+        .map_err(|error| Failure::unavailable(format!("{socket}: not an answer of this version: {error}")))?;
     match arguments.output {
         Output::Human => print(&without_controls(&render(&status)))?,
         Output::Json => print(&reply)?,
@@ -22,14 +21,6 @@ pub(super) fn run(arguments: &StatusArguments) -> Result<(), Failure> {
 /// Names of files and hosts come from elsewhere: none may speak to the terminal.
 fn without_controls(text: &str) -> String {
     text.replace(|c: char| c.is_control() && c != '\n', "\u{fffd}")
-}
-
-fn unreachable(socket: &Path, error: &io::Error) -> Failure {
-    let text = format!("no agent answers on {}: {error}", socket.display());
-    match error.kind() {
-        io::ErrorKind::PermissionDenied => Failure::denied(text),
-        _ => Failure::unavailable(format!("{text}\nis it running? `systemctl status vedette-agent`")),
-    }
 }
 
 #[cfg(test)]

@@ -296,11 +296,17 @@ impl Agent {
         self.pump(now);
     }
 
+    /// Since when the collector is not there; `None` if it is.
+    pub(super) fn lonely_since(&self) -> Option<MonoTime> {
+        self.uplink.lonely_since()
+    }
+
     /// What became of every batch, for the log: nobody can ask any more.
     pub(super) fn last_words(&self) {
         let Counts { made, acked, shed, pending, .. } = self.spool.totals();
         if pending > 0 {
-            tracing::warn!(pending, "the collector has not acknowledged everything in time");
+            let why = self.uplink.last_error().unwrap_or("no acknowledgement in time");
+            tracing::warn!(pending, why, "batches are left that the collector has not acknowledged");
         }
         tracing::info!(queue.epoch = self.spool.epoch().0, made, acked, shed, pending, "drained");
     }

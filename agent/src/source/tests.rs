@@ -155,6 +155,8 @@ fn hosts_read_as_before() {
 fn sources_have_distinct_names_and_say_what_they_read() {
     let names: BTreeSet<_> = ALL.iter().map(|spec| spec.name).collect();
     assert_eq!(names.len(), ALL.len());
+    // What a policy may name: both ends check it by that list.
+    assert_eq!(names, vedette_protocol::policy::SOURCES.iter().copied().collect());
     for spec in ALL {
         assert!(spec.doc.ends_with('.') && !spec.doc.contains('\n'), "{}: {}", spec.name, spec.doc);
         assert!(spec.interval_ms >= 1_000 && spec.interval_ms.is_multiple_of(1_000), "{}", spec.name);

@@ -1,6 +1,6 @@
 //! From the TOML that a person wrote to a [`Policy`].
 
-use super::{Ceilings, DIRECTIVE_MS_MAX, Policy};
+use super::{Ceilings, DIRECTIVE_MS_MAX, Policy, SOURCES};
 use crate::document::{Document, Problem, Table, codes};
 
 const INTERVAL_MS: std::ops::RangeInclusive<u64> = 100..=3_600_000;
@@ -57,15 +57,16 @@ fn read_ceilings(directives: &mut Table<'_>, ceilings: &mut Ceilings) {
     }
 }
 
+/// Asking for each known source lets the document find the unknown ones and propose the nearest.
 fn read_intervals(intervals: &mut Table<'_>, ceilings: Ceilings) -> Vec<(String, u32)> {
     let mut read = Vec::new();
-    for source in intervals.entries() {
-        let Some(ms) = intervals.duration_ms(&source, INTERVAL_MS) else { continue };
+    for source in SOURCES {
+        let Some(ms) = intervals.duration_ms(source, INTERVAL_MS) else { continue };
         if ms < u64::from(ceilings.interval_ms_min) {
             let message = format!("`{}.{source}` is shorter than `directives.interval-min`", intervals.path());
-            intervals.problem(&source, codes::CONTRADICTION, &message, "lengthen the one or lower the other");
+            intervals.problem(source, codes::CONTRADICTION, &message, "lengthen the one or lower the other");
         }
-        read.push((source, millis(ms)));
+        read.push(((*source).to_owned(), millis(ms)));
     }
     read
 }
@@ -103,11 +104,21 @@ raw-series-max = 32
                 version: 2,
                 expires: Some(WallTime::from_unix_ms(1_798_675_200_000)),
                 episodes_per_day: 0.5,
-                source_interval_ms: vec![("process".into(), 5_000), ("cpu".into(), 1_000)],
+                source_interval_ms: vec![("cpu".into(), 1_000), ("process".into(), 5_000)],
                 feature_window_ms: 30_000,
                 ceilings: Ceilings { interval_ms_min: 1_000, directive_ms_max: 600_000, raw_series_max: 32 },
             }
         );
+    }
+
+    #[test]
+    fn source_that_no_agent_has_is_refused_with_its_line_and_the_nearest() {
+        let text =
+            "version = 1\nexpires = 2027-01-01T00:00:00Z\n[collect.intervals]\ncpuu = \"1s\"\nbattery = \"1s\"\n";
+        let told: Vec<_> = Policy::parse("p.toml", text).unwrap_err().iter().map(ToString::to_string).collect();
+        let [near, far] = told.as_slice() else { panic!("{told:?}") };
+        assert_eq!(near, "p.toml:4:1: [VDT-C002] unknown key `collect.intervals.cpuu` — did you mean `cpu`?");
+        assert!(far.starts_with("p.toml:5:1: [VDT-C002]") && SOURCES.iter().all(|name| far.contains(name)), "{far}");
     }
 
     #[test]
