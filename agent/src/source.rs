@@ -5,8 +5,10 @@
 //! buffers and open files are kept, and attributes are borrowed.
 
 mod cgroup;
+mod clock;
 mod cpu;
 mod disk;
+mod file_handle;
 mod filesystem;
 mod filesystem_remote;
 mod load;
@@ -16,6 +18,7 @@ mod paging;
 mod pressure;
 mod process;
 mod socket;
+mod temperature;
 
 mod kept_file;
 mod metric;
@@ -45,6 +48,9 @@ pub static ALL: &[&SourceSpec] = &[
     &filesystem_remote::SPEC,
     &process::SPEC,
     &cgroup::SPEC,
+    &file_handle::SPEC,
+    &clock::SPEC,
+    &temperature::SPEC,
 ];
 
 /// The source of that name.

@@ -1,30 +1,46 @@
-//! `/sys/fs/cgroup`: what services and containers cost, version 2, or version 1 where only that is mounted.
+//! `/sys/fs/cgroup`: what services and containers cost, version 2, or version 1 where only that has controllers.
 //!
-//! A group gets series if it is a systemd service, a container (64 hexadecimal digits in its name) or stands directly
-//! below the root. Groups inside those are part of them.
+//! A group gets series if it is a systemd service, a container or a machine, or stands directly below the root. Groups
+//! inside those are part of them. What a group has never done (been throttled, waited, touched a device) has no series.
 
+mod identity;
+mod layout;
 mod walk;
 
-use super::metric::{counter, level};
-use super::text::{fields, float, lines, number};
+use super::metric::{counter, level, ratio, time_spent};
+use super::text::float;
 use super::{DropReason, Lane, Root, Sink, Source, SourceError, SourceSpec};
-use rustix::fd::OwnedFd;
-use rustix::fs::{Mode, OFlags};
+use identity::{Identity, identify, is_chosen};
+use layout::{Cost, Layout, RESOURCES};
 use std::path::PathBuf;
 use vedette_edge::metric::MetricSpec;
 
 pub(super) const SPEC: SourceSpec = SourceSpec {
     name: "cgroup",
-    doc: "CPU time, memory and throttling of each service and container.",
+    doc: "CPU time, memory, threads, device traffic, throttling and waiting of each service and container.",
     interval_ms: 10_000,
     lane: Lane::Own,
-    metrics: &[&CONTAINER_CPU, &CONTAINER_MEMORY, &GROUP_CPU, &GROUP_MEMORY, &THROTTLED],
+    metrics: &[
+        &CONTAINER_CPU,
+        &CONTAINER_MEMORY,
+        &CONTAINER_IO,
+        &GROUP_CPU,
+        &GROUP_MEMORY,
+        &GROUP_IO,
+        &THREADS,
+        &THROTTLED,
+        &MEMORY_SHARE,
+        &OOM_KILLS,
+        &STALLED,
+    ],
     open: |root| Box::new(Cgroup::new(root)),
 };
 
 static CONTAINER_CPU: MetricSpec = counter("container.cpu.time", "s", 1e-6, "CPU time of a container.");
 static CONTAINER_MEMORY: MetricSpec =
     level("container.memory.usage", "By", 4_096.0, "Memory of a container, page cache included.");
+static CONTAINER_IO: MetricSpec =
+    counter("container.disk.io", "By", 512.0, "Bytes that a container read from and wrote to devices.");
 static GROUP_CPU: MetricSpec =
     counter("system.linux.cgroup.cpu.time", "s", 1e-6, "CPU time of a control group. No convention names it.");
 static GROUP_MEMORY: MetricSpec = level(
@@ -33,19 +49,46 @@ static GROUP_MEMORY: MetricSpec = level(
     4_096.0,
     "Memory of a control group, page cache included. No convention names it.",
 );
+static GROUP_IO: MetricSpec = counter(
+    "system.linux.cgroup.disk.io",
+    "By",
+    512.0,
+    "Bytes that a control group read from and wrote to devices. No convention names it.",
+);
+static THREADS: MetricSpec =
+    level("system.linux.cgroup.thread.count", "{thread}", 1.0, "Threads of a control group. No convention names it.");
 static THROTTLED: MetricSpec = counter(
     "system.linux.cgroup.cpu.throttled_time",
     "s",
     1e-6,
     "Time in which a group was kept from running by its quota. No convention names it.",
 );
+static MEMORY_SHARE: MetricSpec = ratio(
+    "system.linux.cgroup.memory.utilization",
+    1e-4,
+    "Share of a group's limit taken by memory that cannot be dropped, page cache left out. No convention names it.",
+);
+static OOM_KILLS: MetricSpec = counter(
+    "system.linux.cgroup.memory.oom_kills",
+    "{process}",
+    1.0,
+    "Processes killed because their group, which has a limit, ran out of memory. No convention names it.",
+);
+/// Healthy idle groups wait for microseconds now and then: what is below 5 ms a reading is none.
+static STALLED: MetricSpec = time_spent(
+    "system.linux.cgroup.pressure.stalled",
+    STALLED_S_MIN,
+    "Time in which some threads of a group waited for the resource. No convention names it.",
+);
 
 /// Most groups that get series; who came first stays.
 const GROUPS_MAX: usize = 48;
 /// Longest path of a group.
 const PATH_BYTES_MAX: usize = 255;
-/// Digits of a container's id that are kept, as container tools show it.
-const CONTAINER_ID_DIGITS: usize = 12;
+/// A group that waited for less than this since it was made has no series for it.
+const STALLED_S_MIN: f64 = 0.01;
+/// Most attributes of a series: a group's own and one more.
+const ATTRIBUTES_MAX: usize = 4;
 
 struct Cgroup {
     root: PathBuf,
@@ -54,26 +97,19 @@ struct Cgroup {
     path: Vec<u8>,
 }
 
-/// Open hierarchies.
-enum Layout {
-    Unified(OwnedFd),
-    Split { cpu: Option<OwnedFd>, memory: Option<OwnedFd> },
-}
-
 struct Group {
     path: String,
-    /// Set if it is a container.
-    container: Option<String>,
+    identity: Identity,
     present: bool,
-    was_throttled: bool,
+    done: Done,
 }
 
-/// What is known of a group now.
-#[derive(Debug, Default, PartialEq)]
-struct Cost {
-    cpu_s: Option<f64>,
-    throttled_s: Option<f64>,
-    memory_bytes: Option<u64>,
+/// What a group has done at least once.
+#[derive(Clone, Copy, Default)]
+struct Done {
+    throttled: bool,
+    io: bool,
+    stalled: [bool; RESOURCES.len()],
 }
 
 impl Cgroup {
@@ -93,7 +129,7 @@ impl Cgroup {
             }
             chosen && path.contains(&b'/')
         };
-        for hierarchy in layout.hierarchies() {
+        for hierarchy in layout.searched() {
             walk::walk(hierarchy, &mut self.path, &mut visit);
         }
         self.groups.retain(|group| group.present);
@@ -112,6 +148,7 @@ impl Source for Cgroup {
         self.refresh(&layout, sink);
         for group in &mut self.groups {
             let cost = layout.cost(&group.path);
+            group.done.note(&cost);
             emit(group, &cost, sink);
         }
         self.layout = Some(layout);
@@ -119,89 +156,14 @@ impl Source for Cgroup {
     }
 }
 
-impl Layout {
-    fn open(root: &std::path::Path) -> Option<Self> {
-        let open = |name: &str| {
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            rustix::fs::open(root.join(name), flags, Mode::empty()).ok()
-        };
-        if root.join("cgroup.controllers").exists() {
-            return open("").map(Self::Unified);
-        }
-        let cpu = ["cpu,cpuacct", "cpuacct,cpu", "cpuacct"].into_iter().find_map(open);
-        let memory = open("memory");
-        (cpu.is_some() || memory.is_some()).then_some(Self::Split { cpu, memory })
-    }
-
-    fn hierarchies(&self) -> impl Iterator<Item = &OwnedFd> {
-        let (first, second) = match self {
-            Self::Unified(all) => (Some(all), None),
-            Self::Split { cpu, memory } => (memory.as_ref(), cpu.as_ref()),
-        };
-        first.into_iter().chain(second)
-    }
-
-    fn cost(&self, path: &str) -> Cost {
-        let mut buffer = [0; 4_096];
-        match self {
-            Self::Unified(all) => {
-                let mut cost = read(all, path, "cpu.stat", &mut buffer).map(parse_cpu_stat).unwrap_or_default();
-                cost.memory_bytes = read(all, path, "memory.current", &mut buffer).and_then(parse_number);
-                cost
-            }
-            Self::Split { cpu, memory } => {
-                let mut number = |hierarchy: &Option<OwnedFd>, name| {
-                    read(hierarchy.as_ref()?, path, name, &mut buffer).and_then(parse_number)
-                };
-                let cpu_s = number(cpu, "cpuacct.usage").map(|ns| float(ns) / 1e9);
-                let memory_bytes = number(memory, "memory.usage_in_bytes");
-                let stat = cpu.as_ref().and_then(|cpu| read(cpu, path, "cpu.stat", &mut buffer));
-                Cost { cpu_s, memory_bytes, throttled_s: stat.and_then(|stat| parse_cpu_stat(stat).throttled_s) }
-            }
+impl Done {
+    fn note(&mut self, cost: &Cost) {
+        self.throttled |= cost.throttled_s.is_some_and(|throttled_s| throttled_s > 0.0);
+        self.io |= cost.io.is_some_and(|io| io.read_bytes > 0 || io.written_bytes > 0);
+        for (done, stalled_s) in self.stalled.iter_mut().zip(cost.stalled_s) {
+            *done |= stalled_s.is_some_and(|stalled_s| stalled_s >= STALLED_S_MIN);
         }
     }
-}
-
-/// Reads a small file of a group; `None` if the controller is off there or the group just went.
-fn read<'b>(hierarchy: &OwnedFd, group: &str, name: &str, buffer: &'b mut [u8]) -> Option<&'b [u8]> {
-    let mut path = [0; PATH_BYTES_MAX + 32];
-    let length = group.len() + 1 + name.len();
-    path[..group.len()].copy_from_slice(group.as_bytes());
-    path[group.len()] = b'/';
-    path[group.len() + 1..length].copy_from_slice(name.as_bytes());
-    let file = rustix::fs::openat(hierarchy, &path[..length], OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
-    let length = rustix::io::read(&file, &mut *buffer).ok()?;
-    Some(&buffer[..length])
-}
-
-fn parse_number(bytes: &[u8]) -> Option<u64> {
-    number(bytes.trim_ascii_end())
-}
-
-/// `cpu.stat` of version 2 (`usage_usec`, `throttled_usec`) and of version 1 (`throttled_time` in nanoseconds).
-fn parse_cpu_stat(bytes: &[u8]) -> Cost {
-    let mut cost = Cost::default();
-    for line in lines(bytes) {
-        let mut fields = fields(line);
-        let (Some(name), Some(value)) = (fields.next(), fields.next().and_then(number)) else { continue };
-        match name {
-            b"usage_usec" => cost.cpu_s = Some(float(value) / 1e6),
-            b"throttled_usec" => cost.throttled_s = Some(float(value) / 1e6),
-            b"throttled_time" => cost.throttled_s = Some(float(value) / 1e9),
-            _ => {}
-        }
-    }
-    cost
-}
-
-fn is_chosen(path: &[u8]) -> bool {
-    !path.contains(&b'/') || path.ends_with(b".service") || container_id(path).is_some()
-}
-
-/// The 64 hexadecimal digits in the last part of a group's path, however its runtime wraps them.
-fn container_id(path: &[u8]) -> Option<&[u8]> {
-    let last = path.rsplit(|byte| *byte == b'/').next()?;
-    last.split(|byte| !byte.is_ascii_hexdigit()).find(|part| part.len() == 64)
 }
 
 /// Whether the group has a place: it had one already, or there is room.
@@ -214,30 +176,58 @@ fn mark_present(groups: &mut Vec<Group>, path: &[u8]) -> bool {
     if groups.len() == GROUPS_MAX || path.len() > PATH_BYTES_MAX {
         return false;
     }
-    let container = container_id(path).and_then(|id| std::str::from_utf8(&id[..CONTAINER_ID_DIGITS]).ok());
-    let container = container.map(str::to_owned);
-    groups.push(Group { path: text.to_owned(), container, present: true, was_throttled: false });
+    let (path, identity) = (text.to_owned(), identify(text));
+    groups.push(Group { path, identity, present: true, done: Done::default() });
     true
 }
 
-/// A group that was never throttled has no series for it.
-fn emit(group: &mut Group, cost: &Cost, sink: &mut dyn Sink) {
-    let (attribute, cpu, memory) = match &group.container {
-        Some(id) => (("container.id", id.as_str()), &CONTAINER_CPU, &CONTAINER_MEMORY),
-        None => (("linux.cgroup.path", group.path.as_str()), &GROUP_CPU, &GROUP_MEMORY),
+fn emit(group: &Group, cost: &Cost, sink: &mut dyn Sink) {
+    let Group { identity, done, .. } = group;
+    let (cpu, memory, io) = match identity.is_container {
+        true => (&CONTAINER_CPU, &CONTAINER_MEMORY, &CONTAINER_IO),
+        false => (&GROUP_CPU, &GROUP_MEMORY, &GROUP_IO),
     };
-    if let Some(cpu_s) = cost.cpu_s {
-        sink.reading(cpu, &[attribute], cpu_s);
-    }
-    if let Some(bytes) = cost.memory_bytes {
-        sink.reading(memory, &[attribute], float(bytes));
-    }
-    if let Some(throttled_s) = cost.throttled_s {
-        group.was_throttled |= throttled_s > 0.0;
-        if group.was_throttled {
-            sink.reading(&THROTTLED, &[attribute], throttled_s);
+    let mut one = |metric, value: Option<f64>| {
+        if let Some(value) = value {
+            reading(identity, metric, None, value, sink);
+        }
+    };
+    one(cpu, cost.cpu_s);
+    one(memory, cost.memory_bytes.map(float));
+    one(&MEMORY_SHARE, cost.memory_share);
+    one(&OOM_KILLS, cost.oom_kills.map(float));
+    one(&THREADS, cost.threads.map(float));
+    one(&THROTTLED, cost.throttled_s.filter(|_| done.throttled));
+    if let Some(traffic) = cost.io.filter(|_| done.io) {
+        for (direction, bytes) in [("read", traffic.read_bytes), ("write", traffic.written_bytes)] {
+            reading(identity, io, Some(("disk.io.direction", direction)), float(bytes), sink);
         }
     }
+    for (index, resource) in RESOURCES.into_iter().enumerate().filter(|(index, _)| done.stalled[*index]) {
+        if let Some(stalled_s) = cost.stalled_s[index] {
+            reading(identity, &STALLED, Some(("linux.pressure.resource", resource)), stalled_s, sink);
+        }
+    }
+}
+
+/// Hands one value over with the group's attributes and one `more`, sorted by name.
+fn reading(
+    identity: &Identity,
+    metric: &'static MetricSpec,
+    more: Option<(&str, &str)>,
+    value: f64,
+    sink: &mut dyn Sink,
+) {
+    let mut attributes = [("", ""); ATTRIBUTES_MAX];
+    let own = identity.attributes.iter().map(|(name, value)| (*name, value.as_str()));
+    let mut count = 0;
+    for (place, attribute) in attributes.iter_mut().zip(own.chain(more)) {
+        *place = attribute;
+        count += 1;
+    }
+    let attributes = &mut attributes[..count];
+    attributes.sort_unstable();
+    sink.reading(metric, attributes, value);
 }
 
 #[cfg(test)]

@@ -9,25 +9,27 @@ pub struct Root {
     proc: PathBuf,
     sys: PathBuf,
     host: PathBuf,
+    timex: Option<PathBuf>,
 }
 
 impl Root {
     /// This host as this process sees it.
     pub fn system() -> Self {
-        Self { proc: "/proc".into(), sys: "/sys".into(), host: "/".into() }
+        Self { proc: "/proc".into(), sys: "/sys".into(), host: "/".into(), timex: None }
     }
 
-    /// A tree with `proc` and `sys` under `directory`.
+    /// A tree with `proc` and `sys` under `directory`, which stands for another host.
     pub fn under(directory: &Path) -> Self {
-        Self { proc: directory.join("proc"), sys: directory.join("sys"), host: directory.to_owned() }
+        let (proc, sys, timex) = (directory.join("proc"), directory.join("sys"), Some(directory.join("timex")));
+        Self { proc, sys, host: directory.to_owned(), timex }
     }
 
     /// Reads `HOST_PROC`, `HOST_SYS` and `HOST_ROOT` through `variable`; what is not set is this host's own.
     pub fn from_variables(variable: impl Fn(&str) -> Option<OsString>) -> Self {
         let path =
             |name, default: PathBuf| variable(name).filter(|value| !value.is_empty()).map_or(default, Into::into);
-        let Self { proc, sys, host } = Self::system();
-        Self { proc: path("HOST_PROC", proc), sys: path("HOST_SYS", sys), host: path("HOST_ROOT", host) }
+        let Self { proc, sys, host, timex } = Self::system();
+        Self { proc: path("HOST_PROC", proc), sys: path("HOST_SYS", sys), host: path("HOST_ROOT", host), timex }
     }
 
     /// A path below `/proc`.
@@ -38,6 +40,11 @@ impl Root {
     /// A path below `/sys`.
     pub fn sys(&self, relative: &str) -> PathBuf {
         self.sys.join(relative)
+    }
+
+    /// A recorded answer of adjtimex(2), where the tree is not of a host that shares this kernel.
+    pub fn timex_record(&self) -> Option<PathBuf> {
+        self.timex.clone()
     }
 
     /// An absolute path of the host.

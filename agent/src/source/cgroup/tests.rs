@@ -27,11 +27,11 @@ fn version_2_services_and_containers_are_told_apart() {
     let pod = format!("kubepods.slice/pod1.slice/cri-containerd-{ID}.scope");
     write(root, &format!("{pod}/cpu.stat"), "usage_usec 1000000\nthrottled_usec 0\n");
     let readings = read(root);
-    let service = "linux.cgroup.path=system.slice/db.service";
+    let service = "systemd.unit.name=db.service";
     assert_eq!(readings.value(&format!("system.linux.cgroup.cpu.time{{{service}}}")), 2.5);
     assert_eq!(readings.value(&format!("system.linux.cgroup.memory.usage{{{service}}}")), 8_192.0);
     assert_eq!(readings.value(&format!("system.linux.cgroup.cpu.throttled_time{{{service}}}")), 0.5);
-    assert_eq!(readings.value("container.cpu.time{container.id=0123456789ab}"), 1.0);
+    assert_eq!(readings.value("container.cpu.time{container.id=0123456789ab,container.runtime.name=containerd}"), 1.0);
     assert_eq!(readings.len(), 4, "never throttled, inside a service, or without controller: no series");
 }
 
@@ -46,6 +46,43 @@ fn version_1_is_read_from_its_hierarchies() {
     assert_eq!(readings.value("system.linux.cgroup.cpu.time{linux.cgroup.path=docker}"), 3.0);
     assert_eq!(readings.value("system.linux.cgroup.memory.usage{linux.cgroup.path=docker}"), 4_096.0);
     assert_eq!(readings.value("system.linux.cgroup.cpu.throttled_time{linux.cgroup.path=docker}"), 1.5);
+}
+
+#[test]
+fn a_limit_is_compared_with_what_cannot_be_dropped() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    write(root, "cgroup.controllers", "memory\n");
+    for (group, limit) in [("tight", "1000\n"), ("free", "max\n")] {
+        write(root, &format!("{group}/memory.current"), "900\n");
+        write(root, &format!("{group}/memory.max"), limit);
+        write(root, &format!("{group}/memory.stat"), "anon 300\ninactive_file 400\nactive_file 200\n");
+        write(root, &format!("{group}/memory.events"), "low 0\nmax 7\noom 1\noom_kill 2\n");
+    }
+    let readings = read(root);
+    assert_eq!(readings.value("system.linux.cgroup.memory.utilization{linux.cgroup.path=tight}"), 0.3);
+    assert_eq!(readings.value("system.linux.cgroup.memory.oom_kills{linux.cgroup.path=tight}"), 2.0);
+    assert!(readings.get("system.linux.cgroup.memory.utilization{linux.cgroup.path=free}").is_none());
+}
+
+#[test]
+fn a_hybrid_host_has_its_traffic_threads_and_pressure_from_three_places() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    let unit = "system.slice/db.service";
+    write(root, &format!("memory/{unit}/memory.usage_in_bytes"), "4096\n");
+    write(root, &format!("memory/{unit}/memory.limit_in_bytes"), "9223372036854771712\n");
+    write(root, &format!("blkio/{unit}/blkio.throttle.io_service_bytes"), "8:0 Read 512\n8:0 Write 0\nTotal 512\n");
+    write(root, &format!("pids/{unit}/pids.current"), "9\n");
+    write(root, &format!("unified/{unit}/io.pressure"), "some avg10=0.00 avg60=0.00 avg300=0.00 total=20000\n");
+    write(root, &format!("unified/{unit}/cpu.pressure"), "some avg10=0.00 avg60=0.00 avg300=0.00 total=9999\n");
+    let readings = read(root);
+    let value = |metric: &str, more: &str| readings.get(&format!("{metric}{{{more}systemd.unit.name=db.service}}"));
+    assert_eq!(value("system.linux.cgroup.disk.io", "disk.io.direction=read,"), Some(512.0));
+    assert_eq!(value("system.linux.cgroup.thread.count", ""), Some(9.0));
+    assert_eq!(value("system.linux.cgroup.pressure.stalled", "linux.pressure.resource=io,"), Some(0.02));
+    assert_eq!(value("system.linux.cgroup.pressure.stalled", "linux.pressure.resource=cpu,"), None, "it hardly waited");
+    assert_eq!(value("system.linux.cgroup.memory.utilization", ""), None, "there is no limit");
 }
 
 #[test]
@@ -74,12 +111,4 @@ fn groups_beyond_the_limit_are_counted_and_the_first_stay() {
     let mut readings = Readings::default();
     cgroup.read(&mut readings).unwrap();
     assert!(readings.get("system.linux.cgroup.memory.usage{linux.cgroup.path=late}").is_some());
-}
-
-#[test]
-fn container_names_of_all_runtimes_are_known() {
-    for path in [format!("docker/{ID}"), format!("system.slice/docker-{ID}.scope"), format!("a/b/crio-{ID}.scope")] {
-        assert_eq!(container_id(path.as_bytes()), Some(ID.as_bytes()), "{path}");
-    }
-    assert_eq!(container_id(b"system.slice/ssh.service"), None);
 }

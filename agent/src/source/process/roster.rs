@@ -1,14 +1,16 @@
 //! Which names have series of their own.
 //!
-//! A name enters when it is among the most costly by CPU or memory and stays for a while after it last was, so that a
+//! A name enters when it is among the most costly by CPU, memory or open files and stays for a while after it last was, so that a
 //! series does not come and go with every reading.
 
 use super::{Cost, ExecutableName};
 
 /// Most names with series of their own.
 pub(super) const NAMES_MAX: usize = 16;
-/// Places by CPU and by memory that make a name enter; both together fit.
+/// Places by CPU and by memory that make a name enter.
 const TOP: usize = 6;
+/// Places by open files; all three together fit.
+const TOP_BY_DESCRIPTORS: usize = NAMES_MAX - 2 * TOP;
 /// Readings after which a name leaves that was not among the top any more: ten minutes at the default interval.
 const STAY_READINGS: u32 = 60;
 /// Share of the host's CPU time below which nobody enters by CPU: one in this many.
@@ -38,7 +40,14 @@ impl Roster {
         let cpu_min = passed / CPU_SHARE_MIN + 1;
         let by_cpu = top(costs, |cost| if cost.ticks >= cpu_min { cost.ticks } else { 0 });
         let by_memory = top(costs, |cost| cost.pages);
-        by_cpu.iter().chain(&by_memory).flatten().for_each(|index| self.admit(costs[*index].name));
+        let by_descriptors = top(costs, |cost| cost.descriptors);
+        let by_descriptors = &by_descriptors[..TOP_BY_DESCRIPTORS];
+        by_cpu
+            .iter()
+            .chain(&by_memory)
+            .chain(by_descriptors)
+            .flatten()
+            .for_each(|index| self.admit(costs[*index].name));
         self.members.retain(|member| member.readings_since_top <= STAY_READINGS);
         for member in &mut self.members {
             let name = member.cost.name;
@@ -82,7 +91,7 @@ fn top(costs: &[Cost], key: impl Fn(&Cost) -> u64) -> [Option<usize>; TOP] {
 }
 
 fn zero(name: ExecutableName) -> Cost {
-    Cost { name, ticks: 0, pages: 0, threads: 0 }
+    Cost { name, ticks: 0, pages: 0, threads: 0, descriptors: 0 }
 }
 
 fn other() -> Cost {
@@ -95,6 +104,7 @@ fn combine(a: &Cost, b: &Cost, with: impl Fn(u64, u64) -> u64) -> Cost {
         ticks: with(a.ticks, b.ticks),
         pages: with(a.pages, b.pages),
         threads: with(a.threads, b.threads),
+        descriptors: with(a.descriptors, b.descriptors),
     }
 }
 
@@ -103,7 +113,7 @@ mod tests {
     use super::*;
 
     fn cost(name: &str, ticks: u64, pages: u64) -> Cost {
-        Cost { name: ExecutableName::new(name.as_bytes()).unwrap(), ticks, pages, threads: 1 }
+        Cost { name: ExecutableName::new(name.as_bytes()).unwrap(), ticks, pages, threads: 1, descriptors: 0 }
     }
 
     fn names(roster: &Roster) -> Vec<String> {
