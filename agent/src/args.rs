@@ -45,6 +45,11 @@ pub enum Command {
         after_help = "Examples:\n  vedette-agent status\n  vedette-agent status --config agent.toml --output json"
     )]
     Status(StatusArguments),
+    /// Print the running agent's own metrics as OpenMetrics text.
+    #[command(
+        after_help = "Examples:\n  vedette-agent metrics\n  vedette-agent metrics > /var/lib/node_exporter/vedette.prom"
+    )]
+    Metrics(SocketArguments),
     /// Get this host's identity from the collector with a one-time token.
     #[command(after_help = "Examples:\n  vedette-agent enroll --collector-ca ca.pem --token-file token")]
     Enroll(EnrollArguments),

@@ -1,6 +1,7 @@
 //! What each subcommand does, and with which exit code it ends.
 
 mod check;
+mod metrics;
 mod print_config;
 mod run;
 mod socket;
@@ -62,6 +63,7 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::run(&arguments.config),
         Command::PrintConfig(arguments) => print_config::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
+        Command::Metrics(arguments) => metrics::run(&arguments),
         Command::Enroll(arguments) => enroll::run(&arguments),
         Command::Worker { execution } => worker::run(execution),
     };
@@ -112,5 +114,20 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::io("stdout", &error)),
         _ => Ok(()),
+    }
+}
+
+/// Names of files and hosts come from elsewhere: none may speak to the terminal.
+pub(crate) fn without_controls(text: &str) -> String {
+    text.replace(|c: char| c.is_control() && c != '\n', "\u{fffd}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_speaks_to_the_terminal() {
+        assert_eq!(without_controls("log \x1b[2J/x\u{9b}1m\r: 1\n"), "log \u{fffd}[2J/x\u{fffd}1m\u{fffd}: 1\n");
     }
 }

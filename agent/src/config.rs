@@ -9,6 +9,7 @@ mod tests;
 pub use render::reference_text;
 
 use crate::source::{self, SourceSpec};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use vedette_detector_host::confine::new_code_is_allowed;
@@ -40,6 +41,8 @@ pub struct Config {
     pub trust: TrustConfig,
     /// Detectors and their parameters.
     pub detectors: DetectorsConfig,
+    /// The agent's own metrics over HTTP.
+    pub metrics: MetricsConfig,
     /// Bounds on memory.
     pub limits: LimitsConfig,
     /// Every source of [`source::ALL`], in that order.
@@ -127,6 +130,15 @@ impl FromStr for ExecutionConfig {
     }
 }
 
+/// The agent's own metrics over HTTP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MetricsConfig {
+    /// Where scrapers may come; `None` for nowhere.
+    pub listen: Option<SocketAddr>,
+    /// Whether other hosts may.
+    pub public: bool,
+}
+
 /// Bounds on memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimitsConfig {
@@ -201,6 +213,7 @@ impl Default for Config {
                 parameters: Vec::new(),
                 shadow_parameters: Vec::new(),
             },
+            metrics: MetricsConfig::default(),
             limits: LimitsConfig { memory_spool_bytes: 8 << 20, series_max: 4_000, templates_max: 1_000 },
             sources: source::ALL
                 .iter()

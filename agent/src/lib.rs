@@ -20,6 +20,8 @@ pub mod hardening;
 pub mod host;
 pub mod identity;
 pub mod lanes;
+pub mod local;
+pub mod metrics;
 pub mod notify;
 pub mod runtime;
 pub mod spool;

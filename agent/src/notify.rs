@@ -29,6 +29,24 @@ impl Notify {
         self.send(&format!("READY=1\nSTATUS={status}"));
     }
 
+    /// Whether anybody listens.
+    pub fn is_heard(&self) -> bool {
+        self.to.is_some()
+    }
+
+    /// A line for people, as of now.
+    pub fn state(&self, status: &str) {
+        self.send(&format!("STATUS={status}"));
+    }
+
+    /// The configuration is about to be read anew; [`Notify::ready`] ends that.
+    pub fn reloading(&self) {
+        // The supervisor compares with its own clock, which stands still while the host is suspended.
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        let us = now.tv_sec * 1_000_000 + now.tv_nsec / 1_000;
+        self.send(&format!("RELOADING=1\nMONOTONIC_USEC={us}"));
+    }
+
     /// Still making progress.
     pub fn alive(&self) {
         self.send("WATCHDOG=1");
@@ -75,11 +93,27 @@ mod tests {
         listener.set_nonblocking(true).expect("non-blocking");
         let notify = Notify { to: Some(connect(path.as_os_str()).expect("connect")), watchdog: None };
         notify.ready("sampling");
+        notify.state("3 series");
+        notify.reloading();
         notify.alive();
         notify.stopping();
         assert_eq!(received(&listener), "READY=1\nSTATUS=sampling");
+        assert_eq!(received(&listener), "STATUS=3 series");
+        let reloading = received(&listener);
+        let since = reloading.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").expect("as sd_notify(3) has it");
+        assert!(since.parse::<u64>().is_ok_and(|us| us > 0), "{since}");
         assert_eq!(received(&listener), "WATCHDOG=1");
         assert_eq!(received(&listener), "STOPPING=1");
+    }
+
+    #[test]
+    fn supervisor_in_the_abstract_namespace_hears_too() {
+        let name = format!("vedette-notify-{}", std::process::id());
+        let address = SocketAddr::from_abstract_name(&name).expect("an address");
+        let listener = UnixDatagram::bind_addr(&address).expect("bind");
+        let to = connect(OsStr::new(&format!("@{name}"))).expect("connect");
+        Notify { to: Some(to), watchdog: None }.alive();
+        assert_eq!(received(&listener), "WATCHDOG=1");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod agent;
 mod detectors;
+mod pulse;
 mod pump;
 mod report;
 mod tick;
@@ -12,11 +13,13 @@ mod tick;
 use crate::clock::mono_now;
 use crate::config::Config;
 use crate::identity::Identity;
+use crate::local::{Answer, Asked, Question, Socket};
+use crate::metrics::listen::Listener;
 use crate::notify::Notify;
-use crate::status::server::{Asked, Socket};
 use crate::uplink::Order;
 use agent::{Agent, Inputs};
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -66,9 +69,13 @@ impl StartError {
 pub async fn run(config: Config, identity: Identity, confinement: Vec<String>) -> Result<(), StartError> {
     let mut signals = Signals::open().map_err(StartError::io("signals"))?;
     let socket = Socket::bind(&config.socket).map_err(StartError::io(config.socket.display().to_string()))?;
+    let scrapes = open_metrics(config.metrics.listen).await?;
     let (questions, mut asked) = mpsc::channel(QUESTIONS);
     let (mut agent, mut inputs, link) = Agent::open(config, identity, confinement)?;
     tokio::spawn(link.run());
+    if let Some(scrapes) = scrapes {
+        tokio::spawn(scrapes.serve(questions.clone()));
+    }
     let server = tokio::spawn(socket.serve(questions));
     let notify = Notify::from_env();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "agent started");
@@ -87,6 +94,13 @@ pub async fn run(config: Config, identity: Identity, confinement: Vec<String>) -
     Ok(())
 }
 
+async fn open_metrics(listen: Option<SocketAddr>) -> Result<Option<Listener>, StartError> {
+    let Some(address) = listen else { return Ok(None) };
+    let listener = Listener::bind(address).await.map_err(StartError::io(format!("metrics on {address}")))?;
+    tracing::info!(server.address = %address, "own metrics are served");
+    Ok(Some(listener))
+}
+
 /// Ticks until a signal.
 async fn turn(
     agent: &mut Agent,
@@ -95,7 +109,7 @@ async fn turn(
     signals: &mut Signals,
     notify: &Notify,
 ) {
-    let mut told = 0;
+    let mut teller = Teller::new(notify);
     loop {
         tokio::select! {
             () = sleep_until(agent.next_wake()) => agent.handle_time(Instant::now()),
@@ -112,20 +126,46 @@ async fn turn(
                 Told::End => return,
             },
         }
-        if agent.ticks_done() > told {
-            tell(notify, told == 0);
-            told = agent.ticks_done();
-        }
+        teller.tell(agent);
     }
 }
 
-/// The supervisor hears of ticks only: an agent whose loop turns without sampling is not alive.
-fn tell(notify: &Notify, first: bool) {
-    if first {
-        notify.ready("sampling");
+/// What the service supervisor was told. It hears of beats only: an agent whose loop turns, but whose ticks do not go
+/// all the way, is not alive.
+struct Teller<'a> {
+    notify: &'a Notify,
+    ticks: u64,
+    beats: u64,
+    state: String,
+}
+
+/// A change of what `systemctl status` shows is told within so many ticks.
+const STATE_TICKS: u64 = 10;
+
+impl<'a> Teller<'a> {
+    fn new(notify: &'a Notify) -> Self {
+        Self { notify, ticks: 0, beats: 0, state: String::new() }
     }
-    if notify.watchdog.is_some() {
-        notify.alive();
+
+    fn tell(&mut self, agent: &Agent) {
+        let (ticks, beats) = (agent.ticks_done(), agent.beats());
+        if !self.notify.is_heard() || ticks == self.ticks {
+            return;
+        }
+        if self.ticks == 0 {
+            self.notify.ready("sampling");
+        }
+        if self.notify.watchdog.is_some() && beats > self.beats {
+            self.notify.alive();
+        }
+        if ticks.is_multiple_of(STATE_TICKS) {
+            let state = agent.in_a_line();
+            if state != self.state {
+                self.notify.state(&state);
+                self.state = state;
+            }
+        }
+        (self.ticks, self.beats) = (ticks, beats);
     }
 }
 
@@ -168,9 +208,11 @@ async fn close(agent: Agent, mut inputs: Inputs) {
 }
 
 fn answer(agent: &Agent, question: Asked) {
-    let status = serde_json::to_string(&agent.status()).expect("numbers, texts and lists are always JSON");
+    let answer = match question.question {
+        Question::Status | Question::Metrics => Answer::Status(Box::new(agent.status())),
+    };
     // Who asked has hung up: nothing is lost.
-    let _ = question.send(status);
+    let _ = question.answer.send(answer);
 }
 
 /// What a signal says.
@@ -211,15 +253,4 @@ impl Signals {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn collector_that_is_away_is_waited_for_briefly_and_one_that_is_there_for_its_word() {
-        let at = MonoTime::from_ms;
-        assert_eq!(drain_ends(at(60_000), None), at(70_000));
-        assert_eq!(drain_ends(at(60_000), Some(at(1_000))), at(61_500), "away for long");
-        assert_eq!(drain_ends(at(60_000), Some(at(64_000))), at(65_500), "lost on the way");
-        assert_eq!(drain_ends(at(60_000), Some(at(69_900))), at(70_000));
-    }
-}
+mod tests;

@@ -1,7 +1,6 @@
 //! What the agent says of itself: one JSON object over the local socket, or a screen for people.
 
 mod human;
-pub mod server;
 
 pub use human::render;
 

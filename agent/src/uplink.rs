@@ -162,6 +162,11 @@ impl Uplink {
         }
     }
 
+    /// Whether the link's task is there; it ends by itself only when it was told to.
+    pub fn runs(&self) -> bool {
+        self.handle.runs()
+    }
+
     /// Counts for the next heartbeat.
     pub fn set_counts(&self, spool: &Spool) {
         let batches_shed = CLASSES.map(|class| spool.counts(class).shed);

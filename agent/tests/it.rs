@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
@@ -343,6 +345,69 @@ fn unhealthy_agent_answers_and_exits_1() {
     let screen = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(1), "{screen}");
     assert!(screen.contains("NOT HEALTHY") && screen.contains("detector `broken` is refused"), "{screen}");
+}
+
+/// What a service supervisor hears.
+struct Supervisor {
+    socket: UnixDatagram,
+}
+
+impl Supervisor {
+    fn listen(path: &Path) -> Self {
+        let socket = UnixDatagram::bind(path).expect("bind");
+        socket.set_read_timeout(Some(PATIENCE)).expect("timeout");
+        Self { socket }
+    }
+
+    /// Waits for a datagram that begins with `wanted`.
+    fn hears(&self, wanted: &str) -> String {
+        let begun = Instant::now();
+        let mut buffer = [0; 512];
+        loop {
+            let length = self.socket.recv(&mut buffer).unwrap_or_else(|error| panic!("no {wanted}: {error}"));
+            let heard = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            if heard.starts_with(wanted) {
+                return heard;
+            }
+            assert!(begun.elapsed() < PATIENCE, "no {wanted}, but {heard}");
+        }
+    }
+}
+
+#[test]
+fn service_supervisor_hears_readiness_progress_and_the_end() {
+    let bench = Bench::new();
+    bench.enrol();
+    let supervisor = Supervisor::listen(&bench.path("notify"));
+    let mut agent = bench.agent("run");
+    agent.env("NOTIFY_SOCKET", bench.path("notify")).env("WATCHDOG_USEC", "30000000").stderr(Stdio::piped());
+    let mut agent = Running { child: agent.spawn().expect("the binary runs") };
+    supervisor.hears("READY=1\nSTATUS=");
+    supervisor.hears("WATCHDOG=1");
+    supervisor.hears("WATCHDOG=1");
+    let (code, log) = agent.stop();
+    assert_eq!(code, Some(0), "{log}");
+    supervisor.hears("STOPPING=1");
+}
+
+#[test]
+fn own_metrics_come_through_socket_and_port_alike() {
+    let bench = Bench::new();
+    bench.enrol();
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|probe| probe.local_addr()).expect("a free port");
+    bench.write_config(&format!("[metrics]\nlisten = \"{port}\"\n"));
+    let _agent = bench.start();
+    bench.status_with(|status| status["ready"] == true);
+    let printed = bench.output("metrics", &[]);
+    let printed = String::from_utf8(printed.stdout).expect("text");
+    let mut scrape = TcpStream::connect(port).expect("connect");
+    scrape.write_all(b"GET /metrics HTTP/1.1\r\nHost: here\r\n\r\n").expect("ask");
+    let mut scraped = String::new();
+    scrape.read_to_string(&mut scraped).expect("answer");
+    for page in [&printed, &scraped] {
+        assert!(page.contains("\nvedette_agent_ready 1\n") && page.ends_with("# EOF\n"), "{page}");
+        assert!(page.contains("vedette_agent_source_reads_total{source=\"cpu\"} "), "{page}");
+    }
 }
 
 fn text(path: &Path) -> &str {

@@ -162,6 +162,11 @@ impl LinkHandle {
         queue.try_send(batch).map_err(mpsc::error::TrySendError::into_inner)
     }
 
+    /// Whether the link's task has not ended.
+    pub fn runs(&self) -> bool {
+        !self.urgent.is_closed()
+    }
+
     /// What is in effect now: sent at once, and again after every connect.
     pub fn set_in_effect(&self, in_effect: InEffect) {
         self.state.send_modify(|state| state.in_effect = Some(in_effect));

@@ -3,7 +3,7 @@
 use super::{Failure, load_config};
 use crate::args::{CONFIG_PATH, SocketArguments};
 use crate::config::Config;
-use crate::status::server;
+use crate::local::{self, Question};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -43,13 +43,23 @@ impl Socket {
         }
     }
 
-    /// Asks the agent for its status.
+    /// Asks the agent.
     ///
     /// # Errors
     ///
-    /// 77 if the socket is closed to this user, 69 if nobody answers.
-    pub(super) fn ask(&self) -> Result<String, Failure> {
-        server::ask(&self.path).map_err(|error| self.unreachable(&error))
+    /// 77 if the socket is closed to this user, 69 if nobody answers, or an agent of another version.
+    pub(super) fn ask(&self, question: Question) -> Result<String, Failure> {
+        local::ask(&self.path, question).map_err(|error| self.unreachable(&error))
+    }
+
+    /// The agent's JSON in its form.
+    ///
+    /// # Errors
+    ///
+    /// 69 if it is in none of this version's.
+    pub(super) fn read<T: serde::de::DeserializeOwned>(&self, reply: &str) -> Result<T, Failure> {
+        serde_json::from_str(reply)
+            .map_err(|error| Failure::unavailable(format!("{self}: not an answer of this version: {error}")))
     }
 
     fn unreachable(&self, error: &io::Error) -> Failure {
@@ -58,6 +68,7 @@ impl Socket {
             io::ErrorKind::PermissionDenied => {
                 Failure::denied(format!("{text}\nask as root, or as a user of the agent's group"))
             }
+            io::ErrorKind::Unsupported => Failure::unavailable(format!("{self}: {error}")),
             _ => Failure::unavailable(format!(
                 "{text}\nis it running? `systemctl status vedette-agent`; `--config FILE` or `--socket SOCKET` names another"
             )),

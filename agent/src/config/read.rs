@@ -1,10 +1,11 @@
 //! The walk over `agent.toml`. A missing or bad value becomes its default here; the document remembers the problem.
 
 use super::{
-    ByDetector, CollectorConfig, Config, DetectorsConfig, FileConfig, KEYS_MAX, LOGS_MAX, LimitsConfig, NAME_BYTES_MAX,
-    PATH_BYTES_MAX, SourceConfig, TrustConfig, WATCHED_MAX,
+    ByDetector, CollectorConfig, Config, DetectorsConfig, FileConfig, KEYS_MAX, LOGS_MAX, LimitsConfig, MetricsConfig,
+    NAME_BYTES_MAX, PATH_BYTES_MAX, SourceConfig, TrustConfig, WATCHED_MAX,
 };
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use vedette_protocol::document::{Table, codes};
 use vedette_protocol::signature::PublicKey;
@@ -30,6 +31,9 @@ pub(super) fn config(root: &mut Table<'_>) -> Config {
     }
     if let Some(mut table) = root.table("detectors") {
         detectors(&mut table, &mut config.detectors);
+    }
+    if let Some(mut table) = root.table("metrics") {
+        metrics(&mut table, &mut config.metrics);
     }
     if let Some(mut table) = root.table("limits") {
         limits(&mut table, &mut config.limits);
@@ -111,6 +115,28 @@ fn by_detector(table: &mut Table<'_>, key: &str) -> ByDetector {
         Some((detector, keys.into_iter().filter_map(read).collect()))
     };
     names.into_iter().filter_map(read).collect()
+}
+
+fn metrics(table: &mut Table<'_>, metrics: &mut MetricsConfig) {
+    set(&mut metrics.public, table.boolean("public"));
+    let Some(text) = table.string("listen").filter(|text| text != "off") else { return };
+    match text.parse::<SocketAddr>() {
+        Ok(address) => metrics.listen = Some(address),
+        Err(_) => table.problem(
+            "listen",
+            codes::BAD_FORM,
+            &format!("`metrics.listen` is {text:?}"),
+            "write an IP address and a port, for example \"127.0.0.1:9469\", or \"off\"",
+        ),
+    }
+    if metrics.listen.is_some_and(|address| !address.ip().is_loopback()) && !metrics.public {
+        table.problem(
+            "listen",
+            codes::CONTRADICTION,
+            &format!("`metrics.listen` is {text}, where other hosts may ask, and `metrics.public` is false"),
+            "write a loopback address, or `public = true` if anybody may read them",
+        );
+    }
 }
 
 fn limits(table: &mut Table<'_>, limits: &mut LimitsConfig) {

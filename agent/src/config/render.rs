@@ -128,6 +128,18 @@ fn sections(config: &Config) -> Vec<Section> {
             ],
         ),
         section(
+            "[metrics]",
+            "The agent's own metrics over HTTP (`GET /metrics`, OpenMetrics), without a password.",
+            vec![
+                setting(
+                    "listen",
+                    quoted(&config.metrics.listen.map_or("off".to_owned(), |address| address.to_string())),
+                    "`off`, or address and port, for example \"127.0.0.1:9469\".",
+                ),
+                setting("public", config.metrics.public, "Whether other hosts may ask: allows other than loopback."),
+            ],
+        ),
+        section(
             "[limits]",
             "Bounds on memory; what they cut off is counted in `status`.",
             vec![

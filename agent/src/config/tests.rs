@@ -43,6 +43,9 @@ shadow-parameters.level.window = 60
 parameters.level.window = 30
 parameters.level.alpha = 0.5
 parameters."log-novelty".surge = 3.0
+[metrics]
+listen = "0.0.0.0:9469"
+public = true
 [limits]
 memory-spool = "16MiB"
 series-max = 50
@@ -71,6 +74,8 @@ service = "app"
     assert_eq!(config.detectors.shadow_parameters, [("level".to_owned(), vec![("window".to_owned(), 60.0)])]);
     assert_eq!(config.detectors.shadow_directory, std::path::Path::new("/opt/shadows"));
     assert_eq!(config.detectors.execution, ExecutionConfig::Always(Execution::Pulley));
+    let metrics = MetricsConfig { listen: "0.0.0.0:9469".parse().ok(), public: true };
+    assert_eq!(config.metrics, metrics);
     let limits = LimitsConfig { memory_spool_bytes: 16 << 20, series_max: 50, templates_max: 60 };
     assert_eq!(config.limits, limits);
     let source = |name| config.sources.iter().find(|source| source.spec.name == name).copied().unwrap();
@@ -148,6 +153,16 @@ fn addresses_need_a_host_and_a_port() {
     for bad in ["", "127.0.0.1", ":4710", "host:0", "host:65536", "::1:4710", "[::g]:1", "a b:1", "host:port"] {
         assert!(!is_fine(bad), "{bad}");
     }
+}
+
+#[test]
+fn metrics_are_for_this_host_alone_unless_told() {
+    let with = |text: &str| problems(&format!("[collector]\naddress = \"h:1\"\n[metrics]\n{text}\n"));
+    for good in ["listen = \"off\"", "listen = \"127.0.0.1:1\"", "listen = \"[::1]:1\"", "public = true"] {
+        assert_eq!(with(good), [""; 0], "{good}");
+    }
+    assert!(with("listen = \"0.0.0.0:1\"")[0].contains("[VDT-C008]"));
+    assert!(with("listen = \"localhost:1\"")[0].contains("[VDT-C005]"));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::StartError;
 use super::detectors::{Found, Shelf};
+use super::pulse::Pulse;
 use super::tick::{Phase, PipelineSink};
 use crate::clock::{Ticker, mono_now, wall_now};
 use crate::config::Config;
@@ -77,6 +78,7 @@ pub(super) struct Agent {
     /// What the watch compares with, as of its last look that showed something.
     watch_state: Option<Cursor>,
     pub(super) healthy_before: (u64, u64),
+    pub(super) pulse: Pulse,
 }
 
 impl Agent {
@@ -123,6 +125,7 @@ impl Agent {
             workers: BTreeMap::new(),
             phase: Phase::Idle,
             healthy_before: (0, 0),
+            pulse: Pulse::default(),
             watch_cursor: None,
             watch_state: recovered
                 .positions
@@ -152,6 +155,11 @@ impl Agent {
     /// Ticks that were run to their end.
     pub(super) fn ticks_done(&self) -> u64 {
         self.ticks_done
+    }
+
+    /// Ticks that went all the way.
+    pub(super) fn beats(&self) -> u64 {
+        self.pulse.beats()
     }
 
     /// Nothing waits for the collector's word, and no lines are on their way from the last question to the log files.

@@ -35,7 +35,12 @@ impl Agent {
 
     fn act(&mut self, now: MonoTime, action: Action) {
         match action {
-            Action::Ask(request) => self.supervisor.handle_request(now, request),
+            Action::Ask(request) => {
+                if matches!(request, WorkerRequest::Observe { .. }) {
+                    self.pulse.handle_asked(now);
+                }
+                self.supervisor.handle_request(now, request);
+            }
             Action::Enqueue { class, body, cursors } => self.enqueue(now, class, body, cursors),
             Action::SetInterval { source, interval_ms } => self.lanes.set_interval(&source, interval_ms),
         }
@@ -79,13 +84,18 @@ impl Agent {
                 }
             }
             supervise::Action::Detectors(running) => {
+                self.pulse.handle_answered();
                 self.pipeline.set_detectors(now, running.into_iter().map(slot).collect());
             }
             supervise::Action::Failed { detector, fault, reason } => {
+                self.pulse.handle_answered();
                 tracing::warn!(detector.id = detector, ?fault, reason, "detector failed");
                 self.pipeline.handle_detector_failed(now, detector);
             }
-            supervise::Action::WorkerGone => self.pipeline.handle_worker_gone(now),
+            supervise::Action::WorkerGone => {
+                self.pulse.handle_answered();
+                self.pipeline.handle_worker_gone(now);
+            }
             supervise::Action::Withheld { detector, tick } => self.pipeline.handle_withheld(now, detector, tick),
             supervise::Action::Reply(reply) => self.reply(now, reply),
         }
@@ -108,6 +118,7 @@ impl Agent {
     fn reply(&mut self, now: MonoTime, reply: WorkerReply) {
         match reply {
             WorkerReply::Scores { detector, tick, scores, .. } => {
+                self.pulse.handle_answered();
                 self.pipeline.handle_scores(now, detector, tick, &scores);
                 self.score_buffers.put(scores);
             }

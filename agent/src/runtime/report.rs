@@ -66,6 +66,14 @@ impl Agent {
         }
     }
 
+    /// The state in a line, for whoever asks the service supervisor.
+    pub(super) fn in_a_line(&self) -> String {
+        let series = self.pipeline.series_count().total;
+        let running = self.supervisor.detectors().iter().filter(|one| one.state.name() == "running").count();
+        let collector = if self.uplink.lonely_since().is_none() { "connected" } else { "not connected" };
+        format!("{series} series, {running} detectors, collector {collector}")
+    }
+
     fn problems(&self, now: MonoTime) -> Vec<String> {
         let mut problems = Vec::new();
         if self.ticks_done == 0 {

@@ -1,24 +1,57 @@
-//! The local socket: one line asks, one line of JSON answers.
+//! The agent's end of the local interface.
 
+use super::{CONNECTIONS_MAX, QUESTION_BYTES_MAX, Question};
+use crate::metrics;
+use crate::status::Status;
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net as std_net;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-/// The one question so far.
-pub const QUESTION: &str = "status";
-
-const QUESTION_BYTES_MAX: u64 = 64;
-const CONNECTIONS_MAX: usize = 8;
+/// Longest life of a connection.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Somebody wants the status as a line of JSON.
-pub type Asked = oneshot::Sender<String>;
+/// Somebody asks: what, and where the answer goes.
+#[derive(Debug)]
+pub struct Asked {
+    /// What.
+    pub question: Question,
+    /// Where to; nobody listens if who asked has hung up.
+    pub answer: oneshot::Sender<Answer>,
+}
+
+/// What the loop answers; it is put into words elsewhere.
+#[derive(Debug)]
+pub enum Answer {
+    /// To [`Question::Status`] and [`Question::Metrics`].
+    Status(Box<Status>),
+}
+
+impl Asked {
+    /// Puts a question to the loop and waits for its answer in the form in which it was asked for.
+    ///
+    /// # Errors
+    ///
+    /// If the loop has ended.
+    pub async fn put(question: Question, loop_: &mpsc::Sender<Self>) -> io::Result<String> {
+        let (answer, answered) = oneshot::channel();
+        loop_.send(Self { question, answer }).await.map_err(io::Error::other)?;
+        Ok(match (answered.await.map_err(io::Error::other)?, question) {
+            (Answer::Status(status), Question::Status) => json(&*status),
+            (Answer::Status(status), Question::Metrics) => metrics::render(&status),
+        })
+    }
+}
+
+fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).expect("numbers, texts and lists are always JSON") + "\n"
+}
 
 /// The socket's file; removed when dropped.
 pub struct Socket {
@@ -51,9 +84,9 @@ impl Socket {
 
     /// Answers for ever. Each connection gets one question, a bounded time, and one of a few places.
     pub async fn serve(self, asked: mpsc::Sender<Asked>) {
-        let places = std::sync::Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         loop {
-            let Ok(place) = std::sync::Arc::clone(&places).acquire_owned().await else { return };
+            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
             let Ok((stream, _)) = self.listener.accept().await else {
                 // Out of descriptors, most likely: do not spin.
                 tokio::time::sleep(PATIENCE).await;
@@ -78,59 +111,57 @@ impl Drop for Socket {
 
 async fn answer(mut stream: UnixStream, asked: mpsc::Sender<Asked>) -> io::Result<()> {
     let (read, mut write) = stream.split();
-    let mut question = String::new();
-    BufReader::new(read.take(QUESTION_BYTES_MAX)).read_line(&mut question).await?;
-    let reply = if question.trim_end() == QUESTION {
-        let (reply, replied) = oneshot::channel();
-        asked.send(reply).await.map_err(io::Error::other)?;
-        replied.await.map_err(io::Error::other)?
-    } else {
-        r#"{"error":"unknown question, try `status`"}"#.to_owned()
+    let mut line = String::new();
+    BufReader::new(read.take(QUESTION_BYTES_MAX)).read_line(&mut line).await?;
+    let reply = match line.parse() {
+        Ok(question) => Asked::put(question, &asked).await?,
+        Err(told) => json(&serde_json::json!({ "error": told })),
     };
-    write.write_all(reply.as_bytes()).await?;
-    write.write_all(b"\n").await
-}
-
-/// Asks the agent behind `path`.
-///
-/// # Errors
-///
-/// Of the connection, and [`io::ErrorKind::TimedOut`].
-pub fn ask(path: &Path) -> io::Result<String> {
-    use std::io::{Read, Write};
-    let mut stream = std_net::UnixStream::connect(path)?;
-    stream.set_read_timeout(Some(PATIENCE * 2))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    stream.write_all(format!("{QUESTION}\n").as_bytes())?;
-    let mut reply = String::new();
-    stream.take(4 << 20).read_to_string(&mut reply)?;
-    Ok(reply)
+    write.write_all(reply.as_bytes()).await
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::ask;
     use super::*;
 
     #[tokio::test]
-    async fn one_line_asks_one_line_answers_and_nonsense_is_told() {
+    async fn one_line_asks_one_answer_comes_and_nonsense_is_told() {
         let folder = tempfile::tempdir().expect("temporary folder");
         let path = folder.path().join("made").join("agent.sock");
         let socket = Socket::bind(&path).expect("bind");
         assert_eq!(fs::metadata(&path).expect("socket").permissions().mode() & 0o777, 0o660);
         let (asked, mut questions) = mpsc::channel::<Asked>(1);
         tokio::spawn(socket.serve(asked));
-        let client = {
+        for (question, expected) in [(Question::Status, "{\"version\":"), (Question::Metrics, "# HELP ")] {
             let path = path.clone();
-            tokio::task::spawn_blocking(move || ask(&path))
-        };
-        questions.recv().await.expect("a question").send("{\"ready\":true}".to_owned()).expect("asked");
-        assert_eq!(client.await.expect("client").expect("answer"), "{\"ready\":true}\n");
+            let client = tokio::task::spawn_blocking(move || ask(&path, question));
+            let asked = questions.recv().await.expect("a question");
+            assert_eq!(asked.question, question);
+            asked.answer.send(Answer::Status(Box::default())).expect("somebody waits");
+            let answer = client.await.expect("client").expect("answer");
+            assert!(answer.starts_with(expected) && answer.ends_with('\n'), "{answer}");
+        }
 
         let mut stream = UnixStream::connect(&path).await.expect("connect");
-        stream.write_all(b"shutdown\n").await.expect("write");
+        stream.write_all(b"v1 shutdown\n").await.expect("write");
         let mut reply = String::new();
         stream.read_to_string(&mut reply).await.expect("read");
         assert!(reply.contains("unknown question"));
+    }
+
+    #[tokio::test]
+    async fn endless_question_is_cut_and_refused() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let path = folder.path().join("agent.sock");
+        let (asked, _questions) = mpsc::channel::<Asked>(1);
+        tokio::spawn(Socket::bind(&path).expect("bind").serve(asked));
+        let mut stream = UnixStream::connect(&path).await.expect("connect");
+        let endless = vec![b'x'; usize::try_from(QUESTION_BYTES_MAX).expect("small")];
+        stream.write_all(&endless).await.expect("write");
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).await.expect("read");
+        assert!(reply.starts_with(r#"{"error":"unknown question"#), "{reply}");
     }
 
     #[tokio::test]
