@@ -17,4 +17,7 @@ pub const SOURCES: &[&str] = &[
     "filesystem-remote",
     "process",
     "cgroup",
+    "file-handle",
+    "clock",
+    "temperature",
 ];
