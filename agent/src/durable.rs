@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 /// Replaces `path` with `bytes`, for the owner alone: written beside it, synced, renamed over it, and the folder synced.
@@ -36,13 +36,49 @@ pub fn make_private_folder(path: &Path) -> io::Result<()> {
 ///
 /// Of the file system, and [`io::ErrorKind::FileTooLarge`].
 pub fn read_capped(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+    read_to_end(File::open(path)?, path, bytes_max)
+}
+
+fn read_to_end(file: File, path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(bytes_max + 1).read_to_end(&mut bytes)?;
+    file.take(bytes_max + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > bytes_max {
         let why = format!("{} is larger than the {bytes_max} bytes that are read", path.display());
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
     }
     Ok(bytes)
+}
+
+/// Why a secret was not read.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// Of the file system.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// Others may have read or written it.
+    #[error(
+        "its mode {mode:04o} lets others at a secret: `chmod 600 {file}`, and make a new one if they may have used it"
+    )]
+    Open {
+        /// Permissions.
+        mode: u32,
+        /// The file.
+        file: String,
+    },
+}
+
+/// Reads a secret of at most `bytes_max` bytes, unless its mode has one of the bits `forbidden`.
+///
+/// # Errors
+///
+/// [`SecretError`].
+pub fn read_secret(path: &Path, bytes_max: u64, forbidden: u32) -> Result<Vec<u8>, SecretError> {
+    let file = File::open(path)?;
+    let mode = file.metadata()?.permissions().mode() & 0o7777;
+    if mode & forbidden != 0 {
+        return Err(SecretError::Open { mode, file: path.display().to_string() });
+    }
+    Ok(read_to_end(file, path, bytes_max)?)
 }
 
 fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -59,7 +95,6 @@ fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn replaced_file_is_whole_and_private() {
@@ -81,6 +116,23 @@ mod tests {
         fs::set_permissions(&beside, fs::Permissions::from_mode(0o666)).expect("permissions");
         replace(&path, b"new").expect("replace");
         assert_eq!(fs::metadata(&path).expect("metadata").permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn secret_that_others_can_get_at_is_not_read_and_the_remedy_is_told() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let path = folder.path().join("key.pem");
+        replace(&path, b"secret").expect("file");
+        let check = |mode, forbidden| {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("permissions");
+            read_secret(&path, 10, forbidden)
+        };
+        assert_eq!(check(0o600, 0o077).expect("closed"), b"secret");
+        assert_eq!(check(0o640, 0o027).expect("closed enough"), b"secret");
+        for (mode, forbidden) in [(0o640, 0o077), (0o604, 0o077), (0o620, 0o027)] {
+            let told = check(mode, forbidden).expect_err("open").to_string();
+            assert!(told.contains(&format!("{mode:04o}")) && told.contains("`chmod 600 /"), "{told}");
+        }
     }
 
     #[test]

@@ -3,23 +3,29 @@
 use crate::args::EnrollArguments;
 use crate::clock::wall_now;
 use crate::commands::{Failure, load_config, print};
-use crate::config::Config;
-use crate::durable;
+use crate::config::{CollectorConfig, Config};
+use crate::durable::{self, SecretError};
 use crate::hardening;
 use crate::host;
 use crate::identity::{self, Identity, IdentityError};
 use crate::source::Root;
+use crate::uplink::remedy;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
+use vedette_link::client::probe;
 use vedette_link::clock::SystemClock;
 use vedette_link::enroll::{EnrollError, Enrolled};
+use vedette_link::outage::{Obstacle, Outage};
 use vedette_protocol::ids::Digest;
 
 const TOKEN_BYTES_MAX: u64 = 1024;
+/// The agent's group may read it, so that root can lay it down for another user: 0640.
+const TOKEN_MODE_FORBIDDEN: u32 = 0o027;
 
-/// Runs `enroll`. A host that has its identity keeps it, and this is no failure; one whose certificate has ended gets
-/// a new one, and so does one that has the identity of another machine.
+/// Runs `enroll`. A host that has its identity keeps it, and this is no failure. It gets a new one if the certificate
+/// has ended, if the identity is that of another machine, and if the collector does not let it in with it: revoked, or
+/// of another collector.
 ///
 /// # Errors
 ///
@@ -32,7 +38,14 @@ pub fn run(arguments: &EnrollArguments) -> Result<(), Failure> {
     let machine = host::machine(&root);
     match Identity::load(&config.data_dir) {
         Ok(identity) if has_ended(&identity) || identity.is_of_another_machine(machine) => {}
-        Ok(identity) => return print(&format!("already enrolled as {}{}\n", identity.host, ends(&identity))),
+        Ok(identity) => match standing(&config, &identity)? {
+            Standing::Enrolled(note) => {
+                return print(&format!("already enrolled as {}{}{note}\n", identity.host, ends(&identity)));
+            }
+            Standing::Void(outage) => {
+                print(&format!("was enrolled as {}, but {outage}: enrolling anew\n", identity.host))?;
+            }
+        },
         Err(IdentityError::Absent(_)) => {}
         Err(error) => return Err(unusable(&error)),
     }
@@ -61,15 +74,42 @@ fn ensure_own(data_dir: &Path) -> Result<(), Failure> {
     }
 }
 
+/// What an identity is worth.
+enum Standing {
+    /// The collector lets it in, or cannot be asked, as this note says.
+    Enrolled(String),
+    /// It does not.
+    Void(Outage),
+}
+
+fn standing(config: &Config, identity: &Identity) -> Result<Standing, Failure> {
+    let CollectorConfig { address, server_name } = &config.collector;
+    let pair =
+        vedette_link::identity::Identity { chain_der: identity.chain_der.clone(), key_der: identity.key_der.clone() };
+    let tried = probe(address, server_name, &pair, &identity.authorities_der, Arc::new(SystemClock));
+    Ok(match shell()?.block_on(tried) {
+        Ok(()) => Standing::Enrolled(String::new()),
+        Err(outage) => match outage.obstacle {
+            Obstacle::HostRevoked | Obstacle::HostUntrusted | Obstacle::HostExpired | Obstacle::CollectorUntrusted => {
+                Standing::Void(outage)
+            }
+            Obstacle::Unreachable | Obstacle::Lost | Obstacle::Busy | Obstacle::Replaced | Obstacle::Version => {
+                Standing::Enrolled(format!("\nwhether the collector still lets this host in is not known: {outage}"))
+            }
+        },
+    })
+}
+
 fn ask_collector(config: &Config, host_name: &str, authority_pem: &str, token: &str) -> Result<Enrolled, Failure> {
-    let shell = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::io("starting", &error))?;
-    let collector = &config.collector;
-    let (address, server_name, clock) = (&collector.address, &collector.server_name, Arc::new(SystemClock));
-    let asked = vedette_link::enroll::enroll(address, server_name, authority_pem, token, host_name, clock);
-    shell.block_on(asked).map_err(|error| refused(&collector.address, &error))
+    let CollectorConfig { address, server_name } = &config.collector;
+    let asked =
+        vedette_link::enroll::enroll(address, server_name, authority_pem, token, host_name, Arc::new(SystemClock));
+    shell()?.block_on(asked).map_err(|error| refused(address, &error))
+}
+
+fn shell() -> Result<tokio::runtime::Runtime, Failure> {
+    let shell = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    shell.map_err(|error| Failure::io("starting", &error))
 }
 
 fn from_enrolled(enrolled: Enrolled, machine: Option<Digest>) -> Identity {
@@ -94,9 +134,9 @@ fn read_authority(file: &Path) -> Result<String, Failure> {
 }
 
 fn read_token(file: &Path) -> Result<String, Failure> {
-    let bytes = durable::read_capped(file, TOKEN_BYTES_MAX).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => Failure::config(format!("{}: {error}", file.display())),
-        _ => Failure::io(file.display(), &error),
+    let bytes = durable::read_secret(file, TOKEN_BYTES_MAX, TOKEN_MODE_FORBIDDEN).map_err(|error| match error {
+        SecretError::Io(error) if error.kind() != std::io::ErrorKind::NotFound => Failure::io(file.display(), &error),
+        error => Failure::config(format!("{}: {error}", file.display())),
     })?;
     let token = String::from_utf8_lossy(&bytes).trim().to_owned();
     if token.is_empty() || token.contains(char::is_whitespace) {
@@ -115,7 +155,13 @@ fn unusable(error: &IdentityError) -> Failure {
 fn refused(address: &str, error: &EnrollError) -> Failure {
     match error {
         EnrollError::Refused(reason) => Failure::failed(format!("the collector refused: {reason}")),
-        EnrollError::Unreachable(_) => Failure::unavailable(format!("collector {address}: {error}")),
+        EnrollError::Outage(outage) => match outage.obstacle {
+            Obstacle::CollectorUntrusted => Failure::config(format!(
+                "{outage}\n`--collector-ca` has to be the authority of the collector at {address}: `vedette ca` there prints it; \
+                 no token was used"
+            )),
+            obstacle => Failure::unavailable(format!("{outage}\n{}", remedy(obstacle))),
+        },
         EnrollError::Local(_) | EnrollError::Answer(_) => Failure::failed(error.to_string()),
     }
 }
@@ -132,6 +178,8 @@ fn ends(identity: &Identity) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn token_file_holds_one_token_and_nothing_else() {
@@ -139,12 +187,16 @@ mod tests {
         let file = folder.path().join("token");
         let check = |content: &str| {
             std::fs::write(&file, content).expect("file");
+            std::fs::set_permissions(&file, Permissions::from_mode(0o600)).expect("permissions");
             read_token(&file).ok()
         };
         assert_eq!(check("vdt-1234\n").as_deref(), Some("vdt-1234"));
         assert_eq!(check("\n"), None);
         assert_eq!(check("one two"), None);
         assert_eq!(check(&"x".repeat(2_000)), None);
+        assert!(check("vdt-1234\n").is_some());
+        std::fs::set_permissions(&file, Permissions::from_mode(0o644)).expect("permissions");
+        assert!(read_token(&file).is_err_and(|refused| format!("{refused:?}").contains("chmod 600")));
     }
 
     #[test]

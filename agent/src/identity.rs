@@ -4,7 +4,7 @@
 //! collector) and `identity.json` (tenant, host id and the collector's online key), written last: it makes the rest valid.
 //! A renewal adds `renewed.pem`: key and chain in one file, because they change together; it goes before the two.
 
-use crate::durable;
+use crate::durable::{self, SecretError};
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,6 +16,8 @@ const FILE_BYTES_MAX: u64 = 256 << 10;
 const CERTIFICATES_MAX: usize = 16;
 const KEY_TAG: &str = "PRIVATE KEY";
 const RENEWED: &str = "renewed.pem";
+/// Nobody but its owner reads or writes a key.
+const KEY_MODE_FORBIDDEN: u32 = 0o077;
 
 /// Keys and names of an enrolled host.
 #[derive(Clone)]
@@ -49,6 +51,14 @@ pub enum IdentityError {
         file: PathBuf,
         /// What is wrong.
         reason: String,
+    },
+    /// A key that others can get at.
+    #[error("{}: {source}", file.display())]
+    Open {
+        /// File.
+        file: PathBuf,
+        /// How, and what to do.
+        source: SecretError,
     },
     /// The file system refused.
     #[error("{file}: {source}")]
@@ -180,7 +190,7 @@ pub fn certificates(file: &Path) -> Result<Vec<Vec<u8>>, IdentityError> {
 }
 
 fn private_key(file: &Path) -> Result<Vec<u8>, IdentityError> {
-    let block = pem::parse(read(file)?).map_err(|error| broken(file, &error))?;
+    let block = pem::parse(read_key(file)?).map_err(|error| broken(file, &error))?;
     if block.tag() != KEY_TAG {
         return Err(broken(file, &format!("has a block `{}`, a `{KEY_TAG}` is wanted", block.tag())));
     }
@@ -189,7 +199,7 @@ fn private_key(file: &Path) -> Result<Vec<u8>, IdentityError> {
 
 /// Chain and key of a renewal.
 fn renewed(file: &Path) -> Result<(Vec<Vec<u8>>, Vec<u8>), IdentityError> {
-    let mut blocks = pem::parse_many(read(file)?).map_err(|error| broken(file, &error))?.into_iter();
+    let mut blocks = pem::parse_many(read_key(file)?).map_err(|error| broken(file, &error))?.into_iter();
     let key = blocks.next().filter(|block| block.tag() == KEY_TAG);
     let chain: Vec<_> = blocks.collect();
     match key {
@@ -206,10 +216,21 @@ fn encode(certificates: &[Vec<u8>]) -> String {
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, IdentityError> {
-    durable::read_capped(file, FILE_BYTES_MAX).map_err(|source| match source.kind() {
+    durable::read_capped(file, FILE_BYTES_MAX).map_err(|source| unread(file, source))
+}
+
+fn read_key(file: &Path) -> Result<Vec<u8>, IdentityError> {
+    durable::read_secret(file, FILE_BYTES_MAX, KEY_MODE_FORBIDDEN).map_err(|error| match error {
+        SecretError::Io(source) => unread(file, source),
+        source @ SecretError::Open { .. } => IdentityError::Open { file: file.to_owned(), source },
+    })
+}
+
+fn unread(file: &Path, source: io::Error) -> IdentityError {
+    match source.kind() {
         io::ErrorKind::NotFound => IdentityError::Absent(file.to_owned()),
         _ => IdentityError::Io { file: file.to_owned(), source },
-    })
+    }
 }
 
 fn write(file: &Path, bytes: &[u8]) -> Result<(), IdentityError> {
@@ -265,6 +286,16 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn key_that_others_can_read_is_no_identity() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        identity().store(folder.path()).expect("store");
+        let key = Identity::folder(folder.path()).join("key.pem");
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o640)).expect("permissions");
+        let told = Identity::load(folder.path()).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(told.contains("0640") && told.contains("key.pem`"), "{told}");
+    }
+
+    #[test]
     fn host_that_is_not_enrolled_says_so() {
         let folder = tempfile::tempdir().expect("temporary folder");
         assert!(matches!(Identity::load(folder.path()), Err(IdentityError::Absent(_))));
@@ -295,7 +326,7 @@ pub(crate) mod tests {
         let folder = tempfile::tempdir().expect("temporary folder");
         identity().store(folder.path()).expect("store");
         let file = Identity::folder(folder.path()).join(RENEWED);
-        std::fs::write(&file, pem::encode(&pem::Pem::new(KEY_TAG, vec![1]))).expect("file");
+        durable::replace(&file, pem::encode(&pem::Pem::new(KEY_TAG, vec![1])).as_bytes()).expect("file");
         assert!(
             matches!(Identity::load(folder.path()), Err(IdentityError::Broken { file: named, .. }) if named == file)
         );

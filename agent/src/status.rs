@@ -277,7 +277,9 @@ pub struct LinkStatus {
     pub udp_bytes_sent: u64,
     /// Connections after the first.
     pub reconnects: u64,
-    /// Why the last connection failed.
+    /// What stood in the way of the last connection, in a word.
+    pub obstacle: Option<String>,
+    /// The same for people.
     pub last_error: Option<String>,
 }
 

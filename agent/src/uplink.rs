@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use vedette_link::client::{self, ClientConfig, ClientError, LinkEvent, LinkHandle, LinkTask};
 use vedette_link::clock::SystemClock;
+use vedette_link::outage::{Obstacle, Outage};
 use vedette_protocol::session::agent::{AgentIdentity, BatchCounts};
 use vedette_protocol::signature::Signed;
 use vedette_protocol::time::{MonoTime, WallTime};
@@ -24,7 +25,7 @@ pub struct Uplink {
     collector_clock: Option<(MonoTime, WallTime)>,
     offset_ns: Option<i64>,
     rtt_ns: Option<u64>,
-    last_error: Option<String>,
+    outage: Option<Outage>,
     /// Why the certificate was not renewed.
     not_renewed: Option<String>,
     in_effect: Option<InEffect>,
@@ -91,7 +92,7 @@ impl Uplink {
             collector_clock: None,
             offset_ns: None,
             rtt_ns: None,
-            last_error: None,
+            outage: None,
             not_renewed: None,
             in_effect: None,
         };
@@ -107,17 +108,17 @@ impl Uplink {
                 self.collector_clock = Some((now, wall.offset_by(offset_ns)));
                 self.offset_ns = Some(offset_ns);
                 self.rtt_ns = Some(rtt_ns);
-                self.last_error = None;
+                self.outage = None;
                 spool.handle_reconnect();
             }
-            LinkEvent::Disconnected { reason } => {
-                if self.connected || self.last_error.as_ref() != Some(&reason) {
-                    tracing::warn!(reason, "collector not connected");
+            LinkEvent::Disconnected { outage } => {
+                if self.connected || self.outage.as_ref() != Some(&outage) {
+                    tracing::warn!(obstacle = outage.obstacle.name(), reason = %outage, "collector not connected");
                 }
                 if std::mem::take(&mut self.connected) {
                     self.seen = now;
                 }
-                self.last_error = Some(reason);
+                self.outage = Some(outage);
             }
             LinkEvent::Acked { sequence, outcome } => spool.handle_ack(sequence, outcome),
             LinkEvent::Unsendable { sequence, reason } => {
@@ -185,8 +186,8 @@ impl Uplink {
     }
 
     /// Why there is no connection; `None` if there is one, or was no try yet.
-    pub fn last_error(&self) -> Option<&str> {
-        self.last_error.as_deref()
+    pub fn outage(&self) -> Option<&Outage> {
+        self.outage.as_ref()
     }
 
     /// The collector's wall clock, as far as it was ever measured.
@@ -210,8 +211,31 @@ impl Uplink {
             offset_ms: self.offset_ns.map(|ns| ms(ns as f64)),
             udp_bytes_sent: stats.udp_bytes_sent,
             reconnects: stats.connects.saturating_sub(1),
-            last_error: self.last_error.clone(),
+            obstacle: self.outage.as_ref().map(|outage| outage.obstacle.name().to_owned()),
+            last_error: self.outage.as_ref().map(ToString::to_string),
         }
+    }
+}
+
+/// What a person can do about an obstacle; empty where it heals by itself.
+pub const fn remedy(obstacle: Obstacle) -> &'static str {
+    match obstacle {
+        Obstacle::Lost | Obstacle::Busy => "",
+        Obstacle::Unreachable => {
+            "check `collector.address`, that the collector runs, and that its UDP port is open on the way"
+        }
+        Obstacle::CollectorUntrusted => {
+            "check `collector.address` and `collector.server-name`; if that collector was set up anew, enrol this host \
+             anew (`vedette-agent enroll`)"
+        }
+        Obstacle::HostUntrusted | Obstacle::HostExpired | Obstacle::HostRevoked => {
+            "enrol this host anew with a new token (`vedette-agent enroll`) and restart the agent"
+        }
+        Obstacle::Replaced => {
+            "two machines have one identity, as after a copy of a disk: on one of them move the folder `identity` out of \
+             the data directory, enrol it anew (`vedette-agent enroll`) and restart its agent"
+        }
+        Obstacle::Version => "bring agent and collector to the same version",
     }
 }
 
@@ -224,6 +248,10 @@ mod tests {
     const NOW: MonoTime = MonoTime::from_ms(1_000);
     const WALL: WallTime = WallTime::from_unix_ms(1_000_000);
     const CONNECTED: LinkEvent = LinkEvent::Connected { offset_ns: 2_000_000, rtt_ns: 500_000 };
+
+    fn gone() -> LinkEvent {
+        LinkEvent::Disconnected { outage: Outage { obstacle: Obstacle::HostRevoked, detail: "gone".to_owned() } }
+    }
 
     /// A link whose task never runs, and a spool with two waiting batches.
     fn offline() -> (Uplink, Spool) {
@@ -256,7 +284,7 @@ mod tests {
         let (mut uplink, mut spool) = offline();
         uplink.handle_event(NOW, WALL, CONNECTED, &mut spool);
         assert_eq!((spool.poll_send(Class::Finding).is_some(), spool.poll_send(Class::Finding)), (true, None));
-        uplink.handle_event(NOW, WALL, LinkEvent::Disconnected { reason: "gone".to_owned() }, &mut spool);
+        uplink.handle_event(NOW, WALL, gone(), &mut spool);
         uplink.handle_event(NOW, WALL, CONNECTED, &mut spool);
         assert!(spool.poll_send(Class::Finding).is_some());
         let acked = LinkEvent::Acked { sequence: Sequence(2), outcome: Outcome::Duplicate };
@@ -288,10 +316,12 @@ mod tests {
         assert_eq!(uplink.lonely_since(), None);
         let later = MonoTime::from_ms(9_000);
         for at in [later, MonoTime::from_ms(20_000)] {
-            uplink.handle_event(at, WALL, LinkEvent::Disconnected { reason: "gone".to_owned() }, &mut spool);
+            uplink.handle_event(at, WALL, gone(), &mut spool);
         }
         assert_eq!(uplink.lonely_since(), Some(later));
         assert_eq!(uplink.collector_time(later), Some(WallTime::from_unix_ms(1_008_002)), "eight seconds later");
-        assert_eq!(uplink.status().last_error.as_deref(), Some("gone"));
+        let status = uplink.status();
+        assert_eq!(status.obstacle.as_deref(), Some("host-revoked"));
+        assert_eq!(status.last_error.as_deref(), Some("the collector has revoked this host: gone"));
     }
 }

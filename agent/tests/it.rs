@@ -4,6 +4,7 @@ use serde_json::Value;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -16,10 +17,11 @@ use vedette_link::clock::{Clock as _, SystemClock};
 use vedette_link::server::{Denied, Gate, PeerIdentity, ServerConfig, ServerEvent, ServerLimits, listen};
 use vedette_protocol::ids::{Digest, HostId, TenantId};
 use vedette_protocol::signature::PublicKey;
-use vedette_protocol::v1::RenewReply;
+use vedette_protocol::v1::{EnrollReply, RenewReply};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const HOST: HostId = HostId([7; 16]);
+const NEW_HOST: HostId = HostId([9; 16]);
 
 /// A folder with a configuration and what the agent makes of it.
 struct Bench {
@@ -200,8 +202,9 @@ fn enrolment_without_a_collector_exits_69_and_leaves_no_identity() {
     let authority = bench.path("ca.pem");
     fs::rename(bench.path("data/identity/authorities.pem"), &authority).expect("move");
     fs::remove_dir_all(bench.path("data")).expect("remove");
-    fs::write(bench.path("token"), "token\n").expect("token");
     let token = bench.path("token");
+    fs::write(&token, "token\n").expect("token");
+    fs::set_permissions(&token, fs::Permissions::from_mode(0o600)).expect("permissions");
     let arguments = ["--collector-ca", text(&authority), "--token-file", text(&token)];
     let output = bench.output("enroll", &arguments);
     assert_eq!(output.status.code(), Some(69), "{}", stderr(&output));
@@ -267,25 +270,25 @@ fn without_detectors_and_collector_the_agent_samples_and_keeps_its_features() {
     assert!(!bench.path("agent.sock").exists());
 }
 
-/// Lets everybody in.
-#[derive(Debug)]
-struct Open;
+/// Lets everybody in but one.
+#[derive(Debug, Default)]
+struct AllBut(Option<HostId>);
 
-impl Gate for Open {
-    fn admit(&self, _: &PeerIdentity) -> Result<(), Denied> {
-        Ok(())
+impl Gate for AllBut {
+    fn admit(&self, peer: &PeerIdentity) -> Result<(), Denied> {
+        if self.0 == Some(peer.host) { Err(Denied) } else { Ok(()) }
     }
 }
 
-/// A collector that does nothing but renew certificates; gives its address. It ends with `runtime`.
-fn serve_renewals(runtime: &tokio::runtime::Runtime, authority: &Arc<Authority>) -> String {
+/// A collector that does nothing but give certificates; gives its address. It ends with `runtime`.
+fn serve_certificates(runtime: &tokio::runtime::Runtime, authority: &Arc<Authority>, gate: AllBut) -> String {
     let authority = Arc::clone(authority);
     runtime.block_on(async move {
         let config = ServerConfig {
             listen: "127.0.0.1:0".parse().expect("an address"),
             names: Vec::new(),
             authority: Arc::clone(&authority),
-            gate: Arc::new(Open),
+            gate: Arc::new(gate),
             clock: Arc::new(SystemClock),
             limits: ServerLimits::default(),
         };
@@ -294,11 +297,21 @@ fn serve_renewals(runtime: &tokio::runtime::Runtime, authority: &Arc<Authority>)
         let address = handle.local_address().to_string();
         tokio::spawn(async move {
             while let Some(event) = events.recv().await {
-                let ServerEvent::Renew { connection, identity, request } = event else { continue };
-                let (tenant, host) = (identity.tenant, identity.host);
-                let signed = authority.sign_host(&request.csr_der, tenant, host, 30, SystemClock.wall());
                 let authorities_der = vec![authority.certificate_der().to_vec()];
-                handle.renew(connection, RenewReply::Issued { chain_der: signed.expect("signed"), authorities_der });
+                let sign = |csr_der: &[u8], host| {
+                    authority.sign_host(csr_der, TenantId(0), host, 30, SystemClock.wall()).expect("signed")
+                };
+                match event {
+                    ServerEvent::Renew { connection, identity, request } => {
+                        let chain_der = sign(&request.csr_der, identity.host);
+                        handle.renew(connection, RenewReply::Issued { chain_der, authorities_der });
+                    }
+                    ServerEvent::Enroll { request, reply, .. } => {
+                        let chain_der = sign(&request.csr_der, NEW_HOST);
+                        let _ = reply.send(EnrollReply::Issued { chain_der, authorities_der, online_key: [0; 32] });
+                    }
+                    _ => {}
+                }
             }
         });
         address
@@ -309,8 +322,8 @@ fn serve_renewals(runtime: &tokio::runtime::Runtime, authority: &Arc<Authority>)
 fn certificate_is_renewed_without_a_restart_and_outlives_one() {
     let bench = Bench::new();
     let authority = Arc::new(Authority::create(SystemClock.wall()).expect("authority"));
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("runtime");
-    bench.write_config_for(&serve_renewals(&runtime, &authority), "");
+    let runtime = runtime();
+    bench.write_config_for(&serve_certificates(&runtime, &authority, AllBut::default()), "");
     bench.enrol_with(&authority, Duration::from_secs(25 * 86_400));
     let old = Identity::load(&bench.path("data")).expect("identity");
 
@@ -331,6 +344,65 @@ fn certificate_is_renewed_without_a_restart_and_outlives_one() {
     assert!(new.key_der != old.key_der && new.certificate_ends() > old.certificate_ends(), "stored");
     let _agent = bench.start();
     bench.status_with(is_new);
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("runtime")
+}
+
+#[test]
+fn identity_that_the_collector_does_not_accept_gives_way_and_one_that_it_does_stays() {
+    let runtime = runtime();
+    let authority = || Arc::new(Authority::create(SystemClock.wall()).expect("authority"));
+    let (ours, foreign) = (authority(), authority());
+    for (issuer, shut_out, told) in [
+        (&ours, None, "already enrolled as 07070707"),
+        (&ours, Some(HOST), "but the collector has revoked this host"),
+        (&foreign, None, "but the collector's certificate is not trusted here"),
+    ] {
+        let bench = Bench::new();
+        bench.write_config_for(&serve_certificates(&runtime, &ours, AllBut(shut_out)), "");
+        bench.enrol_with(issuer, Duration::ZERO);
+        let (ca, token) = (bench.path("ca.pem"), bench.path("token"));
+        fs::write(&ca, ours.certificate_pem()).expect("authority");
+        fs::write(&token, "token\n").expect("token");
+        fs::set_permissions(&token, fs::Permissions::from_mode(0o600)).expect("permissions");
+        let output = bench.output("enroll", &["--collector-ca", text(&ca), "--token-file", text(&token)]);
+        let screen = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{screen}{}", stderr(&output));
+        assert!(screen.contains(told), "{told} is not in {screen}");
+        let host = Identity::load(&bench.path("data")).expect("identity").host;
+        assert_eq!(host, if told.starts_with("already") { HOST } else { NEW_HOST }, "{screen}");
+    }
+}
+
+#[test]
+fn wrong_authority_is_told_from_a_collector_that_is_away() {
+    let (bench, runtime) = (Bench::new(), runtime());
+    let authority = Arc::new(Authority::create(SystemClock.wall()).expect("authority"));
+    bench.write_config_for(&serve_certificates(&runtime, &authority, AllBut::default()), "");
+    let (ca, token) = (bench.path("ca.pem"), bench.path("token"));
+    fs::write(&ca, Authority::create(SystemClock.wall()).expect("authority").certificate_pem()).expect("authority");
+    fs::write(&token, "token\n").expect("token");
+    fs::set_permissions(&token, fs::Permissions::from_mode(0o600)).expect("permissions");
+    let output = bench.output("enroll", &["--collector-ca", text(&ca), "--token-file", text(&token)]);
+    let told = stderr(&output);
+    assert_eq!(output.status.code(), Some(78), "{told}");
+    assert!(told.contains("certificate is not trusted") && told.contains("`vedette ca`"), "{told}");
+}
+
+#[test]
+fn revoked_host_says_so_in_status_and_log_at_once() {
+    let (bench, runtime) = (Bench::new(), runtime());
+    let authority = Arc::new(Authority::create(SystemClock.wall()).expect("authority"));
+    bench.write_config_for(&serve_certificates(&runtime, &authority, AllBut(Some(HOST))), "");
+    bench.enrol_with(&authority, Duration::ZERO);
+    let mut agent = bench.start();
+    let status = bench.status_with(|status| status["link"]["obstacle"] == "host-revoked");
+    let problems = status["problems"].to_string();
+    assert!(problems.contains("has revoked this host") && problems.contains("vedette-agent enroll"), "{problems}");
+    let (_, log) = agent.stop();
+    assert!(log.contains("collector not connected obstacle=\"host-revoked\""), "{log}");
 }
 
 #[test]

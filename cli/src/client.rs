@@ -1,6 +1,7 @@
 //! The collector's HTTP API: loopback, bearer token, bounded answers, deadlines.
 
 use crate::failure::Failure;
+use crate::secret::{self, Readers, SecretError};
 use anyhow::Context as _;
 use serde_json::Value;
 use std::path::PathBuf;
@@ -49,7 +50,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Failure::Unauthorised`] without a readable token, [`Failure::InTheClear`] if the collector is elsewhere.
+    /// [`Failure::Unauthorised`] without a readable token, [`Failure::UnusableFile`] if others can read it,
+    /// [`Failure::InTheClear`] if the collector is elsewhere.
     pub(crate) fn new(args: &ClientArgs) -> anyhow::Result<Self> {
         let url =
             args.url.clone().or_else(|| std::env::var("VEDETTE_URL").ok()).unwrap_or_else(|| DEFAULT_URL.to_owned());
@@ -61,10 +63,13 @@ impl Client {
         if !is_loopback(&url) {
             return Err(Failure::InTheClear(url).into());
         }
-        let token = std::fs::read_to_string(&file)
-            .map_err(|error| Failure::Unauthorised(format!("{}: {error}", file.display())))?;
+        let token = secret::read(&file, Readers::Group).map_err(|error| match error {
+            SecretError::Io(error) => Failure::Unauthorised(format!("{}: {error}", file.display())),
+            SecretError::Open { .. } => secret::unusable(&file, &error),
+        })?;
+        let token = String::from_utf8_lossy(&token).trim().to_owned();
         let config = Agent::config_builder().timeout_global(Some(DEADLINE)).http_status_as_error(false).build();
-        Ok(Self { agent: config.into(), url: url.trim_end_matches('/').to_owned(), token: token.trim().to_owned() })
+        Ok(Self { agent: config.into(), url: url.trim_end_matches('/').to_owned(), token })
     }
 
     /// GET.

@@ -1,8 +1,11 @@
 //! `vedette fleet`: agents, their admission and their dismissal.
 
+mod ledger;
+
 use crate::client::Client;
-use crate::output::{Output, items, table, text};
+use crate::output::{Output, items, listing, text};
 use serde_json::{Value, json};
+use std::fmt::Write as _;
 use std::process::ExitCode;
 use vedette_protocol::document::parse_duration_ms;
 use vedette_protocol::ids::HostId;
@@ -19,7 +22,7 @@ pub(crate) enum Command {
     /// What was altered on the hosts, newest first.
     #[command(after_help = "Examples:\n  vedette fleet changes --limit 20")]
     Changes(Page),
-    /// The account of batches per host: committed, counted twice, quarantined, missing.
+    /// The account of batches: what each host made and what became of it; none may be missing, none count twice.
     #[command(after_help = "Examples:\n  vedette fleet ledger --output json")]
     Ledger,
     /// Makes an enrolment token; it is shown once and kept only as a hash.
@@ -58,7 +61,7 @@ pub(crate) fn run(command: Command, client: &Client, output: Output) -> anyhow::
         Command::Changes(page) => {
             output.print(&client.get(&format!("/api/v1/changes?limit={}", page.limit))?, changes)?;
         }
-        Command::Ledger => output.print(&client.get("/api/v1/ledger")?, ledger)?,
+        Command::Ledger => output.print(&client.get("/api/v1/ledger")?, ledger::account)?,
         Command::Token { uses, ttl } => {
             let answer = client.post("/api/v1/fleet/tokens", &json!({"uses": uses, "ttl_ms": ttl}))?;
             output.print(&answer, |answer| text(answer, "/token"))?;
@@ -72,17 +75,17 @@ pub(crate) fn run(command: Command, client: &Client, output: Output) -> anyhow::
 }
 
 fn list(fleet: &Value) -> String {
-    let mut rows = vec![
-        ["HOST", "ID", "STATE", "SOFTWARE", "POLICY", "DIRECTIVES", "SKEW ms", "LAST SEEN"].map(str::to_owned).to_vec(),
-    ];
-    for agent in items(fleet, "/agents") {
+    let agents = items(fleet, "/agents");
+    let head = ["HOST", "ID", "STATE", "SOFTWARE", "POLICY", "DIRECTIVES", "SKEW ms", "LAST SEEN"];
+    let none = "no agents: `vedette fleet token` makes a token, and `vedette-agent enroll` on a host uses it";
+    let mut told = listing(head, agents, none, |agent| {
         let state = match (agent["revoked"].as_bool(), agent["connected"].as_bool()) {
             (Some(true), _) => "revoked",
             (_, Some(true)) => "connected",
             _ => "silent",
         };
         let stale = if agent["policy_stale"].as_bool() == Some(true) { " (stale)" } else { "" };
-        rows.push(vec![
+        [
             text(agent, "/host_name"),
             text(agent, "/host"),
             state.to_owned(),
@@ -91,44 +94,33 @@ fn list(fleet: &Value) -> String {
             items(agent, "/directives_in_effect").len().to_string(),
             text(agent, "/skew_ms"),
             text(agent, "/last_seen"),
-        ]);
+        ]
+    });
+    for agent in agents {
+        for problem in items(agent, "/problems").iter().filter_map(Value::as_str) {
+            let _ = writeln!(told, "! {}: {problem}", text(agent, "/host_name"));
+        }
     }
-    table(&rows)
+    told
 }
 
 fn findings(answer: &Value) -> String {
     let head = ["ONSET", "HOST", "EVENT", "DETECTOR", "SURPRISE", "OBSERVED", "EXPECTED", "SUBJECT"];
-    let row = |finding: &Value| {
-        let subject =
-            ["/subject/metric", "/subject/text"].map(|at| text(finding, at)).into_iter().find(|name| name != "-");
-        ["/onset", "/host", "/event", "/detector/name", "/surprise", "/observed", "/expected"]
-            .map(|at| text(finding, at))
-            .into_iter()
-            .chain(subject)
-            .collect()
-    };
-    table(&rows(head, items(answer, "/findings"), row))
+    listing(head, items(answer, "/findings"), "no findings", |finding| {
+        let subject = ["/subject/metric", "/subject/text"].map(|at| text(finding, at));
+        let subject = subject.into_iter().find(|name| name != "-").unwrap_or_default();
+        let [onset, host, event, detector, surprise, observed, expected] =
+            ["/onset", "/host", "/event", "/detector/name", "/surprise", "/observed", "/expected"]
+                .map(|at| text(finding, at));
+        [onset, host, event, detector, surprise, observed, expected, subject]
+    })
 }
 
 fn changes(answer: &Value) -> String {
-    let row = |change: &Value| ["/at", "/host", "/kind", "/service", "/path"].map(|at| text(change, at)).to_vec();
-    table(&rows(["AT", "HOST", "KIND", "SERVICE", "PATH"], items(answer, "/changes"), row))
-}
-
-fn ledger(answer: &Value) -> String {
-    let head = ["HOST", "QUEUE EPOCH", "MADE", "COMMITTED", "DOUBLED", "REFUSED TWICE", "QUARANTINED", "GAPS"];
-    let row = |stream: &Value| {
-        ["/host", "/queue_epoch", "/made", "/committed", "/doubled", "/duplicates_refused", "/quarantined"]
-            .map(|at| text(stream, at))
-            .into_iter()
-            .chain([items(stream, "/gaps").len().to_string()])
-            .collect()
-    };
-    table(&rows(head, items(answer, "/streams"), row))
-}
-
-fn rows<const N: usize>(head: [&str; N], items: &[Value], row: impl Fn(&Value) -> Vec<String>) -> Vec<Vec<String>> {
-    std::iter::once(head.map(str::to_owned).to_vec()).chain(items.iter().map(row)).collect()
+    let head = ["AT", "HOST", "KIND", "SERVICE", "PATH"];
+    listing(head, items(answer, "/changes"), "no changes", |change| {
+        ["/at", "/host", "/kind", "/service", "/path"].map(|at| text(change, at))
+    })
 }
 
 fn ttl_ms(text: &str) -> Result<u64, String> {
@@ -143,5 +135,19 @@ mod tests {
     fn a_revoked_agent_is_shown_as_such_even_while_connected() {
         let fleet = json!({"agents": [{"host_name": "web-1", "revoked": true, "connected": true}]});
         assert!(list(&fleet).contains("revoked"));
+    }
+
+    #[test]
+    fn problems_stand_below_the_list_with_their_host() {
+        let fleet = json!({"agents": [{"host_name": "web-1", "problems": ["two hosts share it: enrol one anew"]}]});
+        assert!(list(&fleet).ends_with("\n! web-1: two hosts share it: enrol one anew\n"), "{}", list(&fleet));
+    }
+
+    #[test]
+    fn empty_lists_are_sentences() {
+        let nothing = json!({"agents": [], "findings": [], "changes": []});
+        for told in [list(&nothing), findings(&nothing), changes(&nothing)] {
+            assert!(told.starts_with("no ") && !told.contains("HOST"), "{told}");
+        }
     }
 }

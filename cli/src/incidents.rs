@@ -3,7 +3,7 @@
 mod chart;
 
 use crate::client::Client;
-use crate::output::{Output, items, table, text};
+use crate::output::{Output, items, listing, text};
 use serde_json::Value;
 use std::process::ExitCode;
 
@@ -60,20 +60,15 @@ fn incident_id(text: &str) -> Result<String, String> {
 }
 
 fn list(answer: &Value) -> String {
-    let incidents = items(answer, "/incidents");
-    if incidents.is_empty() {
-        return "no incidents".to_owned();
-    }
-    let mut rows = vec![["ID", "SEVERITY", "STATE", "OPENED", "MEMBERS", "TITLE"].map(str::to_owned).to_vec()];
-    for incident in incidents {
-        rows.push(vec![
+    let head = ["ID", "SEVERITY", "STATE", "OPENED", "MEMBERS", "TITLE"];
+    listing(head, items(answer, "/incidents"), "no incidents", |incident| {
+        [
             text(incident, "/id"),
             text(incident, "/severity/value"),
             text(incident, "/state"),
             text(incident, "/times/opened"),
             items(incident, "/members").len().to_string(),
             text(incident, "/title"),
-        ]);
-    }
-    table(&rows)
+        ]
+    })
 }

@@ -10,6 +10,7 @@ mod fleet;
 mod incidents;
 mod output;
 mod policy;
+mod secret;
 
 use clap::{Parser, Subcommand};
 use client::{Client, ClientArgs};

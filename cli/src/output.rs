@@ -52,6 +52,21 @@ pub(crate) fn table(rows: &[Vec<String>]) -> String {
     text
 }
 
+/// A table with a row for each item; without any, the sentence `none`.
+pub(crate) fn listing<const N: usize>(
+    head: [&str; N],
+    items: &[Value],
+    none: &str,
+    row: impl Fn(&Value) -> [String; N],
+) -> String {
+    if items.is_empty() {
+        return none.to_owned();
+    }
+    let head = head.map(str::to_owned).to_vec();
+    let rows: Vec<_> = std::iter::once(head).chain(items.iter().map(|item| row(item).to_vec())).collect();
+    table(&rows)
+}
+
 /// The string at `pointer` (RFC 6901), `-` if there is none; numbers and booleans as text.
 pub(crate) fn text(value: &Value, pointer: &str) -> String {
     match value.pointer(pointer) {
@@ -74,6 +89,13 @@ mod tests {
     fn columns_line_up_and_lines_have_no_trailing_blanks() {
         let rows = [vec!["ID".to_owned(), "STATE".to_owned()], vec!["a-long-id".to_owned(), "open".to_owned()]];
         assert_eq!(table(&rows), "ID         STATE\na-long-id  open\n");
+    }
+
+    #[test]
+    fn an_empty_list_is_a_sentence_and_no_head() {
+        let row = |item: &Value| [text(item, "/id")];
+        assert_eq!(listing(["ID"], &[], "no incidents", row), "no incidents");
+        assert_eq!(listing(["ID"], &[serde_json::json!({"id": "a"})], "no incidents", row), "ID\na\n");
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! `vedette policy`: keys of the targets role, signing, applying, and what is in effect where.
 
+mod status;
+
 use crate::client::Client;
 use crate::failure::Failure;
-use crate::output::{Output, items, table, text};
+use crate::output::{Output, text};
+use crate::secret::{self, Readers};
 use serde_json::{Value, json};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -34,7 +37,7 @@ pub(crate) enum Command {
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
-    /// Checks, signs and hands a policy to the collector, which pushes it to all agents.
+    /// Checks, signs and hands a policy to the collector, which pushes it to all agents; tells which of them refuse it.
     #[command(after_help = "Examples:\n  vedette policy apply policy.toml --key targets.key")]
     Apply {
         /// The policy, TOML; with no `--key` a document signed before.
@@ -66,16 +69,15 @@ pub(crate) fn run(
                 Some(key) => to_json(&sign(&file, &key)?),
                 None => signed_before(&file)?,
             };
-            let answer = client()?.put("/api/v1/policy", &document)?;
-            output.print(&answer, |answer| {
-                format!(
-                    "policy {} stored and sent to {} agent(s)",
-                    text(answer, "/version"),
-                    text(answer, "/pushed_to")
-                )
-            })?;
+            let client = client()?;
+            let answer = client.put("/api/v1/policy", &document)?;
+            let told = match output {
+                Output::Human => status::after_apply(&answer, &client)?,
+                Output::Json => String::new(),
+            };
+            output.print(&answer, |_| told)?;
         }
-        Command::Status => output.print(&client()?.get("/api/v1/policy")?, status)?,
+        Command::Status => output.print(&client()?.get("/api/v1/policy")?, status::screen)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -97,7 +99,7 @@ fn sign(file: &Path, key: &Path) -> anyhow::Result<Signed> {
     let bytes = std::fs::read(file).map_err(|error| unusable(file, error))?;
     let policy = std::str::from_utf8(&bytes).map_err(|_| unusable(file, "not UTF-8 text"))?;
     Policy::parse(&file.display().to_string(), policy).map_err(Failure::BadFile)?;
-    let pkcs8 = std::fs::read(key).map_err(|error| unusable(key, error))?;
+    let pkcs8 = secret::read(key, Readers::Owner).map_err(|error| secret::unusable(key, &error))?;
     let key = SigningKey::from_pkcs8(&pkcs8).map_err(|error| unusable(key, error))?;
     Ok(key.sign(Domain::Policy, bytes))
 }
@@ -117,17 +119,4 @@ fn signed_before(file: &Path) -> anyhow::Result<Value> {
 
 fn unusable(path: &Path, reason: impl ToString) -> Failure {
     Failure::UnusableFile { path: path.display().to_string(), reason: reason.to_string() }
-}
-
-fn status(answer: &Value) -> String {
-    let mut rows = vec![["HOST", "IN EFFECT", "STALE", "REFUSED"].map(str::to_owned).to_vec()];
-    for agent in items(answer, "/agents") {
-        rows.push(vec![
-            text(agent, "/host_name"),
-            text(agent, "/version_in_effect"),
-            text(agent, "/stale"),
-            text(agent, "/refused"),
-        ]);
-    }
-    format!("policy {} (expires {})\n{}", text(answer, "/version"), text(answer, "/expires"), table(&rows))
 }

@@ -13,7 +13,7 @@ use vedette_protocol::signature::{Domain, Signed};
 
 const POLICY: &str = "version = 3\nexpires = \"2099-12-31T00:00:00Z\"\n";
 
-/// A collector that answers one call, and the request that it got.
+/// A collector that answers one call after the other, and the first request that it got.
 struct Fake {
     url: String,
     request: JoinHandle<(String, Value)>,
@@ -21,41 +21,48 @@ struct Fake {
 
 impl Fake {
     fn answering(status: u16, body: &Value) -> Self {
+        Self::answering_each(status, std::slice::from_ref(body))
+    }
+
+    fn answering_each(status: u16, bodies: &[Value]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let body = body.to_string();
+        let bodies: Vec<_> = bodies.iter().map(ToString::to_string).collect();
         let request = std::thread::spawn(move || {
-            let (stream, _) = listener.accept().unwrap();
-            let mut reader = BufReader::new(stream);
-            let (mut head, mut length) = (String::new(), 0);
-            loop {
-                let mut line = String::new();
-                reader.read_line(&mut line).unwrap();
-                if line.trim().is_empty() {
-                    break;
-                }
-                if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
-                    length = value.trim().parse().unwrap();
-                }
-                head.push_str(&line);
-            }
-            let mut sent = vec![0; length];
-            reader.read_exact(&mut sent).unwrap();
-            let length = body.len();
-            write!(
-                reader.get_mut(),
-                "HTTP/1.1 {status} X\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
-            )
-            .unwrap();
-            (head, serde_json::from_slice(&sent).unwrap_or_default())
+            let mut requests = bodies.iter().map(|body| answer(&listener, status, body)).collect::<Vec<_>>();
+            requests.swap_remove(0)
         });
         Self { url, request }
     }
 }
 
+fn answer(listener: &TcpListener, status: u16, body: &str) -> (String, Value) {
+    let (stream, _) = listener.accept().unwrap();
+    let mut reader = BufReader::new(stream);
+    let (mut head, mut length) = (String::new(), 0);
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        if line.trim().is_empty() {
+            break;
+        }
+        if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap();
+        }
+        head.push_str(&line);
+    }
+    let mut sent = vec![0; length];
+    reader.read_exact(&mut sent).unwrap();
+    let length = body.len();
+    write!(reader.get_mut(), "HTTP/1.1 {status} X\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}")
+        .unwrap();
+    (head, serde_json::from_slice(&sent).unwrap_or_default())
+}
+
 fn vedette(directory: &Path, url: &str, arguments: &[&str]) -> Output {
     let token = directory.join("api-token");
     std::fs::write(&token, "secret\n").unwrap();
+    chmod(&token, 0o600);
     Command::new(env!("CARGO_BIN_EXE_vedette"))
         .args(arguments)
         .env("VEDETTE_URL", url)
@@ -63,6 +70,10 @@ fn vedette(directory: &Path, url: &str, arguments: &[&str]) -> Output {
         .current_dir(directory)
         .output()
         .unwrap()
+}
+
+fn chmod(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -119,9 +130,22 @@ fn a_policy_is_checked_signed_and_sent_as_exact_bytes() {
     assert_eq!(keygen(directory.path()).status.code(), Some(78), "a key is never overwritten");
 
     std::fs::write(directory.path().join("policy.toml"), POLICY).unwrap();
-    let fake = Fake::answering(200, &json!({"version": 3, "pushed_to": 2}));
-    let output = vedette(directory.path(), &fake.url, &["policy", "apply", "policy.toml", "--key", "targets.key"]);
-    assert_eq!(text(&output.stdout), "policy 3 stored and sent to 2 agent(s)\n");
+    let refused = json!({"version": 0, "reason": "signed by a stranger"});
+    let agents = json!([{"host_name": "web-1", "version_in_effect": 3}, {"host_name": "web-2", "version_in_effect": 0, "refused": refused}]);
+    let answers = [json!({"version": 3, "pushed_to": 2}), json!({"version": 3, "agents": agents})];
+    let fake = Fake::answering_each(200, &answers);
+    let arguments = ["policy", "apply", "policy.toml", "--key", "targets.key"];
+    chmod(&directory.path().join("targets.key"), 0o640);
+    let refused = vedette(directory.path(), &fake.url, &arguments);
+    assert_eq!(refused.status.code(), Some(78), "others can read the key");
+    assert!(text(&refused.stderr).contains("`chmod 600 targets.key`"), "{}", text(&refused.stderr));
+    chmod(&directory.path().join("targets.key"), 0o600);
+    let output = vedette(directory.path(), &fake.url, &arguments);
+    assert_eq!(
+        text(&output.stdout),
+        "policy 3 stored and sent to 2 agent(s): in effect on 1, refused by 1\n\
+         ! refused by web-2: signed by a stranger\n"
+    );
     let (request, body) = fake.request.join().unwrap();
     assert!(request.starts_with("PUT /api/v1/policy "));
     assert_eq!((&body["document"], &body["key"]), (&json!(POLICY), &json!(public)));

@@ -7,3 +7,7 @@ pub mod engine;
 pub mod shell;
 pub mod store;
 pub mod topology;
+
+#[cfg(test)]
+#[path = "../tests/harness/made.rs"]
+mod made;

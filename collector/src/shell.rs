@@ -75,6 +75,7 @@ pub async fn run(config: Config, topology: Topology) -> anyhow::Result<()> {
         retention: config.retention.clone(),
         pending: Vec::new(),
         snapshotted: (0, 0),
+        told: core::Told::default(),
     };
     core.start(Setup { correlate: config.correlate.clone(), topology })?;
     let policy = Arc::new(PolicyDesk::new(config.policy_keys.clone(), reader.policy()?, Arc::clone(&counters)));

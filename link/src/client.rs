@@ -11,7 +11,9 @@ mod session;
 use crate::clock::Clock;
 use crate::identity::Identity;
 use crate::meter::Meter;
+use crate::outage::Outage;
 pub use run::LinkTask;
+pub use run::probe;
 pub(crate) use run::{Dialled, dial};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -58,8 +60,8 @@ pub enum LinkEvent {
     },
     /// Gone; it is being restored.
     Disconnected {
-        /// For people.
-        reason: String,
+        /// Why.
+        outage: Outage,
     },
     /// A batch that the collector has settled: it need not be kept.
     Acked {

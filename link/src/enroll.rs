@@ -5,6 +5,7 @@ use crate::client::{Dialled, dial};
 use crate::clock::Clock;
 use crate::identity::{Identity, PeerIdentity};
 use crate::meter::Meter;
+use crate::outage::{Obstacle, Outage};
 use crate::{tls, transport};
 use quinn::Connection;
 use rustls::pki_types::CertificateDer;
@@ -45,9 +46,9 @@ pub enum EnrollError {
     /// The pinned authority is not a PEM certificate, or the request could not be made.
     #[error("cannot ask: {0}")]
     Local(String),
-    /// No connection, or it ended early: try again.
-    #[error("the collector cannot be reached: {0}")]
-    Unreachable(String),
+    /// No connection, or it ended early.
+    #[error("{0}")]
+    Outage(Outage),
     /// The collector said no: ask for a new token.
     #[error("the collector refused: {0}")]
     Refused(String),
@@ -76,11 +77,12 @@ pub async fn enroll(
     let request = EnrollRequest { token: token.to_owned(), csr_der, host_name: host_name.to_owned() };
     let frame = encode(&request).map_err(|error| local(&error))?;
     let Dialled { connection, endpoint } =
-        dial(address, server_name, &quic, &Arc::new(Meter::default())).await.map_err(EnrollError::Unreachable)?;
+        dial(address, server_name, &quic, &Arc::new(Meter::default())).await.map_err(EnrollError::Outage)?;
     let asked = timeout(ANSWER_TIMEOUT, ask(&connection, &frame)).await;
     transport::close(&connection, CloseCode::Done);
     let _ = timeout(CLOSE_TIMEOUT, endpoint.wait_idle()).await;
-    let answer = asked.map_err(|_| EnrollError::Unreachable("no answer in time".to_owned()))??;
+    let late = || EnrollError::Outage(Outage::new(Obstacle::Lost, "no answer in time"));
+    let answer = asked.map_err(|_| late())??;
     match decode(&answer).map_err(|error| EnrollError::Answer(error.to_string()))? {
         EnrollReply::Refused { reason } => Err(EnrollError::Refused(reason)),
         EnrollReply::Issued { chain_der, authorities_der, online_key } => {
@@ -98,11 +100,14 @@ pub async fn enroll(
 
 async fn ask(connection: &Connection, frame: &[u8]) -> Result<Vec<u8>, EnrollError> {
     let exchange = async {
-        let (mut send, mut receive) = connection.open_bi().await.map_err(|error| transport::describe(&error))?;
+        let (mut send, mut receive) = connection.open_bi().await.map_err(|error| error.to_string())?;
         send.write_all(frame).await.map_err(|error| error.to_string())?;
         send.finish().map_err(|error| error.to_string())?;
         let most = Kind::EnrollReply.payload_bytes_max() + OVERHEAD_BYTES;
         receive.read_to_end(most).await.map_err(|error| error.to_string())
     };
-    exchange.await.map_err(EnrollError::Unreachable)
+    exchange.await.map_err(|why| {
+        let outage = connection.close_reason().map(|error| Outage::of(&error));
+        EnrollError::Outage(outage.unwrap_or_else(|| Outage::new(Obstacle::Lost, why)))
+    })
 }

@@ -9,6 +9,7 @@ pub mod client;
 pub mod clock;
 pub mod enroll;
 pub mod identity;
+pub mod outage;
 pub mod server;
 
 mod meter;

@@ -130,14 +130,6 @@ impl CloseCode {
             Self::Timeout => "timeout",
         }
     }
-
-    /// Whether a person has to act before another try can succeed: try again rarely.
-    pub const fn needs_a_person(self) -> bool {
-        matches!(
-            self,
-            Self::NoCertificate | Self::Untrusted | Self::Expired | Self::BadName | Self::Denied | Self::Version
-        )
-    }
 }
 
 /// The close code for bytes that were refused.

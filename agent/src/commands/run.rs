@@ -50,6 +50,7 @@ fn start_log() {
 fn not_usable(config: &Path, error: &IdentityError) -> Failure {
     match error {
         IdentityError::Absent(_) => Failure::config(format!("{error}\n{}", how_to_enrol(config))),
+        IdentityError::Open { .. } => Failure::config(error.to_string()),
         IdentityError::Broken { .. } => Failure::config(format!("{error}\nmove the folder away and enrol again")),
         IdentityError::Io { file, source } => Failure::io(file.display(), source),
     }

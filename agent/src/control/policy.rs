@@ -19,9 +19,14 @@ pub const TRIAL_TICKS_MAX: u32 = 30;
 /// Why a policy was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyRefused {
-    /// Wrong key, or altered.
+    /// Altered, or signed for another purpose.
     #[error("{0}")]
-    Signature(#[from] SignatureError),
+    Signature(SignatureError),
+    /// Signed by a key that this agent was not told to trust.
+    #[error(
+        "signed by {0}, which this agent does not trust: if it is yours, add it to `trust.policy-keys` of agent.toml and restart the agent"
+    )]
+    UntrustedKey(PublicKey),
     /// Not a policy.
     #[error("{0}")]
     Malformed(String),
@@ -50,6 +55,33 @@ pub enum PolicyRefused {
 /// Whether `policy` has expired: it runs on, and the agent says so.
 pub fn stale(policy: &Policy, now: WallTime) -> bool {
     policy.expires.is_some_and(|expires| expires <= now)
+}
+
+impl From<SignatureError> for PolicyRefused {
+    fn from(error: SignatureError) -> Self {
+        match error {
+            SignatureError::UntrustedKey(key) => Self::UntrustedKey(key),
+            other => Self::Signature(other),
+        }
+    }
+}
+
+/// Says once for each policy that it has expired.
+#[derive(Debug, Default)]
+pub struct Expiry {
+    /// Version of the last one told.
+    told: u64,
+}
+
+impl Expiry {
+    /// Whether it is to be told now that `policy` has expired.
+    pub fn is_news(&mut self, policy: &Policy, now: WallTime) -> bool {
+        let news = stale(policy, now) && self.told != policy.version;
+        if news {
+            self.told = policy.version;
+        }
+        news
+    }
 }
 
 /// Keeps the policy in effect and the one on trial.

@@ -7,6 +7,7 @@ use super::tick::{Phase, PipelineSink};
 use crate::clock::{Ticker, mono_now, wall_now};
 use crate::config::Config;
 use crate::control::directive::DirectiveGate;
+use crate::control::policy::Expiry;
 use crate::disk::{Disk, PolicyEvent, PolicyView};
 use crate::host;
 use crate::identity::Identity;
@@ -69,6 +70,7 @@ pub(super) struct Agent {
     pub(super) spool: Spool,
     pub(super) uplink: Uplink,
     pub(super) policy: PolicyView,
+    pub(super) expiry: Expiry,
     pub(super) directives: DirectiveGate,
     pub(super) phase: Phase,
     pub(super) disk: Disk,
@@ -117,6 +119,7 @@ impl Agent {
             ticker: Ticker::new(Instant::now(), wall),
             directives: DirectiveGate::new(identity.host, identity.online_key),
             policy: recovered.policy,
+            expiry: Expiry::default(),
             started: now,
             last_tick: now,
             warmed_up: None,
@@ -313,7 +316,7 @@ impl Agent {
     pub(super) fn last_words(&self) {
         let Counts { made, acked, shed, pending, .. } = self.spool.totals();
         if pending > 0 {
-            let why = self.uplink.last_error().unwrap_or("no acknowledgement in time");
+            let why = self.uplink.outage().map_or_else(|| "no acknowledgement in time".to_owned(), ToString::to_string);
             tracing::warn!(pending, why, "batches are left that the collector has not acknowledged");
         }
         tracing::info!(queue.epoch = self.spool.epoch().0, made, acked, shed, pending, "drained");

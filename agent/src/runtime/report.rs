@@ -9,6 +9,7 @@ use crate::status::{
     ClassCounts, DetectorStatus, DirectiveStatus, FilesStatus, HostStatus, LogStatus, PolicyStatus, ProcessStatus,
     ScoresStatus, SeriesStatus, SourceStatus, SpoolStatus, Status, TickStatus, WatchStatus, WorkerStatus,
 };
+use crate::uplink::remedy;
 use std::time::Duration;
 use vedette_detector_host::supervise;
 use vedette_protocol::time::{MonoTime, WallTime};
@@ -81,13 +82,14 @@ impl Agent {
         } else if now.since(self.last_tick) > TICK_AGE_MAX {
             problems.push(format!("no tick for {} s", now.since(self.last_tick).as_secs()));
         }
-        if let Some(since) = self.uplink.lonely_since().filter(|since| now.since(*since) > LONELY_MAX) {
-            let why = self.uplink.last_error().map(|why| format!(": {why}")).unwrap_or_default();
-            problems.push(format!("no collector for {} s{why}", now.since(since).as_secs()));
-        }
+        problems.extend(self.lonely_problem(now));
         let collector_now = self.collector_now(now);
-        if stale(&self.policy.in_effect, collector_now) {
-            problems.push("the policy has expired and runs on".to_owned());
+        let policy = &self.policy.in_effect;
+        if let Some(expires) = policy.expires.filter(|_| stale(policy, collector_now)) {
+            let version = policy.version;
+            problems.push(format!(
+                "policy {version} expired at {expires} and runs on: apply a newer one (`vedette policy apply`)"
+            ));
         }
         for one in self.supervisor.detectors() {
             if matches!(one.state.name(), "backing-off" | "quarantined") {
@@ -102,6 +104,20 @@ impl Agent {
             problems.push("the ledger does not balance".to_owned());
         }
         problems
+    }
+
+    /// What a person has to mend is told at once, what may heal by itself after a while.
+    fn lonely_problem(&self, now: MonoTime) -> Option<String> {
+        let lonely = now.since(self.uplink.lonely_since()?);
+        let outage = self.uplink.outage();
+        if lonely <= LONELY_MAX && !outage.is_some_and(|outage| outage.obstacle.needs_a_person()) {
+            return None;
+        }
+        let why = outage.map(|outage| match remedy(outage.obstacle) {
+            "" => format!(": {outage}"),
+            remedy => format!(": {outage} — {remedy}"),
+        });
+        Some(format!("no collector for {} s{}", lonely.as_secs(), why.unwrap_or_default()))
     }
 
     fn certificate_problem(&self, collector_now: WallTime) -> Option<String> {
@@ -143,7 +159,10 @@ impl Agent {
             version_in_effect: self.policy.in_effect.version,
             stale: stale(&self.policy.in_effect, collector_now),
             refused: self.policy.refused_total,
-            last_refused: self.policy.last_refused.as_ref().map(|(version, why)| format!("version {version}: {why}")),
+            last_refused: self.policy.last_refused.as_ref().map(|(version, why)| match version {
+                0 => why.clone(),
+                version => format!("version {version}: {why}"),
+            }),
         }
     }
 

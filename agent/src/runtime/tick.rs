@@ -81,6 +81,7 @@ impl Agent {
         }
         self.pump(now);
         self.report();
+        self.tell_expiry(now);
         self.uplink.set_counts(&self.spool);
         self.ticks_done += 1;
         self.pulse.handle_tick(now, self.uplink.runs());
@@ -92,6 +93,19 @@ impl Agent {
         self.store_positions();
         let took = Instant::now().saturating_duration_since(due);
         self.tick_ns_max = self.tick_ns_max.max(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    fn tell_expiry(&mut self, now: MonoTime) {
+        let collector_now = self.collector_now(now);
+        let policy = &self.policy.in_effect;
+        if self.expiry.is_news(policy, collector_now) {
+            let expired = policy.expires.map(|at| at.to_string());
+            tracing::warn!(
+                policy.version = policy.version,
+                expired,
+                "policy has expired and runs on: apply a newer one"
+            );
+        }
     }
 
     fn healthy_since_last_tick(&mut self) -> bool {

@@ -67,6 +67,9 @@ fn control(out: &mut String, status: &Status) -> fmt::Result {
     };
     let stale = if policy.stale { ", STALE" } else { "" };
     writeln!(out, "policy      {which}{stale}, {} refused", policy.refused)?;
+    if let Some(refused) = &policy.last_refused {
+        writeln!(out, "            last refused: {refused}")?;
+    }
     let directives = &status.directives;
     writeln!(out, "directives  {} in effect, {} refused", directives.in_effect.len(), directives.refused)
 }

@@ -2,6 +2,7 @@
 
 use crate::failure::Failure;
 use crate::output::{Output, text};
+use crate::secret::{self, Readers};
 use anyhow::Context as _;
 use serde_json::json;
 use std::io::Write as _;
@@ -41,7 +42,7 @@ pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<ExitCode> {
 
 /// Reads a key that [`run`] made.
 pub(crate) fn read(path: &Path) -> Result<SigningKey, Failure> {
-    let pkcs8 = std::fs::read(path).map_err(|error| unusable(path, &error))?;
+    let pkcs8 = secret::read(path, Readers::Owner).map_err(|error| secret::unusable(path, &error))?;
     SigningKey::from_pkcs8(&pkcs8).map_err(|error| unusable(path, &error))
 }
 

@@ -77,6 +77,21 @@ pub(super) async fn ca(State(api): State<Shared>) -> Json<Value> {
     }))
 }
 
+/// What a person has to put right, with the remedy.
+fn problems(row: &AgentRow) -> Vec<String> {
+    let in_effect = &row.in_effect;
+    let mut problems = Vec::new();
+    if let Some((version, reason)) = &in_effect.policy_refused
+        && (*version == 0 || *version > in_effect.policy_version)
+    {
+        problems.push(format!("refuses the policy: {reason}"));
+    }
+    if in_effect.policy_stale {
+        problems.push("its policy has expired and runs on: apply a newer one (`vedette policy apply`)".to_owned());
+    }
+    problems
+}
+
 fn agent(row: &AgentRow, connected: bool, engine: &SharedEngine) -> Value {
     let in_effect = &row.in_effect;
     let delay = |id: &DirectiveId| lock(engine).directive_delay_ms(*id);
@@ -103,6 +118,7 @@ fn agent(row: &AgentRow, connected: bool, engine: &SharedEngine) -> Value {
         "directives_in_effect": directives,
         "directive_refused": in_effect.directive_refused.as_ref().map(|(id, reason)| json!({"id": id.to_string(), "reason": reason})),
         "detectors": detectors,
+        "problems": problems(row),
         "revoked": row.revoked.is_some(),
         "revoked_at": row.revoked.map(|at| at.to_string()),
     })

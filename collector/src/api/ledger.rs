@@ -1,13 +1,15 @@
 //! What was taken in: findings, changes, and the account of batches.
 
+use super::agents::AGENTS_MAX;
 use super::answer::ApiError;
 use super::{LIST_MAX, Shared};
 use crate::engine::{change_kind, subject};
-use crate::store::Stored;
+use crate::store::{LedgerRow, Stored};
 use axum::Json;
 use axum::extract::{Query, State};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use vedette_protocol::v1::{Change, Finding};
 
 /// Query of the lists.
@@ -40,14 +42,22 @@ pub(super) async fn changes(State(api): State<Shared>, Query(page): Query<Page>)
 /// `GET /api/v1/ledger`
 pub(super) async fn ledger(State(api): State<Shared>) -> Result<Json<Value>, ApiError> {
     let ledger = api.readers.long(|reader| reader.ledger()).await?;
-    let sum = |count: fn(&crate::store::LedgerRow) -> u64| ledger.iter().map(count).sum::<u64>();
+    let agents = api.readers.quick(|reader| reader.agents(AGENTS_MAX)).await?;
+    let names: HashMap<_, _> = agents.into_iter().map(|row| (row.host.to_string(), row.host_name)).collect();
+    let sum = |count: fn(&LedgerRow) -> u64| ledger.iter().map(count).sum::<u64>();
     let total = json!({
         "committed": sum(|row| row.committed),
         "doubled": sum(|row| row.doubled),
         "duplicates_refused": sum(|row| row.duplicates_refused),
         "quarantined": sum(|row| row.quarantined),
     });
-    Ok(Json(json!({"streams": ledger, "total": total})))
+    let stream = |row: &LedgerRow| {
+        let mut stream = json!(row);
+        stream["host_name"] = json!(names.get(&row.host));
+        stream
+    };
+    let streams: Vec<_> = ledger.iter().map(stream).collect();
+    Ok(Json(json!({"streams": streams, "total": total})))
 }
 
 fn finding(stored: &Stored<Finding>) -> Value {

@@ -44,7 +44,7 @@ pub(super) async fn show(State(api): State<Shared>) -> Result<Json<Value>, ApiEr
                 "host_name": row.host_name,
                 "version_in_effect": in_effect.policy_version,
                 "stale": in_effect.policy_stale,
-                "refused": refused.map(|(version, reason)| format!("{version}: {reason}")),
+                "refused": refused.map(|(version, reason)| json!({"version": version, "reason": reason})),
             })
         })
         .collect();

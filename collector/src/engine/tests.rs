@@ -7,10 +7,10 @@ mod properties;
 mod restarts;
 
 use super::*;
+use crate::made;
 use crate::topology::{Service, Topology};
 use vedette_protocol::ids::{ChangeId, Digest, EpisodeId, HostId, TemplateId};
-use vedette_protocol::series::{SeriesKind, SeriesMeta};
-use vedette_protocol::v1::{Change, ChangeKind, DetectorRef, EpisodeEvent, Subject};
+use vedette_protocol::v1::{Change, ChangeKind, EpisodeEvent, Subject};
 
 /// 2026-11-20, in milliseconds.
 const START_MS: i64 = 1_795_132_800_000;
@@ -24,21 +24,11 @@ fn host(n: u8) -> HostId {
 }
 
 fn episode(n: u32) -> EpisodeId {
-    let mut id = [0; 16];
-    id[..4].copy_from_slice(&n.to_le_bytes());
-    EpisodeId(id)
+    EpisodeId(made::id(n))
 }
 
 fn metric(name: &str) -> Subject {
-    Subject::Series(SeriesMeta {
-        metric: name.to_owned(),
-        unit: "1".to_owned(),
-        kind: SeriesKind::Gauge,
-        attributes: Vec::new(),
-        resolution: 0.001,
-        lower: 0.0,
-        upper: 1.0,
-    })
+    Subject::Series(made::series(name))
 }
 
 fn log(text: &str) -> Subject {
@@ -52,24 +42,8 @@ fn log(text: &str) -> Subject {
 }
 
 fn finding(n: u32, event: EpisodeEvent, subject: Subject, at_ms: i64) -> Finding {
-    Finding {
-        episode: episode(n),
-        event,
-        subject,
-        detector: DetectorRef { name: "level".to_owned(), version: "1".to_owned(), digest: Digest([0; 32]) },
-        at: at(at_ms),
-        onset: at(at_ms - 1_000),
-        onset_uncertainty_ms: 500,
-        code: 1,
-        score: 9.0,
-        surprise: 9.0,
-        observed: 0.97,
-        expected: 0.10,
-        lower: 0.0,
-        upper: 0.2,
-        occurrences: 1,
-        evidence: None,
-    }
+    let made = made::finding(n, event, "", at(at_ms));
+    Finding { subject, onset: at(at_ms - 1_000), expected: 0.10, lower: 0.0, upper: 0.2, ..made }
 }
 
 fn change(n: u8, target: &str, at_ms: i64) -> Change {

@@ -19,6 +19,10 @@ use vedette_protocol::signature::{Domain, Signed, SigningKey};
 use vedette_protocol::time::WallTime;
 use vedette_protocol::v1::Outcome;
 
+mod told;
+
+pub(crate) use told::Told;
+
 #[cfg(test)]
 mod tests;
 
@@ -99,6 +103,8 @@ pub(crate) struct Core {
     pub(crate) pending: Vec<Write>,
     /// Position and size of the last snapshot.
     pub(crate) snapshotted: (u64, u64),
+    /// Incidents that the log knows as open.
+    pub(crate) told: Told,
 }
 
 impl Core {
@@ -111,6 +117,7 @@ impl Core {
     /// [`StoreError`] if the log cannot be read.
     pub(crate) fn start(&mut self, setup: Setup) -> Result<(), StoreError> {
         let reader = self.store.reader()?;
+        self.told = Told::stored(&*reader)?;
         let (engine, bytes) = match reader.snapshot()? {
             Some((SNAPSHOT_VERSION, bytes)) => (Engine::from_snapshot(&bytes), bytes.len()),
             Some((version, _)) => {
@@ -320,14 +327,18 @@ impl Core {
         }
     }
 
-    fn write_of(&self, action: Action) -> Option<Write> {
+    fn write_of(&mut self, action: Action) -> Option<Write> {
         match action {
-            Action::SaveIncident(report) => Some(Write::Incident {
-                id: report.id.clone(),
-                open: report.state.is_open(),
-                opened: report.opened,
-                json: json_of(&report),
-            }),
+            Action::SaveIncident(report) => {
+                let news = self.told.news(&report, || is_over(&*self.store, &report.id));
+                told::tell(news, &report);
+                Some(Write::Incident {
+                    id: report.id.clone(),
+                    open: report.state.is_open(),
+                    opened: report.opened,
+                    json: json_of(&report),
+                })
+            }
             Action::IssueDirective(directive) => {
                 // The engine's time does not go back, but this clock can: nothing that lives longer than the limit by
                 // it leaves the house.
@@ -376,4 +387,10 @@ fn expired(json: &str, now: WallTime) -> String {
         timeline.push(serde_json::json!({"at": now.to_string(), "text": text}));
     }
     incident.to_string()
+}
+
+/// Whether an incident stands in the store as over. Where the store does not answer the log may repeat itself.
+fn is_over(store: &dyn Store, id: &str) -> bool {
+    let row = store.reader().and_then(|reader| reader.incident(id));
+    row.is_ok_and(|row| row.is_some_and(|row| !row.open))
 }

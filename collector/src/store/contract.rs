@@ -2,54 +2,23 @@
 
 use super::{AgentWrite, BatchWrite, QuarantineWrite, Retention, SqliteStore, Store, TokenWrite, Write, Written};
 use crate::engine::Event;
+use crate::made;
 use std::path::Path;
-use vedette_protocol::ids::{
-    BootId, ChangeId, Digest, DirectiveId, EpisodeId, HostId, QueueEpoch, Sequence, SeriesIndex, TemplateId, TenantId,
-};
+use vedette_protocol::ids::{ChangeId, DirectiveId, HostId, QueueEpoch, Sequence, SeriesIndex, TemplateId, TenantId};
 use vedette_protocol::policy::Directive;
-use vedette_protocol::series::{SeriesKind, SeriesMeta};
 use vedette_protocol::signature::{Domain, SigningKey};
-use vedette_protocol::time::{MonoTime, WallTime};
+use vedette_protocol::time::WallTime;
 use vedette_protocol::v1::{
-    Batch, Body, Change, ChangeKind, Class, DetectorRef, EpisodeEvent, Feature, Finding, InEffect, LogWindow, Outcome,
-    SeriesDefinition, Subject, Template,
+    Body, Change, ChangeKind, Class, EpisodeEvent, Feature, Finding, InEffect, LogWindow, Outcome, SeriesDefinition,
+    Template,
 };
 
 fn at(ms: i64) -> WallTime {
     WallTime::from_unix_ms(1_795_132_800_000 + ms)
 }
 
-fn meta() -> SeriesMeta {
-    SeriesMeta {
-        metric: "system.cpu.utilization".into(),
-        unit: "1".into(),
-        kind: SeriesKind::Gauge,
-        attributes: Vec::new(),
-        resolution: 0.0,
-        lower: f64::NAN,
-        upper: f64::NAN,
-    }
-}
-
 fn finding(n: u8) -> Finding {
-    Finding {
-        episode: EpisodeId([n; 16]),
-        event: EpisodeEvent::Open,
-        subject: Subject::Series(meta()),
-        detector: DetectorRef { name: "level".into(), version: "1".into(), digest: Digest([0; 32]) },
-        at: at(0),
-        onset: at(0),
-        onset_uncertainty_ms: 0,
-        code: 0,
-        score: 1.0,
-        surprise: 9.0,
-        observed: 1.0,
-        expected: 0.0,
-        lower: 0.0,
-        upper: 0.0,
-        occurrences: 1,
-        evidence: None,
-    }
+    made::finding(n.into(), EpisodeEvent::Open, "system.cpu.utilization", at(0))
 }
 
 fn bodies() -> Vec<Body> {
@@ -81,7 +50,7 @@ fn bodies() -> Vec<Body> {
         after: None,
     };
     vec![
-        Body::Series(vec![SeriesDefinition { index: SeriesIndex(0), meta: meta() }]),
+        Body::Series(vec![SeriesDefinition { index: SeriesIndex(0), meta: made::series("system.cpu.utilization") }]),
         Body::Features(vec![feature]),
         Body::Logs(window),
         Body::Findings(vec![finding(1), finding(2)]),
@@ -90,17 +59,7 @@ fn bodies() -> Vec<Body> {
 }
 
 fn batch(host: u8, epoch: u64, sequence: u64, body: Body) -> BatchWrite {
-    let batch = Batch {
-        tenant: TenantId(0),
-        boot: BootId([3; 16]),
-        queue_epoch: QueueEpoch(epoch),
-        sequence: Sequence(sequence),
-        class: Class::Finding,
-        mono: MonoTime::from_ms(sequence),
-        wall: at(0),
-        cursors: Vec::new(),
-        body,
-    };
+    let batch = made::batch(TenantId(0), QueueEpoch(epoch), Sequence(sequence), Class::Finding, body, at(0));
     BatchWrite { host: HostId([host; 16]), offset_ns: 5, received: at(10), wire_bytes: 100, batch }
 }
 

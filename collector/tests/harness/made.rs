@@ -1,4 +1,4 @@
-//! Findings and batches made up; shared by the tests of the binary and the benchmark.
+//! Findings and batches made up; shared by the tests of the crate and of its binary, and the benchmark.
 
 use vedette_protocol::ids::{BootId, Digest, EpisodeId, QueueEpoch, Sequence, TenantId};
 use vedette_protocol::series::{SeriesKind, SeriesMeta};
@@ -12,20 +12,25 @@ pub(crate) fn id(n: u32) -> [u8; 16] {
     id
 }
 
+/// A series of ratios.
+pub(crate) fn series(metric: &str) -> SeriesMeta {
+    SeriesMeta {
+        metric: metric.to_owned(),
+        unit: "1".to_owned(),
+        kind: SeriesKind::Gauge,
+        attributes: Vec::new(),
+        resolution: 0.001,
+        lower: 0.0,
+        upper: 1.0,
+    }
+}
+
 /// A word about episode `n` on `metric`, decided at its onset.
 pub(crate) fn finding(n: u32, event: EpisodeEvent, metric: &str, at: WallTime) -> Finding {
     Finding {
         episode: EpisodeId(id(n)),
         event,
-        subject: Subject::Series(SeriesMeta {
-            metric: metric.to_owned(),
-            unit: "1".to_owned(),
-            kind: SeriesKind::Gauge,
-            attributes: Vec::new(),
-            resolution: 0.001,
-            lower: 0.0,
-            upper: 1.0,
-        }),
+        subject: Subject::Series(series(metric)),
         detector: DetectorRef { name: "level".to_owned(), version: "1".to_owned(), digest: Digest([0; 32]) },
         at,
         onset: at,

@@ -4,6 +4,9 @@ use super::renewal::{Renewal, Renewed};
 use super::session::{Ended, Ends, drive};
 use super::{AgentState, ClientConfig, ClientError, Counters, LinkEvent};
 use crate::authority::random;
+use crate::clock::Clock;
+use crate::identity::Identity;
+use crate::outage::{Obstacle, Outage};
 use crate::{meter, tls, transport};
 use quinn::{Connection, Endpoint, EndpointConfig};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -12,11 +15,15 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
+use vedette_protocol::session::CloseCode;
 use vedette_protocol::session::agent::{AgentSession, EncodedBatch};
 use vedette_protocol::session::backoff::Backoff;
 
 /// Time for a name to be looked up and a handshake to be done, per address.
 const TRY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Time for the collector to turn a host away once it has seen its certificate.
+const VERDICT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Time for the last packets of a connection.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
@@ -71,7 +78,7 @@ impl LinkTask {
                 () = events.closed() => return,
                 ended = self.connect_once() => ended,
             };
-            let reason = match ended {
+            let outage = match ended {
                 Ended::Drained => {
                     let _ = self.events.send(LinkEvent::Drained).await;
                     return;
@@ -84,9 +91,9 @@ impl LinkTask {
                     }
                     continue;
                 }
-                Ended::Lost { reason } => reason,
+                Ended::Lost(outage) => outage,
             };
-            if self.events.send(LinkEvent::Disconnected { reason }).await.is_err() {
+            if self.events.send(LinkEvent::Disconnected { outage }).await.is_err() {
                 return;
             }
             tokio::select! {
@@ -124,9 +131,9 @@ impl LinkTask {
                 let _ = timeout(CLOSE_TIMEOUT, endpoint.wait_idle()).await;
                 ended
             }
-            Err(reason) => {
+            Err(outage) => {
                 self.counters.failed_tries.fetch_add(1, Ordering::Relaxed);
-                Ended::Lost { reason }
+                Ended::Lost(outage)
             }
         }
     }
@@ -153,7 +160,8 @@ impl LinkTask {
         if let Some(delay) = ended.retry_after {
             self.backoff.retry_after(delay);
         }
-        if ended.code.is_some_and(|code| code.needs_a_person()) {
+        // Another agent with this identity does the same: they take turns of minutes, not of milliseconds.
+        if matches!(&ended.ended, Ended::Lost(outage) if outage.obstacle.needs_a_person()) {
             self.backoff.retry_after(REFUSED_DELAY);
         }
         ended.ended
@@ -172,17 +180,18 @@ pub(crate) async fn dial(
     server_name: &str,
     quic: &quinn::ClientConfig,
     meter: &Arc<meter::Meter>,
-) -> Result<Dialled, String> {
+) -> Result<Dialled, Outage> {
+    let unreachable = |why: &dyn std::fmt::Display| Outage::new(Obstacle::Unreachable, format!("{address}: {why}"));
     let lookup = timeout(TRY_TIMEOUT, tokio::net::lookup_host(address)).await;
-    let addresses = lookup.map_err(|_| format!("{address}: name lookup timed out"))?;
-    let mut reason = format!("{address}: no address");
-    for remote in addresses.map_err(|error| format!("{address}: {error}"))? {
+    let addresses = lookup.map_err(|_| unreachable(&"name lookup timed out"))?;
+    let mut outage = unreachable(&"no address");
+    for remote in addresses.map_err(|error| unreachable(&error))? {
         match dial_one(remote, server_name, quic, meter).await {
             Ok(dialled) => return Ok(dialled),
-            Err(error) => reason = format!("{remote}: {error}"),
+            Err(why) => outage = Outage::new(why.obstacle, format!("{remote}: {}", why.detail)),
         }
     }
-    Err(reason)
+    Err(outage)
 }
 
 async fn dial_one(
@@ -190,12 +199,35 @@ async fn dial_one(
     server_name: &str,
     quic: &quinn::ClientConfig,
     meter: &Arc<meter::Meter>,
-) -> Result<Dialled, String> {
+) -> Result<Dialled, Outage> {
+    let unreachable = |why: String| Outage::new(Obstacle::Unreachable, why);
     let local = if remote.is_ipv6() { (Ipv6Addr::UNSPECIFIED, 0).into() } else { (Ipv4Addr::UNSPECIFIED, 0).into() };
     let endpoint = meter::endpoint(local, EndpointConfig::default(), None, Arc::clone(meter))
-        .map_err(|error| format!("no UDP socket: {error}"))?;
-    let connecting = endpoint.connect_with(quic.clone(), remote, server_name).map_err(|error| error.to_string())?;
-    let connected = timeout(TRY_TIMEOUT, connecting).await.map_err(|_| "no answer".to_owned())?;
-    let connection = connected.map_err(|error| transport::describe(&error))?;
+        .map_err(|error| unreachable(format!("no UDP socket: {error}")))?;
+    let connecting =
+        endpoint.connect_with(quic.clone(), remote, server_name).map_err(|error| unreachable(error.to_string()))?;
+    let connected = timeout(TRY_TIMEOUT, connecting).await.map_err(|_| unreachable("no answer".to_owned()))?;
+    let connection = connected.map_err(|error| Outage::of_dial(&error))?;
     Ok(Dialled { connection, endpoint })
+}
+
+/// Whether the collector lets this host in. Says no hello, so an agent that is connected stays so.
+///
+/// # Errors
+///
+/// What stands in between; [`Obstacle::HostUntrusted`] also if certificate, key or authorities cannot be used at all.
+pub async fn probe(
+    address: &str,
+    server_name: &str,
+    identity: &Identity,
+    authorities_der: &[Vec<u8>],
+    clock: Arc<dyn Clock>,
+) -> Result<(), Outage> {
+    let quic = tls::client(Some(identity), authorities_der, clock)
+        .map_err(|error| Outage::new(Obstacle::HostUntrusted, error.to_string()))?;
+    let Dialled { connection, endpoint } = dial(address, server_name, &quic, &Arc::default()).await?;
+    let closed = timeout(VERDICT_TIMEOUT, connection.closed()).await;
+    transport::close(&connection, CloseCode::Done);
+    let _ = timeout(CLOSE_TIMEOUT, endpoint.wait_idle()).await;
+    closed.map_or(Ok(()), |error| Err(Outage::of(&error)))
 }

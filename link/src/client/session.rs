@@ -4,6 +4,7 @@ use super::renewal::{Renewal, Renewed};
 use super::run::Inputs;
 use super::{ClientConfig, Counters, LinkEvent};
 use crate::clock::Clock;
+use crate::outage::{Obstacle, Outage};
 use crate::transport;
 use quinn::{Connection, RecvStream, SendStream, WriteError};
 use std::sync::atomic::Ordering;
@@ -35,24 +36,23 @@ pub(super) enum Ended {
     /// Closed to come back with another certificate.
     Renewed(Renewed),
     /// To be restored.
-    Lost { reason: String },
+    Lost(Outage),
 }
 
 /// What the end of a connection means for the next one.
 #[derive(Debug)]
 pub(super) struct Outcome {
     pub(super) ended: Ended,
-    pub(super) code: Option<CloseCode>,
     pub(super) retry_after: Option<Duration>,
 }
 
 impl Outcome {
     fn of(ended: Ended) -> Self {
-        Self { ended, code: None, retry_after: None }
+        Self { ended, retry_after: None }
     }
 
-    fn lost(reason: String, code: Option<CloseCode>) -> Self {
-        Self { ended: Ended::Lost { reason }, code, retry_after: None }
+    fn lost(outage: Outage) -> Self {
+        Self::of(Ended::Lost(outage))
     }
 }
 
@@ -211,7 +211,11 @@ impl Drive<'_> {
                 AgentTransmit::Close(code) => {
                     transport::close(self.connection, code);
                     self.forward_events().await;
-                    return Some(Outcome::lost(format!("closed by this end: {}", code.reason()), None));
+                    let obstacle = if code == CloseCode::Version { Obstacle::Version } else { Obstacle::Lost };
+                    return Some(Outcome::lost(Outage::new(
+                        obstacle,
+                        format!("closed by this end: {}", code.reason()),
+                    )));
                 }
             }
         }
@@ -271,8 +275,7 @@ const fn priority(class: Class) -> i32 {
 
 fn lost(connection: &Connection) -> Outcome {
     let reason = connection.close_reason();
-    let code = reason.as_ref().and_then(transport::close_code);
-    Outcome::lost(reason.map_or_else(|| "no stream".to_owned(), |error| transport::describe(&error)), code)
+    Outcome::lost(reason.map_or_else(|| Outage::new(Obstacle::Lost, "no stream"), |error| Outage::of(&error)))
 }
 
 /// A stream ended; its connection should have, too.

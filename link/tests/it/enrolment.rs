@@ -6,6 +6,7 @@ use std::sync::Arc;
 use vedette_link::authority::Authority;
 use vedette_link::clock::{Clock, SystemClock};
 use vedette_link::enroll::{EnrollError, Enrolled, enroll};
+use vedette_link::outage::{Obstacle, Outage};
 use vedette_link::server::{CloseCode, ServerEvent, ServerLimits};
 use vedette_protocol::ids::{HostId, TenantId};
 use vedette_protocol::signature::PublicKey;
@@ -75,7 +76,8 @@ async fn a_collector_that_is_not_the_pinned_one_gets_no_token() {
     let collector = Collector::start();
     let stranger = Authority::create(SystemClock.wall()).unwrap();
     let refused = ask(&collector, stranger.certificate_pem(), "good").await;
-    assert!(matches!(refused, Err(EnrollError::Unreachable(_))), "{refused:?}");
+    let untrusted = |outage: &Outage| outage.obstacle == Obstacle::CollectorUntrusted;
+    assert!(matches!(&refused, Err(EnrollError::Outage(outage)) if untrusted(outage)), "{refused:?}");
     assert_eq!(collector.stats().enrolments, 0);
     assert!(matches!(ask(&collector, "no pem", "good").await, Err(EnrollError::Local(_))));
 }

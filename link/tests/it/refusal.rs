@@ -4,9 +4,10 @@ use super::world::*;
 use std::sync::Arc;
 use std::time::Duration;
 use vedette_link::authority::Authority;
-use vedette_link::client::ClientConfig;
+use vedette_link::client::{ClientConfig, probe};
 use vedette_link::clock::{Clock, SystemClock};
 use vedette_link::identity::Identity;
+use vedette_link::outage::Obstacle;
 use vedette_link::server::{CloseCode, ServerEvent, ServerLimits};
 use vedette_protocol::ids::HostId;
 
@@ -35,7 +36,7 @@ async fn a_certificate_of_another_authority_is_refused() {
     let chain_der = stranger.sign_host(&csr, vedette_protocol::ids::TenantId(0), HOST, 7, SystemClock.wall()).unwrap();
     let config = collector.client_config(collector.address(), Identity { chain_der, key_der });
     let mut agent = Agent::start(config);
-    agent.disconnected().await;
+    assert_eq!(agent.outage().await.obstacle, Obstacle::HostUntrusted);
     collector.until_stats(|stats| stats.refused_untrusted >= 1).await;
     still_serves(&mut collector).await;
 }
@@ -47,8 +48,9 @@ async fn a_collector_of_another_authority_is_refused_by_the_agent() {
     let identity = collector.identity(HOST, 7, SystemClock.wall());
     let config = collector.client_config(collector.address(), identity);
     let mut agent = Agent::start(ClientConfig { authorities_der: vec![stranger.certificate_der().to_vec()], ..config });
-    let reason = agent.disconnected().await;
-    assert!(reason.contains("UnknownIssuer") || reason.contains("certificate"), "{reason}");
+    let outage = agent.outage().await;
+    assert_eq!(outage.obstacle, Obstacle::CollectorUntrusted, "{outage}");
+    assert!(outage.detail.contains("UnknownIssuer"), "{outage}");
     assert_eq!(agent.handle.stats().connects, 0);
 }
 
@@ -57,7 +59,7 @@ async fn an_expired_certificate_is_refused() {
     let mut collector = Collector::start();
     let identity = collector.identity(HOST, 7, ago(WEEK + Duration::from_secs(60)));
     let mut agent = Agent::start(collector.client_config(collector.address(), identity));
-    agent.disconnected().await;
+    assert_eq!(agent.outage().await.obstacle, Obstacle::HostExpired);
     collector.until_stats(|stats| stats.refused_expired >= 1).await;
     still_serves(&mut collector).await;
 }
@@ -83,7 +85,7 @@ async fn a_denied_agent_is_refused_and_a_live_one_is_closed() {
     collector.until_stats(|stats| stats.refused_denied == 1).await;
     still_serves(&mut collector).await;
     let mut again = collector.agent(collector.address());
-    assert!(again.disconnected().await.contains("denied"));
+    assert_eq!(again.outage().await.obstacle, Obstacle::HostRevoked);
     assert_eq!((collector.stats().refused_denied, again.handle.stats().connects), (2, 0));
 }
 
@@ -161,8 +163,34 @@ async fn a_newer_connection_of_a_host_replaces_the_older() {
     older.connected().await;
     let mut newer = collector.agent(collector.address());
     newer.connected().await;
-    assert!(older.disconnected().await.contains("replaced"));
+    assert_eq!(older.outage().await.obstacle, Obstacle::Replaced);
     assert!(collector.stats().replaced >= 1);
+    // It does not take its place back at once: the two would do nothing else.
+    let soon = tokio::time::timeout(Duration::from_secs(2), older.connected()).await;
+    assert!(soon.is_err() && collector.stats().replaced == 1);
+}
+
+#[tokio::test]
+async fn whether_a_host_is_let_in_can_be_tried_without_taking_its_place() {
+    let collector = Collector::start();
+    let identity = collector.identity(HOST, 7, SystemClock.wall());
+    let mut agent = Agent::start(collector.client_config(collector.address(), identity.clone()));
+    agent.connected().await;
+    let (address, trusted) = (collector.address().to_string(), vec![collector.authority.certificate_der().to_vec()]);
+    let try_as = |identity: Identity, trusted: Vec<Vec<u8>>| {
+        let address = address.clone();
+        let clock = Arc::new(SystemClock);
+        async move {
+            let tried = probe(&address, vedette_link::SERVER_NAME, &identity, &trusted, clock).await;
+            tried.map_err(|outage| outage.obstacle)
+        }
+    };
+    assert_eq!(try_as(identity.clone(), trusted.clone()).await, Ok(()));
+    assert_eq!(collector.stats().replaced, 0);
+    let stranger = Authority::create(SystemClock.wall()).unwrap().certificate_der().to_vec();
+    assert_eq!(try_as(identity.clone(), vec![stranger]).await, Err(Obstacle::CollectorUntrusted));
+    collector.denied.revoke(HOST);
+    assert_eq!(try_as(identity, trusted).await, Err(Obstacle::HostRevoked));
 }
 
 #[tokio::test]
@@ -173,7 +201,7 @@ async fn an_address_may_have_so_many_connections() {
     first.connected().await;
     let identity = collector.identity(HostId([0xee; 16]), 7, SystemClock.wall());
     let mut second = Agent::start(collector.client_config(collector.address(), identity));
-    second.disconnected().await;
+    assert_eq!(second.outage().await.obstacle, Obstacle::Busy);
     assert!(collector.stats().refused_limits >= 1);
     drop(first);
     second.connected().await;

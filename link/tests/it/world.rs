@@ -12,6 +12,7 @@ use vedette_link::authority::Authority;
 use vedette_link::client::{ClientConfig, EncodedBatch, LinkEvent, LinkHandle, connect};
 use vedette_link::clock::{Clock, SystemClock};
 use vedette_link::identity::{Identity, PeerIdentity};
+use vedette_link::outage::Outage;
 use vedette_link::server::{Denied, Gate, ServerConfig, ServerEvent, ServerHandle, ServerLimits, ServerStats, listen};
 use vedette_protocol::ids::{BootId, HostId, QueueEpoch, Sequence, TenantId};
 use vedette_protocol::session::agent::AgentIdentity;
@@ -225,13 +226,17 @@ impl Agent {
         self.until(|event| matches!(event, LinkEvent::Connected { .. }).then_some(())).await;
     }
 
-    /// The reason of the next time without a connection.
-    pub(crate) async fn disconnected(&mut self) -> String {
+    /// Why there is no connection, the next time.
+    pub(crate) async fn outage(&mut self) -> Outage {
         self.until(|event| match event {
-            LinkEvent::Disconnected { reason } => Some(reason.clone()),
+            LinkEvent::Disconnected { outage } => Some(outage.clone()),
             _ => None,
         })
         .await
+    }
+
+    pub(crate) async fn disconnected(&mut self) -> String {
+        self.outage().await.to_string()
     }
 
     pub(crate) async fn settled(&mut self) {

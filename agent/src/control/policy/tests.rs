@@ -57,7 +57,19 @@ fn policy_of_another_key_is_refused_and_counted() {
     let mut keeper = bench.keeper();
     assert_eq!(keeper.handle_signed(&stranger.policy(3, 1.0), NOW), None);
     assert_eq!((keeper.refused_total(), keeper.in_effect().version), (1, 0));
-    assert!(refused(&keeper).contains("not among the trusted keys"));
+    let (told, key) = (refused(&keeper), stranger.key.public().to_string());
+    assert!(told.contains(&key) && told.contains("`trust.policy-keys` of agent.toml"), "{told}");
+}
+
+#[test]
+fn expiry_is_told_once_for_each_policy_and_never_of_the_default() {
+    let mut expiry = Expiry::default();
+    let at = |ms| WallTime::from_unix_ms(ms);
+    let policy = |version| Policy { version, expires: Some(at(1_000)), ..Policy::default() };
+    let told: Vec<_> = [999, 1_000, 1_001].map(|ms| expiry.is_news(&policy(3), at(ms))).into();
+    assert_eq!(told, [false, true, false]);
+    assert!(!expiry.is_news(&policy(3), at(999)), "the clock was set back");
+    assert!(expiry.is_news(&policy(4), at(2_000)) && !expiry.is_news(&Policy::default(), at(i64::MAX / 2_000_000)));
 }
 
 #[test]

@@ -1,14 +1,15 @@
 //! The writer with a store of its own, a clock that is set, and no network.
 
+use super::told::News;
 use super::*;
 use crate::engine::IncidentState;
+use crate::made;
 use crate::store::SqliteStore;
 use std::sync::atomic::AtomicI64;
-use vedette_protocol::ids::{Digest, DirectiveId, EpisodeId};
+use vedette_protocol::ids::DirectiveId;
 use vedette_protocol::policy::Directive;
-use vedette_protocol::series::{SeriesKind, SeriesMeta};
 use vedette_protocol::time::MonoTime;
-use vedette_protocol::v1::{DetectorRef, EpisodeEvent, Finding, Subject};
+use vedette_protocol::v1::EpisodeEvent;
 
 /// Milliseconds since the epoch.
 #[derive(Debug)]
@@ -48,39 +49,13 @@ fn core(directory: &std::path::Path) -> (Core, Arc<SetClock>) {
         retention: Retention::default(),
         pending: Vec::new(),
         snapshotted: (0, 0),
+        told: Told::default(),
     };
     (core, clock)
 }
 
 fn finding(n: u8, metric: &str) -> Event {
-    let at = WallTime::from_unix_ms(NOW_MS);
-    let subject = Subject::Series(SeriesMeta {
-        metric: metric.to_owned(),
-        unit: "1".to_owned(),
-        kind: SeriesKind::Gauge,
-        attributes: Vec::new(),
-        resolution: 0.0,
-        lower: 0.0,
-        upper: 1.0,
-    });
-    let finding = Finding {
-        episode: EpisodeId([n; 16]),
-        event: EpisodeEvent::Open,
-        subject,
-        detector: DetectorRef { name: "level".to_owned(), version: "1".to_owned(), digest: Digest([0; 32]) },
-        at,
-        onset: at,
-        onset_uncertainty_ms: 0,
-        code: 0,
-        score: 1.0,
-        surprise: 9.0,
-        observed: 1.0,
-        expected: 0.0,
-        lower: 0.0,
-        upper: 0.0,
-        occurrences: 1,
-        evidence: None,
-    };
+    let finding = made::finding(n.into(), EpisodeEvent::Open, metric, WallTime::from_unix_ms(NOW_MS));
     Event::Finding { host: HostId([1; 16]), offset_ns: 0, finding: Box::new(finding) }
 }
 
@@ -136,7 +111,7 @@ fn what_was_killed_before_its_incident_was_stored_stores_it_at_the_next_start() 
 #[test]
 fn no_directive_leaves_that_lives_longer_than_the_limit_by_this_clock() {
     let directory = tempfile::tempdir().unwrap();
-    let (core, clock) = core(directory.path());
+    let (mut core, clock) = core(directory.path());
     let directive = || {
         let issued = WallTime::from_unix_ms(NOW_MS);
         Action::IssueDirective(Directive {
@@ -156,4 +131,24 @@ fn no_directive_leaves_that_lives_longer_than_the_limit_by_this_clock() {
         assert!(core.write_of(directive()).is_none());
     }
     assert_eq!(core.counters.directives_dropped.load(Ordering::Relaxed), 2);
+}
+
+#[test]
+fn incident_is_told_once_when_it_opens_and_once_when_it_is_over_whatever_is_replayed() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut core, _clock) = core(directory.path());
+    core.start(Setup::default()).unwrap();
+    let id = incident(&mut core);
+    let mut report = lock(&core.engine).incident(&id).unwrap();
+    let mut told = Told::default();
+    assert_eq!(told.news(&report, || false), News::Opened);
+    assert_eq!(told.news(&report, || false), News::None);
+    assert_eq!(Told::default().news(&report, || true), News::None, "of a replay");
+    let mut stored = Told::stored(&*core.store.reader().unwrap()).unwrap();
+    assert_eq!(stored.news(&report, || false), News::None, "told before the restart");
+    report.state = IncidentState::Resolved;
+    for told in [&mut told, &mut stored] {
+        assert_eq!(told.news(&report, || false), News::Resolved);
+        assert_eq!(told.news(&report, || true), News::None, "a review");
+    }
 }
