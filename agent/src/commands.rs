@@ -9,14 +9,12 @@ mod status;
 mod worker;
 
 use crate::args::{Arguments, Command};
-use crate::config::Config;
-use crate::durable;
+use crate::config::{Config, Unusable};
 use crate::enroll;
 use clap::Parser;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
-use vedette_protocol::document::DOCUMENT_BYTES_MAX;
 
 /// Why a command failed: text for stderr and the exit code (sysexits where there is one).
 #[derive(Debug)]
@@ -85,15 +83,15 @@ pub fn main() -> ExitCode {
 ///
 /// 78 with all problems, 77 if it may not be read.
 pub fn load_config(path: &Path) -> Result<Config, Failure> {
-    let bytes = durable::read_capped(path, DOCUMENT_BYTES_MAX as u64).map_err(|error| unreadable(path, &error))?;
-    let text = String::from_utf8(bytes).map_err(|_| Failure::config(format!("{}: not UTF-8 text", path.display())))?;
-    Config::parse(&path.display().to_string(), &text).map_err(|problems| {
-        let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
-        let count = match problems.len() {
-            1 => "1 problem".to_owned(),
-            count => format!("{count} problems"),
-        };
-        Failure::config(format!("{}\n{count}; nothing was started", lines.join("\n")))
+    Config::load(path).map_err(|unusable| match unusable {
+        Unusable::Unreadable(error) => unreadable(path, &error),
+        Unusable::Problems(problems) => {
+            let count = match problems.len() {
+                1 => "1 problem".to_owned(),
+                count => format!("{count} problems"),
+            };
+            Failure::config(format!("{}\n{count}; nothing was started", problems.join("\n")))
+        }
     })
 }
 

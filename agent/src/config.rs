@@ -8,13 +8,15 @@ mod tests;
 
 pub use render::reference_text;
 
+use crate::durable;
 use crate::source::{self, SourceSpec};
+use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use vedette_detector_host::confine::new_code_is_allowed;
 use vedette_detector_host::engine::Execution;
-use vedette_protocol::document::{Document, Problem};
+use vedette_protocol::document::{DOCUMENT_BYTES_MAX, Document, Problem};
 use vedette_protocol::signature::PublicKey;
 
 /// Most log files.
@@ -35,6 +37,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Unix socket of the local interface.
     pub socket: PathBuf,
+    /// Filter of the agent's own log.
+    pub log: String,
     /// Where findings go.
     pub collector: CollectorConfig,
     /// Whose signatures count.
@@ -176,7 +180,35 @@ pub struct FileConfig {
     pub service: String,
 }
 
+/// Why a file is no configuration.
+#[derive(Debug)]
+pub enum Unusable {
+    /// It cannot be read.
+    Unreadable(io::Error),
+    /// All problems of what was read, for people.
+    Problems(Vec<String>),
+}
+
 impl Config {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    ///
+    /// [`Unusable`]; nothing of the file counts then.
+    pub fn load(file: &Path) -> Result<Self, Unusable> {
+        let bytes = durable::read_capped(file, DOCUMENT_BYTES_MAX as u64).map_err(Unusable::Unreadable)?;
+        let text = String::from_utf8(bytes)
+            .map_err(|_| Unusable::Problems(vec![format!("{}: not UTF-8 text", file.display())]))?;
+        Self::parse(&file.display().to_string(), &text)
+            .map_err(|problems| Unusable::Problems(problems.iter().map(ToString::to_string).collect()))
+    }
+
+    /// Sources that are read, with their intervals in milliseconds.
+    pub fn intervals(&self) -> Vec<(String, u32)> {
+        let enabled = self.sources.iter().filter(|source| source.enabled);
+        enabled.map(|source| (source.spec.name.to_owned(), source.interval_ms)).collect()
+    }
+
     /// Reads and checks `text`; `file_name` is what problems will name.
     ///
     /// # Errors
@@ -201,6 +233,7 @@ impl Default for Config {
         Self {
             data_dir: "/var/lib/vedette".into(),
             socket: "/run/vedette/agent.sock".into(),
+            log: crate::log::FILTER.to_owned(),
             collector: CollectorConfig {
                 address: "127.0.0.1:4710".to_owned(),
                 server_name: "vedette-collector".to_owned(),

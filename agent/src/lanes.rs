@@ -22,9 +22,14 @@ pub const LANE_DEADLINE: Duration = Duration::from_millis(300);
 
 /// Every enabled source with its schedule and record.
 pub struct Lanes {
+    /// An entry keeps its place, by which a lane's report finds it.
     entries: Vec<Entry>,
     waiting: usize,
+    reports: mpsc::Sender<Report>,
 }
+
+/// Sources that were opened to be read from now on, for [`Lanes::commit`]; dropped, they end.
+pub struct Staged(Vec<Entry>);
 
 struct Entry {
     name: &'static str,
@@ -35,7 +40,12 @@ struct Entry {
 
 enum Runner {
     Shared(Box<dyn Source>),
-    Own { lane: OwnLane, state: LaneState },
+    Own {
+        lane: OwnLane,
+        state: LaneState,
+    },
+    /// Not read any more.
+    Closed,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -98,20 +108,50 @@ impl Lanes {
     pub fn open(sources: &[SourceConfig], root: &Root) -> std::io::Result<(Self, mpsc::Receiver<Report>)> {
         let enabled: Vec<_> = sources.iter().filter(|source| source.enabled).collect();
         let (reports_in, reports) = mpsc::channel(enabled.len().max(1));
-        let mut entries = Vec::with_capacity(enabled.len());
-        for (index, source) in enabled.into_iter().enumerate() {
+        let mut lanes = Self { entries: Vec::with_capacity(enabled.len()), waiting: 0, reports: reports_in };
+        let staged = lanes.stage(sources, root)?;
+        lanes.commit(sources, staged);
+        Ok((lanes, reports))
+    }
+
+    /// Opens what is enabled and not read yet, without reading it.
+    ///
+    /// # Errors
+    ///
+    /// If the operating system refuses a thread: nothing has changed then.
+    pub fn stage(&self, sources: &[SourceConfig], root: &Root) -> std::io::Result<Staged> {
+        let mut staged = Vec::new();
+        for source in sources.iter().filter(|source| source.enabled && self.find(source.spec.name).is_none()) {
             let opened = (source.spec.open)(root);
             let runner = match source.spec.lane {
                 Lane::Shared => Runner::Shared(opened),
                 Lane::Own => {
-                    let lane = OwnLane::start(index, source.spec.name, opened, reports_in.clone())?;
+                    let index = self.entries.len() + staged.len();
+                    let lane = OwnLane::start(index, source.spec.name, opened, self.reports.clone())?;
                     Runner::Own { lane, state: LaneState::Idle }
                 }
             };
             let record = SourceRecord::default();
-            entries.push(Entry { name: source.spec.name, interval_ms: source.interval_ms, runner, record });
+            staged.push(Entry { name: source.spec.name, interval_ms: source.interval_ms, runner, record });
         }
-        Ok((Self { entries, waiting: 0 }, reports))
+        Ok(Staged(staged))
+    }
+
+    /// Reads what was staged from the next tick on, and what is not enabled no more. Intervals of what was read before
+    /// stay as they are: [`Lanes::set_interval`].
+    pub fn commit(&mut self, sources: &[SourceConfig], staged: Staged) {
+        for entry in &mut self.entries {
+            if sources.iter().any(|source| source.spec.name == entry.name && source.enabled) {
+                continue;
+            }
+            let closed = std::mem::replace(&mut entry.runner, Runner::Closed);
+            self.waiting -= usize::from(matches!(closed, Runner::Own { state: LaneState::Asked, .. }));
+        }
+        self.entries.extend(staged.0);
+    }
+
+    fn find(&self, name: &str) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.is_open() && entry.name == name)
     }
 
     /// Reads what is due at `second` and quick, and asks the lanes that are due. `second` counts ticks of one second.
@@ -138,6 +178,9 @@ impl Lanes {
     /// Takes a lane's readings over.
     pub fn handle_report(&mut self, report: Report, sink: &mut dyn TickSink) {
         let entry = &mut self.entries[report.index];
+        if !entry.is_open() {
+            return;
+        }
         let (name, interval_ms) = (entry.name, entry.interval_ms);
         report.readings.replay(|metric, attributes, value| sink.reading(name, interval_ms, metric, attributes, value));
         let dropped = report.readings.dropped();
@@ -162,14 +205,14 @@ impl Lanes {
 
     /// A source is to be read at another interval from now on, in milliseconds, rounded up to whole ticks.
     pub fn set_interval(&mut self, source: &str, interval_ms: u32) {
-        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.name == source) {
+        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.is_open() && entry.name == source) {
             entry.interval_ms = interval_ms.max(1).div_ceil(1_000).saturating_mul(1_000);
         }
     }
 
     /// Every enabled source.
     pub fn views(&self) -> impl Iterator<Item = SourceView<'_>> {
-        self.entries.iter().map(|entry| SourceView {
+        self.entries.iter().filter(|entry| entry.is_open()).map(|entry| SourceView {
             name: entry.name,
             interval_ms: entry.interval_ms,
             record: &entry.record,
@@ -178,8 +221,12 @@ impl Lanes {
 }
 
 impl Entry {
+    fn is_open(&self) -> bool {
+        !matches!(self.runner, Runner::Closed)
+    }
+
     fn due(&self, second: u64) -> bool {
-        second.is_multiple_of(u64::from(self.interval_ms / 1_000).max(1))
+        self.is_open() && second.is_multiple_of(u64::from(self.interval_ms / 1_000).max(1))
     }
 
     /// Asks the lane to read. Returns whether this tick has to wait for it.

@@ -21,6 +21,7 @@ pub mod host;
 pub mod identity;
 pub mod lanes;
 pub mod local;
+pub mod log;
 pub mod metrics;
 pub mod notify;
 pub mod runtime;

@@ -7,6 +7,7 @@ mod agent;
 mod detectors;
 mod pulse;
 mod pump;
+mod reload;
 mod report;
 mod tick;
 
@@ -14,12 +15,14 @@ use crate::clock::mono_now;
 use crate::config::Config;
 use crate::identity::Identity;
 use crate::local::{Answer, Asked, Question, Socket};
+use crate::log::Log;
 use crate::metrics::listen::Listener;
 use crate::notify::Notify;
 use crate::uplink::Order;
 use agent::{Agent, Inputs};
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -61,17 +64,33 @@ impl StartError {
     }
 }
 
+/// What an agent starts from.
+
+pub struct Start {
+    /// Configuration, checked.
+    pub config: Config,
+    /// Where it was read; a reload reads it there again.
+    pub file: PathBuf,
+    /// Who this is.
+    pub identity: Identity,
+    /// What the process has given up, for `status`.
+    pub confinement: Vec<String>,
+    /// Its log.
+    pub log: Log,
+}
+
 /// Runs the agent until SIGTERM or SIGINT, then hands over what is left.
 ///
 /// # Errors
 ///
 /// [`StartError`] before the first tick; afterwards nothing ends it but a signal.
-pub async fn run(config: Config, identity: Identity, confinement: Vec<String>) -> Result<(), StartError> {
+pub async fn run(start: Start) -> Result<(), StartError> {
     let mut signals = Signals::open().map_err(StartError::io("signals"))?;
-    let socket = Socket::bind(&config.socket).map_err(StartError::io(config.socket.display().to_string()))?;
-    let scrapes = open_metrics(config.metrics.listen).await?;
+    let socket =
+        Socket::bind(&start.config.socket).map_err(StartError::io(start.config.socket.display().to_string()))?;
+    let scrapes = open_metrics(start.config.metrics.listen).await?;
     let (questions, mut asked) = mpsc::channel(QUESTIONS);
-    let (mut agent, mut inputs, link) = Agent::open(config, identity, confinement)?;
+    let (mut agent, mut inputs, link) = Agent::open(start)?;
     tokio::spawn(link.run());
     if let Some(scrapes) = scrapes {
         tokio::spawn(scrapes.serve(questions.clone()));
@@ -119,10 +138,16 @@ async fn turn(
             Some(event) = inputs.workers.recv() => agent.handle_worker(event),
             Some(event) = inputs.link.recv() => { agent.handle_link(event); }
             Some(event) = inputs.policies.recv() => agent.handle_policy(event),
-            Some(found) = inputs.found.recv() => agent.handle_found(found),
+            Some(reread) = inputs.reread.recv() => {
+                agent.handle_reread(reread);
+                teller.tell_reloaded(agent);
+            }
             Some(question) = asked.recv() => answer(agent, question),
             told = signals.next() => match told {
-                Told::Reload => agent.handle_reload(),
+                Told::Reload => {
+                    notify.reloading();
+                    agent.handle_reload();
+                }
                 Told::End => return,
             },
         }
@@ -145,6 +170,13 @@ const STATE_TICKS: u64 = 10;
 impl<'a> Teller<'a> {
     fn new(notify: &'a Notify) -> Self {
         Self { notify, ticks: 0, beats: 0, state: String::new() }
+    }
+
+    /// The last reload that was asked for has ended; before the first tick nothing is ready.
+    fn tell_reloaded(&mut self, agent: &Agent) {
+        if self.ticks > 0 && !agent.is_reloading() {
+            self.notify.ready(&agent.in_a_line());
+        }
     }
 
     fn tell(&mut self, agent: &Agent) {

@@ -109,6 +109,12 @@ impl Spool {
         sequence
     }
 
+    /// Another limit from now on; what is beyond it is shed.
+    pub fn set_bytes_max(&mut self, bytes_max: usize) {
+        self.bytes_max = bytes_max;
+        self.shed_surplus();
+    }
+
     /// The next batch of `class` to hand to the connection, oldest first. Ask for the important classes first.
     pub fn poll_send(&mut self, class: Class) -> Option<EncodedBatch> {
         let lane = self.lane_mut(class);

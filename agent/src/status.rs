@@ -39,6 +39,9 @@ pub struct Status {
     pub worker: WorkerStatus,
     /// This process.
     pub agent: ProcessStatus,
+    /// The configuration read anew while running.
+    #[serde(default)]
+    pub reload: ReloadStatus,
     /// Policy.
     pub policy: PolicyStatus,
     /// Directives.
@@ -206,6 +209,21 @@ pub struct ProcessStatus {
     pub pid: u32,
     /// What it has given up.
     pub confinement: Vec<String>,
+}
+
+/// Readings of the configuration after the first.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReloadStatus {
+    /// How many.
+    pub count: u64,
+    /// The last one was refused: what was in effect runs on.
+    pub refused: bool,
+    /// Settings that the last one that was not refused has changed.
+    pub applied: Vec<String>,
+    /// Settings that are other in the file and take a restart.
+    pub restart: Vec<String>,
+    /// Why the last one was refused.
+    pub problems: Vec<String>,
 }
 
 /// Policy.

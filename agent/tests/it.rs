@@ -447,7 +447,7 @@ impl Supervisor {
 }
 
 #[test]
-fn service_supervisor_hears_readiness_progress_and_the_end() {
+fn service_supervisor_hears_readiness_progress_reload_and_the_end() {
     let bench = Bench::new();
     bench.enrol();
     let supervisor = Supervisor::listen(&bench.path("notify"));
@@ -457,6 +457,13 @@ fn service_supervisor_hears_readiness_progress_and_the_end() {
     supervisor.hears("READY=1\nSTATUS=");
     supervisor.hears("WATCHDOG=1");
     supervisor.hears("WATCHDOG=1");
+    bench.write_config("[sources]\nload = { interval = \"7s\" }\n");
+    let pid = rustix::process::Pid::from_child(&agent.child);
+    rustix::process::kill_process(pid, rustix::process::Signal::HUP).expect("it runs");
+    supervisor.hears("RELOADING=1\nMONOTONIC_USEC=");
+    supervisor.hears("READY=1\nSTATUS=");
+    let status = bench.status_with(|status| status["reload"]["count"] == 1);
+    assert_eq!(status["reload"]["applied"], serde_json::json!(["sources.load"]));
     let (code, log) = agent.stop();
     assert_eq!(code, Some(0), "{log}");
     supervisor.hears("STOPPING=1");

@@ -278,6 +278,14 @@ impl Pipeline {
         self.replan(now);
     }
 
+    /// These sources, with the intervals at which they are read by default in milliseconds, and at most so many series
+    /// from now on.
+    pub fn set_sources(&mut self, now: MonoTime, sources: Vec<(String, u32)>, series_max: usize) {
+        self.planner.set_sources(sources);
+        self.registry.set_series_max(series_max);
+        self.replan(now);
+    }
+
     /// A directive whose signature was verified; it ends at `ends` by this host's clock.
     ///
     /// # Errors

@@ -92,6 +92,17 @@ impl Planner {
         }
     }
 
+    /// These sources from now on, with their own default intervals: known ones keep the interval that they were told
+    /// until the next plan.
+    pub fn set_sources(&mut self, sources: Vec<(String, u32)>) {
+        let told_ms = |name: &str| self.sources.iter().find(|source| source.name == name).map(|source| source.told_ms);
+        let source = |(name, default_ms): (String, u32)| {
+            let told_ms = told_ms(&name).unwrap_or(default_ms);
+            Source { name, default_ms, told_ms }
+        };
+        self.sources = sources.into_iter().map(source).collect();
+    }
+
     /// Takes a verified directive that ends at `ends` by this host's clock.
     ///
     /// # Errors
@@ -327,6 +338,16 @@ mod tests {
         policy.ceilings.raw_series_max = 8;
         replan(&mut planner, 20, &policy);
         assert!(planner.generation() > before);
+    }
+
+    #[test]
+    fn other_defaults_are_told_and_what_is_gone_is_not() {
+        let mut planner = planner();
+        replan(&mut planner, 0, &Policy::default());
+        planner.set_sources(vec![("process".to_owned(), 30_000), ("new".to_owned(), 1_000)]);
+        assert_eq!(replan(&mut planner, 10, &Policy::default()), [("process".to_owned(), 30_000)]);
+        let policy = Policy { source_interval_ms: vec![("new".to_owned(), 7_000)], ..Policy::default() };
+        assert_eq!(replan(&mut planner, 20, &policy), [("new".to_owned(), 7_000)]);
     }
 
     #[test]

@@ -130,6 +130,11 @@ impl Registry {
         Found::New(self.insert(series))
     }
 
+    /// Another limit from now on. Series beyond it stay until they end.
+    pub fn set_series_max(&mut self, series_max: usize) {
+        self.series_max = series_max;
+    }
+
     fn insert(&mut self, series: Series) -> u32 {
         self.next_index = self.next_index.checked_add(1).expect("fewer than 2^32 series in one queue epoch");
         *self.per_metric.entry(series.spec.name).or_default() += 1;

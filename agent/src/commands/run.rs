@@ -5,16 +5,16 @@ use crate::config::ExecutionConfig;
 use crate::hardening;
 use crate::host;
 use crate::identity::{Identity, IdentityError};
-use crate::runtime::{self, StartError};
+use crate::log::Log;
+use crate::runtime::{self, Start, StartError};
 use crate::source::Root;
 use std::path::Path;
-use tracing_subscriber::EnvFilter;
 
 pub(super) fn run(path: &Path) -> Result<(), Failure> {
     let mut config = load_config(path)?;
     config.detectors.execution = ExecutionConfig::Always(config.detectors.execution.resolve());
     let confinement = hardening::apply();
-    start_log();
+    let log = Log::start(&config.log);
     let identity = Identity::load(&config.data_dir).map_err(|error| not_usable(path, &error))?;
     let root = Root::from_variables(|name| std::env::var_os(name));
     if identity.is_of_another_machine(host::machine(&root)) {
@@ -31,20 +31,10 @@ pub(super) fn run(path: &Path) -> Result<(), Failure> {
         .thread_stack_size(512 << 10)
         .build()
         .map_err(|error| Failure::io("starting", &error))?;
-    let ended = shell.block_on(runtime::run(config, identity, confinement));
+    let ended = shell.block_on(runtime::run(Start { config, file: path.to_owned(), identity, confinement, log }));
     // A lane that hangs in the kernel must not keep the process.
     shell.shutdown_background();
     ended.map_err(|error| refused(&error))
-}
-
-fn start_log() {
-    let filter = EnvFilter::try_from_env("VEDETTE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
-    if std::env::var_os("VEDETTE_LOG_FORMAT").is_some_and(|format| format == "json") {
-        log.json().init();
-    } else {
-        log.with_ansi(false).init();
-    }
 }
 
 fn not_usable(config: &Path, error: &IdentityError) -> Failure {

@@ -4,6 +4,7 @@ use super::{
     ByDetector, CollectorConfig, Config, DetectorsConfig, FileConfig, KEYS_MAX, LOGS_MAX, LimitsConfig, MetricsConfig,
     NAME_BYTES_MAX, PATH_BYTES_MAX, SourceConfig, TrustConfig, WATCHED_MAX,
 };
+use crate::log;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -21,6 +22,13 @@ pub(super) fn config(root: &mut Table<'_>) -> Config {
     if let Some(mut table) = root.table("agent") {
         set(&mut config.data_dir, path(&mut table, "data-dir"));
         set(&mut config.socket, path(&mut table, "socket"));
+        if let Some(filter) = table.string("log") {
+            if !log::is_filter(&filter) {
+                let message = format!("`agent.log` is {filter:?}");
+                table.problem("log", codes::BAD_FORM, &message, "write `error`, `warn`, `info` or `debug`");
+            }
+            config.log = filter;
+        }
     }
     match root.table("collector") {
         Some(mut table) => collector(&mut table, &mut config.collector),

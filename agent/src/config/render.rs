@@ -21,7 +21,7 @@ struct Setting {
 pub fn reference_text() -> String {
     let mut text = String::from(
         "# vedette-agent: every setting with its default. Only `[collector] address` is required.\n\
-         # Check a file with `vedette-agent check --config FILE`.\n",
+         # Check a file with `vedette-agent check --config FILE`; SIGHUP has a running agent read it anew.\n",
     );
     for section in sections(&Config::default()) {
         let _ = write!(text, "\n# {}\n{}\n", section.doc, section.header);
@@ -76,6 +76,11 @@ fn sections(config: &Config) -> Vec<Section> {
             vec![
                 setting("data-dir", path(&config.data_dir), "Where keys, certificate, policy and positions are kept."),
                 setting("socket", path(&config.socket), "Unix socket that `vedette-agent status` asks."),
+                setting(
+                    "log",
+                    quoted(&config.log),
+                    "What is logged: `error`, `warn`, `info`, `debug`; the variable VEDETTE_LOG overrides it.",
+                ),
             ],
         ),
         section(
@@ -108,7 +113,7 @@ fn sections(config: &Config) -> Vec<Section> {
         ),
         section(
             "[detectors]",
-            "Signed detectors; SIGHUP reads them anew. A parameter is set with `parameters.<detector>.<name> = 1.0`.",
+            "Signed detectors. A parameter is set with `parameters.<detector>.<name> = 1.0`.",
             vec![
                 setting(
                     "directory",

@@ -29,6 +29,7 @@ fn every_setting_is_read() {
 [agent]
 data-dir = "/srv/vedette"
 socket = "/srv/vedette.sock"
+log = "warn"
 [collector]
 address = "collector.example:4711"
 server-name = "central"
@@ -66,6 +67,7 @@ service = "app"
     let config = parse(&text);
     assert_eq!(config.data_dir, PathBuf::from("/srv/vedette"));
     assert_eq!(config.socket, PathBuf::from("/srv/vedette.sock"));
+    assert_eq!(config.log, "warn");
     assert_eq!(config.collector.server_name, "central");
     assert_eq!((config.trust.policy_keys.len(), config.trust.author_keys.len()), (1, 2));
     let level = ("level".to_owned(), vec![("alpha".to_owned(), 0.5), ("window".to_owned(), 30.0)]);

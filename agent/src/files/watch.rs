@@ -106,6 +106,13 @@ impl Watch {
         self
     }
 
+    /// The same watch over other files: those that were watched before are compared with what they were.
+    #[must_use]
+    pub fn over(self, files: &[FileConfig], root: &Root) -> Self {
+        let Self { counts, is_new_boot, .. } = self;
+        Self { counts, is_new_boot, ..Self::open(files, root).resume(&self.state()) }
+    }
+
     /// What was counted since the watch was opened.
     pub fn counts(&self) -> WatchCounts {
         self.counts

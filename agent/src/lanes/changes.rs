@@ -27,9 +27,19 @@ pub struct Seen {
     pub counts: WatchCounts,
 }
 
+/// What the thread is asked to do, in order.
+enum Work {
+    /// Look at every file.
+    Look,
+    /// Watch these files from now on; those that it knows are compared with what they were.
+    Watch(Vec<FileConfig>),
+}
+
 /// The loop's end of the lane.
 pub struct ChangeLane {
-    questions: Option<sync_mpsc::Sender<()>>,
+    /// None as long as no file was ever watched.
+    questions: Option<sync_mpsc::Sender<Work>>,
+    looks: mpsc::Sender<Seen>,
     state: LaneState,
     /// Path and changes seen.
     files: Vec<(String, u64)>,
@@ -49,28 +59,60 @@ impl ChangeLane {
         positions: &Positions,
     ) -> io::Result<(Self, mpsc::Receiver<Seen>)> {
         let (looks_in, looks) = mpsc::channel(1);
-        let questions = if watched.is_empty() {
-            None
-        } else {
+        let mut lane = Self {
+            questions: None,
+            looks: looks_in,
+            state: LaneState::Idle,
+            files: watched.iter().map(|file| (file.path.display().to_string(), 0)).collect(),
+            counts: WatchCounts::default(),
+            overruns: 0,
+        };
+        if !watched.is_empty() {
             let watch = Watch::open(watched, root);
             let watch = match positions.get(SOURCE) {
                 Some(state) => watch.resume(state),
                 None => watch,
             };
-            let (questions, asked) = sync_mpsc::channel();
-            let thread = thread::Builder::new().name("watch".to_owned()).stack_size(STACK_BYTES);
-            thread.spawn(move || look(watch, &asked, &looks_in))?;
-            Some(questions)
-        };
-        let files = watched.iter().map(|file| (file.path.display().to_string(), 0)).collect();
-        let counts = WatchCounts::default();
-        Ok((Self { questions, state: LaneState::Idle, files, counts, overruns: 0 }, looks))
+            lane.start(watch, root)?;
+        }
+        Ok((lane, looks))
+    }
+
+    /// Sees to it that [`ChangeLane::watch`] will find a thread, if there is anything to watch.
+    ///
+    /// # Errors
+    ///
+    /// If the operating system refuses a thread: nothing has changed then.
+    pub fn stage(&mut self, watched: &[FileConfig], root: &Root) -> io::Result<()> {
+        if self.questions.is_some() || watched.is_empty() {
+            return Ok(());
+        }
+        self.start(Watch::open(&[], root), root)
+    }
+
+    /// Watches these files from now on: an edit of one that was watched before is seen, whenever it happened.
+    pub fn watch(&mut self, watched: &[FileConfig]) {
+        let Some(questions) = &self.questions else { return };
+        // A thread that is gone has panicked: that shows as overruns.
+        let _ = questions.send(Work::Watch(watched.to_vec()));
+        let known = |path: &str| self.files.iter().find(|(other, _)| other == path).map_or(0, |(_, changes)| *changes);
+        let paths = watched.iter().map(|file| file.path.display().to_string());
+        self.files = paths.map(|path| (path.clone(), known(&path))).collect();
+    }
+
+    fn start(&mut self, watch: Watch, root: &Root) -> io::Result<()> {
+        let (questions, asked) = sync_mpsc::channel();
+        let (looks, root) = (self.looks.clone(), root.clone());
+        let thread = thread::Builder::new().name("watch".to_owned()).stack_size(STACK_BYTES);
+        thread.spawn(move || look(watch, &root, &asked, &looks))?;
+        self.questions = Some(questions);
+        Ok(())
     }
 
     /// A tick begins and waits for a look, unless the last one is not over yet.
     pub fn begin_tick(&mut self) {
         let Some(questions) = &self.questions else { return };
-        if self.state == LaneState::Idle && questions.send(()).is_ok() {
+        if self.state == LaneState::Idle && questions.send(Work::Look).is_ok() {
             self.state = LaneState::Asked;
         } else {
             self.overruns += 1;
@@ -117,9 +159,14 @@ impl ChangeLane {
     }
 }
 
-fn look(mut watch: Watch, asked: &sync_mpsc::Receiver<()>, looks: &mpsc::Sender<Seen>) {
+fn look(mut watch: Watch, root: &Root, asked: &sync_mpsc::Receiver<Work>, looks: &mpsc::Sender<Seen>) {
     let mut is_first = true;
-    for () in asked {
+    for work in asked {
+        if let Work::Watch(watched) = work {
+            watch = watch.over(&watched, root);
+            is_first = true;
+            continue;
+        }
         let mut changes = Vec::new();
         watch.poll(wall_now(), &mut |change| changes.push(change));
         let state = (is_first || !changes.is_empty()).then(|| watch.state());

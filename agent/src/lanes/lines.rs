@@ -7,6 +7,7 @@ use crate::disk::Positions;
 use crate::files::tail::{Tail, TailCounts};
 use crate::source::Root;
 use std::io;
+use std::path::Path;
 use std::sync::mpsc as sync_mpsc;
 use std::thread;
 use tokio::sync::mpsc;
@@ -45,9 +46,19 @@ pub struct FileState {
     position: Option<Vec<u8>>,
 }
 
+/// What the thread is asked to do, in order.
+enum Work {
+    /// Read a portion.
+    Fill(Lines),
+    /// Follow these files from now on; those that it knows go on where they are.
+    Follow(Vec<FileConfig>),
+}
+
 /// The loop's end of the lane.
 pub struct LineLane {
-    questions: Option<sync_mpsc::Sender<Lines>>,
+    /// None as long as no file was ever followed.
+    questions: Option<sync_mpsc::Sender<Work>>,
+    portions: mpsc::Sender<Lines>,
     buffer: Option<Lines>,
     state: LaneState,
     files: Vec<FileState>,
@@ -62,22 +73,54 @@ impl LineLane {
     /// If the operating system refuses a thread.
     pub fn open(logs: &[FileConfig], root: &Root, positions: &Positions) -> io::Result<(Self, mpsc::Receiver<Lines>)> {
         let (portions_in, portions) = mpsc::channel(1);
-        let files: Vec<_> = logs.iter().map(FileState::new).collect();
-        let questions = if files.is_empty() {
-            None
-        } else {
-            let tails = logs
-                .iter()
-                .zip(&files)
-                .map(|(log, file)| Tail::open(&root.host(&log.path), positions.get(&file.path).map(Vec::as_slice)));
-            let lane = Lane { tails: tails.collect(), files: files.clone(), next: 0 };
-            let (questions, asked) = sync_mpsc::channel();
-            let thread = thread::Builder::new().name("logs".to_owned()).stack_size(STACK_BYTES);
-            thread.spawn(move || lane.run(&asked, &portions_in))?;
-            Some(questions)
+        let mut lane = Self {
+            questions: None,
+            portions: portions_in,
+            buffer: Some(Lines::default()),
+            state: LaneState::Idle,
+            files: logs.iter().map(FileState::new).collect(),
+            overruns: 0,
         };
-        let lane = Self { questions, buffer: Some(Lines::default()), state: LaneState::Idle, files, overruns: 0 };
+        if !logs.is_empty() {
+            lane.start(logs, root, positions)?;
+        }
         Ok((lane, portions))
+    }
+
+    /// Sees to it that [`LineLane::follow`] will find a thread, if there is anything to follow.
+    ///
+    /// # Errors
+    ///
+    /// If the operating system refuses a thread: nothing has changed then.
+    pub fn stage(&mut self, logs: &[FileConfig], root: &Root) -> io::Result<()> {
+        if self.questions.is_some() || logs.is_empty() {
+            return Ok(());
+        }
+        self.start(&[], root, &Positions::new())
+    }
+
+    /// Follows these files from now on: those that were followed before from where they are, others from their end or
+    /// backlog, as at a first start.
+    pub fn follow(&mut self, logs: &[FileConfig]) {
+        let Some(questions) = &self.questions else { return };
+        // A thread that is gone has panicked: that shows as overruns.
+        let _ = questions.send(Work::Follow(logs.to_vec()));
+        let known = |path: &str| self.files.iter().find(|file| file.path == path).cloned();
+        let file = |log: &FileConfig| {
+            let new = FileState::new(log);
+            FileState { service: new.service.clone(), ..known(&new.path).unwrap_or(new) }
+        };
+        self.files = logs.iter().map(file).collect();
+    }
+
+    fn start(&mut self, logs: &[FileConfig], root: &Root, positions: &Positions) -> io::Result<()> {
+        let lane = Lane::open(logs, root, positions);
+        let (questions, asked) = sync_mpsc::channel();
+        let portions = self.portions.clone();
+        let thread = thread::Builder::new().name("logs".to_owned()).stack_size(STACK_BYTES);
+        thread.spawn(move || lane.run(&asked, &portions))?;
+        self.questions = Some(questions);
+        Ok(())
     }
 
     /// A tick begins and waits for a first portion, unless the last one is not back yet.
@@ -98,7 +141,7 @@ impl LineLane {
     /// Asks for a portion.
     pub fn ask(&mut self) {
         let Some((questions, buffer)) = self.questions.as_ref().zip(self.buffer.take()) else { return };
-        if questions.send(buffer).is_ok() {
+        if questions.send(Work::Fill(buffer)).is_ok() {
             self.state = LaneState::Asked;
         }
     }
@@ -175,6 +218,7 @@ impl FileState {
 
 /// The thread's end.
 struct Lane {
+    root: Root,
     tails: Vec<Tail>,
     files: Vec<FileState>,
     /// File to begin with, so that a busy one does not starve the others.
@@ -182,8 +226,43 @@ struct Lane {
 }
 
 impl Lane {
-    fn run(mut self, asked: &sync_mpsc::Receiver<Lines>, portions: &mpsc::Sender<Lines>) {
-        for mut lines in asked {
+    fn open(logs: &[FileConfig], root: &Root, positions: &Positions) -> Self {
+        let files: Vec<_> = logs.iter().map(FileState::new).collect();
+        let tail = |file: &FileState| {
+            Tail::open(&root.host(Path::new(&file.path)), positions.get(&file.path).map(Vec::as_slice))
+        };
+        Self { root: root.clone(), tails: files.iter().map(tail).collect(), files, next: 0 }
+    }
+
+    fn follow(&mut self, logs: &[FileConfig]) {
+        let mut before: Vec<_> = std::mem::take(&mut self.files).into_iter().zip(self.tails.drain(..)).collect();
+        for log in logs {
+            let new = FileState::new(log);
+            let (file, tail) = match before.iter().position(|(file, _)| file.path == new.path) {
+                Some(at) => {
+                    let (file, tail) = before.swap_remove(at);
+                    (FileState { service: new.service, ..file }, tail)
+                }
+                None => {
+                    let tail = Tail::open(&self.root.host(&log.path), None);
+                    (new, tail)
+                }
+            };
+            self.files.push(file);
+            self.tails.push(tail);
+        }
+        self.next = 0;
+    }
+
+    fn run(mut self, asked: &sync_mpsc::Receiver<Work>, portions: &mpsc::Sender<Lines>) {
+        for work in asked {
+            let mut lines = match work {
+                Work::Fill(lines) => lines,
+                Work::Follow(logs) => {
+                    self.follow(&logs);
+                    continue;
+                }
+            };
             self.fill(&mut lines);
             if portions.blocking_send(lines).is_err() {
                 return;

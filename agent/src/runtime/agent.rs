@@ -1,9 +1,10 @@
 //! All state of the running agent. Nothing here waits; every `handle_*` ends with what follows from it done or queued.
 
-use super::StartError;
 use super::detectors::{Found, Shelf};
 use super::pulse::Pulse;
+use super::reload::Reread;
 use super::tick::{Phase, PipelineSink};
+use super::{Start, StartError};
 use crate::clock::{Ticker, mono_now, wall_now};
 use crate::config::Config;
 use crate::control::directive::DirectiveGate;
@@ -14,9 +15,10 @@ use crate::identity::Identity;
 use crate::lanes::changes::{self, ChangeLane, Seen};
 use crate::lanes::lines::{LineLane, Lines};
 use crate::lanes::{Lanes, Report};
+use crate::log::Log;
 use crate::source::Root;
 use crate::spool::{Counts, Spool};
-use crate::status::RefusedStatus;
+use crate::status::{RefusedStatus, ReloadStatus};
 use crate::uplink::{Order, Renewed, Uplink};
 use crate::worker_process::{ScoreBuffers, WorkerEvent, WorkerProcess};
 use std::collections::BTreeMap;
@@ -42,11 +44,16 @@ pub(super) struct Inputs {
     pub(super) workers: mpsc::Receiver<WorkerEvent>,
     pub(super) link: mpsc::Receiver<LinkEvent>,
     pub(super) policies: mpsc::Receiver<PolicyEvent>,
-    pub(super) found: mpsc::Receiver<Found>,
+    pub(super) reread: mpsc::Receiver<Reread>,
 }
 
 /// The running agent.
 pub(super) struct Agent {
+    /// In effect.
+    pub(super) config: Config,
+    pub(super) root: Root,
+    pub(super) log: Log,
+    pub(super) reload: ReloadStatus,
     pub(super) confinement: Vec<String>,
     pub(super) host_name: String,
     pub(super) identity: Identity,
@@ -85,9 +92,7 @@ pub(super) struct Agent {
 
 impl Agent {
     pub(super) fn open(
-        config: Config,
-        identity: Identity,
-        confinement: Vec<String>,
+        Start { config, file, identity, confinement, log }: Start,
     ) -> Result<(Self, Inputs, LinkTask), StartError> {
         let root = Root::from_variables(|name| std::env::var_os(name));
         let (host_name, boot) = (host::name(&root), host::boot(&root));
@@ -109,13 +114,17 @@ impl Agent {
         let (lanes, reports) = Lanes::open(&config.sources, &root).map_err(threads())?;
         let (line_lane, lines) = LineLane::open(&config.logs, &root, &recovered.positions).map_err(threads())?;
         let (change_lane, changes) = ChangeLane::open(&config.watch, &root, &recovered.positions).map_err(threads())?;
-        let (shelf, found) = Shelf::new(config.detectors.clone(), config.trust.author_keys.clone());
+        let (shelf, reread) = Shelf::new(&config, file);
         let on_shelf = shelf.look();
         let mut supervisor = Supervisor::new(SupervisorConfig::default());
         supervisor.set_detectors(now, on_shelf.wanted);
         let (worker_events, workers) = mpsc::channel(WORKER_EVENTS);
         let pipeline = Pipeline::new(pipeline_config(&config, &identity, &recovered.policy), now, wall);
         let mut agent = Self {
+            config,
+            root,
+            log,
+            reload: ReloadStatus::default(),
             ticker: Ticker::new(Instant::now(), wall),
             directives: DirectiveGate::new(identity.host, identity.online_key),
             policy: recovered.policy,
@@ -152,7 +161,7 @@ impl Agent {
             worker_events,
         };
         agent.pump(now);
-        Ok((agent, Inputs { reports, lines, changes, workers, link, policies, found }, task))
+        Ok((agent, Inputs { reports, lines, changes, workers, link, policies, reread }, task))
     }
 
     /// Ticks that were run to their end.
@@ -238,17 +247,9 @@ impl Agent {
         self.pump(now);
     }
 
-    /// A person wants the detectors read anew: elsewhere, because it may take longer than a tick.
-    pub(super) fn handle_reload(&mut self) {
-        tracing::info!("detectors are read anew");
-        self.shelf.look_later();
-    }
-
-    /// The detectors were read: what has changed takes the way of every switch, through a second worker.
-    pub(super) fn handle_found(&mut self, found: Found) {
-        let now = mono_now();
+    /// Detectors were read: what has changed takes the way of every switch, through a second worker.
+    pub(super) fn take_found(&mut self, now: MonoTime, found: Found) {
         tracing::info!(wanted = found.wanted.len(), refused = found.refused.len(), "detectors were read");
-        self.shelf.taken();
         self.detectors_refused = found.refused;
         // Whoever runs goes on as long as nobody knows what is there.
         if found.whole {
@@ -374,12 +375,7 @@ fn pipeline_config(config: &Config, identity: &Identity, policy: &PolicyView) ->
         policy: policy.in_effect.clone(),
         series_max: config.limits.series_max,
         templates_max: config.limits.templates_max,
-        sources: config
-            .sources
-            .iter()
-            .filter(|source| source.enabled)
-            .map(|source| (source.spec.name.to_owned(), source.interval_ms))
-            .collect(),
+        sources: config.intervals(),
     }
 }
 

@@ -1,8 +1,9 @@
 //! Detectors from the local directories: verified before anything is handed to the worker.
 
-use crate::config::{ByDetector, DetectorsConfig};
+use super::reload::{Reread, reread};
+use crate::config::{ByDetector, Config, DetectorsConfig};
 use crate::status::RefusedStatus;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use vedette_detector_host::artifact::{self, Artifact};
@@ -21,12 +22,13 @@ pub(super) struct Found {
     pub(super) whole: bool,
 }
 
-/// The directories, as they are configured.
+/// The directories, as they are configured, and the file that says so.
 pub(super) struct Shelf {
-    detectors: Arc<DetectorsConfig>,
-    author_keys: Arc<[PublicKey]>,
+    file: PathBuf,
+    detectors: DetectorsConfig,
+    author_keys: Vec<PublicKey>,
     execution: Execution,
-    found: mpsc::Sender<Found>,
+    reread: mpsc::Sender<Reread>,
     /// A look goes on whose result was not taken yet.
     looking: bool,
     /// And somebody has asked since it began.
@@ -34,12 +36,12 @@ pub(super) struct Shelf {
 }
 
 impl Shelf {
-    /// The shelf, and where the results of [`Shelf::look_later`] come out.
-    pub(super) fn new(detectors: DetectorsConfig, author_keys: Vec<PublicKey>) -> (Self, mpsc::Receiver<Found>) {
-        let (found, looks) = mpsc::channel(LOOKS);
-        let execution = detectors.execution.resolve();
-        let (detectors, author_keys) = (Arc::new(detectors), author_keys.into());
-        (Self { detectors, author_keys, execution, found, looking: false, again: false }, looks)
+    /// The shelf of a configuration that was read from `file`, and where the results of [`Shelf::look_later`] come out.
+    pub(super) fn new(config: &Config, file: PathBuf) -> (Self, mpsc::Receiver<Reread>) {
+        let (reread, looks) = mpsc::channel(LOOKS);
+        let execution = config.detectors.execution.resolve();
+        let (detectors, author_keys) = (config.detectors.clone(), config.trust.author_keys.clone());
+        (Self { file, detectors, author_keys, execution, reread, looking: false, again: false }, looks)
     }
 
     /// How detectors are executed.
@@ -52,18 +54,28 @@ impl Shelf {
         look(&self.detectors, &self.author_keys, self.execution)
     }
 
-    /// The same in a thread of its own. Asked while another look goes on, which may have read what was there before, it
-    /// follows that one.
+    /// The same by another configuration, to be executed as before.
+    pub(super) fn look_as(config: &Config, execution: Execution) -> Found {
+        look(&config.detectors, &config.trust.author_keys, execution)
+    }
+
+    /// Another configuration is in effect.
+    pub(super) fn name(&mut self, config: &Config) {
+        self.detectors.clone_from(&config.detectors);
+        self.author_keys.clone_from(&config.trust.author_keys);
+    }
+
+    /// Reads the configuration and what it names, in a thread of its own. Asked while another look goes on, which may
+    /// have read what was there before, it follows that one.
     pub(super) fn look_later(&mut self) {
         if std::mem::replace(&mut self.looking, true) {
             self.again = true;
             return;
         }
-        let (detectors, author_keys) = (Arc::clone(&self.detectors), Arc::clone(&self.author_keys));
-        let (execution, found) = (self.execution, self.found.clone());
+        let (file, execution, results) = (self.file.clone(), self.execution, self.reread.clone());
         tokio::task::spawn_blocking(move || {
             // There is room for the one look that goes on; an agent that ends takes no result.
-            let _ = found.try_send(look(&detectors, &author_keys, execution));
+            let _ = results.try_send(reread(&file, execution));
         });
     }
 
@@ -73,6 +85,11 @@ impl Shelf {
         if std::mem::take(&mut self.again) {
             self.look_later();
         }
+    }
+
+    /// Whether a look goes on.
+    pub(super) fn is_looking(&self) -> bool {
+        self.looking
     }
 }
 
@@ -167,8 +184,7 @@ mod tests {
             parameters: vec![("level".to_owned(), vec![("memory-s".to_owned(), 60.0)])],
             shadow_parameters: vec![("exhaustion".to_owned(), vec![("horizon-s".to_owned(), 10.0)])],
         };
-        let (shelf, _looks) = Shelf::new(config, vec![author.key.public()]);
-        let found = shelf.look();
+        let found = shelf(&file_of(config, author.key.public())).look();
         assert!(found.refused.is_empty() && found.whole);
         let told: Vec<_> = found
             .wanted
@@ -187,6 +203,17 @@ mod tests {
         assert_eq!(told, expected);
     }
 
+    /// A configuration with these detectors.
+    fn file_of(detectors: DetectorsConfig, key: PublicKey) -> Config {
+        let mut config = Config { detectors, ..Config::default() };
+        config.trust.author_keys = vec![key];
+        config
+    }
+
+    fn shelf(config: &Config) -> Shelf {
+        Shelf::new(config, PathBuf::new()).0
+    }
+
     fn config(directory: std::path::PathBuf) -> DetectorsConfig {
         let shadow_directory = directory.join("none");
         let execution = ExecutionConfig::Always(Execution::Native);
@@ -202,11 +229,13 @@ mod tests {
     #[test]
     fn a_directory_that_cannot_be_read_is_not_an_empty_one() {
         let dir = tempfile::tempdir().unwrap();
-        let (shelf, _looks) = Shelf::new(config(dir.path().join("missing")), Vec::new());
-        assert!(shelf.look().whole, "what is not there holds nothing");
+        let look = |name: &str| {
+            let detectors = config(dir.path().join(name));
+            shelf(&Config { detectors, ..Config::default() }).look()
+        };
+        assert!(look("missing").whole, "what is not there holds nothing");
         std::fs::write(dir.path().join("file"), b"").unwrap();
-        let (shelf, _looks) = Shelf::new(config(dir.path().join("file")), Vec::new());
-        let found = shelf.look();
+        let found = look("file");
         assert_eq!((found.whole, found.refused.len()), (false, 2), "neither directory can be read");
     }
 
@@ -214,7 +243,14 @@ mod tests {
     async fn who_asks_during_a_look_gets_another_one_after_it() {
         let key = SigningKey::from_pkcs8(&SigningKey::generate_pkcs8()).unwrap();
         let author = Author { key, dir: tempfile::tempdir().unwrap() };
-        let (mut shelf, mut looks) = Shelf::new(config(author.dir.path().join("judged")), vec![author.key.public()]);
+        let config = file_of(config(author.dir.path().join("judged")), author.key.public());
+        let file = author.dir.path().join("agent.toml");
+        std::fs::write(&file, config.to_toml()).unwrap();
+        let (mut shelf, mut looks) = Shelf::new(&config, file);
+        let found = |reread| match reread {
+            Reread::Fine { found, .. } => found.wanted.len(),
+            Reread::Refused(problems) => panic!("{problems:?}"),
+        };
         shelf.look_later();
         while looks.is_empty() {
             tokio::task::yield_now().await;
@@ -222,9 +258,9 @@ mod tests {
         author.publish("judged", "level", b"late");
         shelf.look_later();
         shelf.look_later();
-        assert!(looks.recv().await.unwrap().wanted.is_empty(), "read before it was there");
+        assert_eq!(found(looks.recv().await.unwrap()), 0, "read before it was there");
         shelf.taken();
-        assert_eq!(looks.recv().await.unwrap().wanted.len(), 1);
+        assert_eq!(found(looks.recv().await.unwrap()), 1);
         shelf.taken();
         assert!(!shelf.looking && looks.is_empty(), "one look answers all who asked during another");
     }

@@ -49,6 +49,7 @@ impl Agent {
             detectors_refused: self.detectors_refused.clone(),
             worker: self.worker(),
             agent: ProcessStatus { pid: std::process::id(), confinement: self.confinement.clone() },
+            reload: self.reload.clone(),
             policy: self.policy_status(),
             directives: self.directive_status(),
             spool: self.spool_status(),
@@ -98,6 +99,9 @@ impl Agent {
         }
         for one in &self.detectors_refused {
             problems.push(format!("detector `{}` is refused: {}", one.name, one.reason));
+        }
+        if self.reload.refused {
+            problems.push(format!("the configuration was refused ({} problems)", self.reload.problems.len()));
         }
         problems.extend(self.certificate_problem(collector_now));
         if !self.pipeline.ledger().balances() {

@@ -1,6 +1,6 @@
 //! The status as a screen for people: what matters first, one thing a line.
 
-use super::{DetectorStatus, FilesStatus, ScoresStatus, Status, WorkerStatus};
+use super::{DetectorStatus, FilesStatus, ReloadStatus, ScoresStatus, Status, WorkerStatus};
 use std::fmt::{self, Write as _};
 
 /// Renders the status.
@@ -17,6 +17,7 @@ fn write(out: &mut String, status: &Status) -> fmt::Result {
     }
     collector(out, status)?;
     control(out, status)?;
+    reload(out, &status.reload)?;
     detectors(out, status)?;
     sources(out, status)?;
     logs(out, status)?;
@@ -57,6 +58,20 @@ fn collector(out: &mut String, status: &Status) -> fmt::Result {
         "batches     {} made, {} acknowledged, {} waiting, {shed} shed",
         spool.made, spool.acked, spool.pending
     )
+}
+
+fn reload(out: &mut String, reload: &ReloadStatus) -> fmt::Result {
+    let changed = |names: &[String]| if names.is_empty() { "nothing".to_owned() } else { names.join(" ") };
+    if reload.count > 0 {
+        writeln!(out, "configuration read anew {} times, last changed: {}", reload.count, changed(&reload.applied))?;
+    }
+    if !reload.restart.is_empty() {
+        writeln!(out, "  takes a RESTART: {}", reload.restart.join(" "))?;
+    }
+    for problem in &reload.problems {
+        writeln!(out, "  REFUSED: {problem}")?;
+    }
+    Ok(())
 }
 
 fn control(out: &mut String, status: &Status) -> fmt::Result {
