@@ -65,7 +65,6 @@ impl StartError {
 }
 
 /// What an agent starts from.
-
 pub struct Start {
     /// Configuration, checked.
     pub config: Config,
