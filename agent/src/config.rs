@@ -9,6 +9,7 @@ mod tests;
 pub use render::reference_text;
 
 use crate::durable;
+use crate::inventory::{self, InventorySpec};
 use crate::source::{self, SourceSpec};
 use std::io;
 use std::net::SocketAddr;
@@ -49,10 +50,10 @@ pub struct Config {
     pub metrics: MetricsConfig,
     /// Bounds on memory.
     pub limits: LimitsConfig,
-    /// The flight recorder.
-    pub recorder: RecorderLimits,
     /// Every source of [`source::ALL`], in that order.
     pub sources: Vec<SourceConfig>,
+    /// Every inventory of [`inventory::ALL`], in that order.
+    pub inventories: Vec<InventoryConfig>,
     /// Log files to follow.
     pub logs: Vec<FileConfig>,
     /// Files whose edits are changes.
@@ -156,15 +157,6 @@ pub struct LimitsConfig {
     pub templates_max: usize,
 }
 
-/// How much the flight recorder keeps; 0 is off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RecorderLimits {
-    /// Bytes in memory: minutes.
-    pub memory_bytes: usize,
-    /// Bytes under the data directory: hours.
-    pub disk_bytes: u64,
-}
-
 /// A source and how it is read.
 #[derive(Clone, Copy, Debug)]
 pub struct SourceConfig {
@@ -177,6 +169,23 @@ pub struct SourceConfig {
 }
 
 impl PartialEq for SourceConfig {
+    fn eq(&self, other: &Self) -> bool {
+        (self.spec.name, self.interval_ms, self.enabled) == (other.spec.name, other.interval_ms, other.enabled)
+    }
+}
+
+/// An inventory and how often it is looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct InventoryConfig {
+    /// Inventory.
+    pub spec: &'static InventorySpec,
+    /// Interval; whole seconds.
+    pub interval_ms: u32,
+    /// Whether it is looked at at all.
+    pub enabled: bool,
+}
+
+impl PartialEq for InventoryConfig {
     fn eq(&self, other: &Self) -> bool {
         (self.spec.name, self.interval_ms, self.enabled) == (other.spec.name, other.interval_ms, other.enabled)
     }
@@ -258,11 +267,14 @@ impl Default for Config {
                 shadow_parameters: Vec::new(),
             },
             metrics: MetricsConfig::default(),
-            recorder: RecorderLimits { memory_bytes: 4 << 20, disk_bytes: 64 << 20 },
             limits: LimitsConfig { memory_spool_bytes: 8 << 20, series_max: 4_000, templates_max: 1_000 },
             sources: source::ALL
                 .iter()
                 .map(|spec| SourceConfig { spec, interval_ms: spec.interval_ms, enabled: true })
+                .collect(),
+            inventories: inventory::ALL
+                .iter()
+                .map(|spec| InventoryConfig { spec, interval_ms: spec.interval_ms, enabled: true })
                 .collect(),
             logs: Vec::new(),
             watch: Vec::new(),

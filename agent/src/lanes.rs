@@ -3,6 +3,7 @@
 //! waits for nobody.
 
 pub mod changes;
+pub mod inventories;
 pub mod lines;
 mod own;
 mod readings;

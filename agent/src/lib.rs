@@ -9,6 +9,7 @@ pub mod commands;
 pub mod config;
 
 pub mod files;
+pub mod inventory;
 pub mod source;
 
 pub mod clock;
@@ -24,7 +25,6 @@ pub mod local;
 pub mod log;
 pub mod metrics;
 pub mod notify;
-pub mod recorder;
 pub mod runtime;
 pub mod spool;
 pub mod status;

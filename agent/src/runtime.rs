@@ -134,6 +134,7 @@ async fn turn(
             Some(report) = inputs.reports.recv() => agent.handle_report(report),
             Some(lines) = inputs.lines.recv() => agent.handle_lines(lines),
             Some(seen) = inputs.changes.recv() => agent.handle_changes(seen),
+            Some(turn) = inputs.inventories.recv() => agent.handle_turn(turn),
             Some(event) = inputs.workers.recv() => agent.handle_worker(event),
             Some(event) = inputs.link.recv() => { agent.handle_link(event); }
             Some(event) = inputs.policies.recv() => agent.handle_policy(event),
@@ -233,6 +234,7 @@ async fn close(agent: Agent, mut inputs: Inputs) {
     agent.close();
     let deadline = Instant::now() + DISK_MAX;
     while let Ok(Some(_)) = timeout_at(deadline, inputs.policies.recv()).await {}
+    while let Ok(Some(_)) = timeout_at(deadline, inputs.inventories.recv()).await {}
     let gone = async { while inputs.workers.recv().await.is_some() {} };
     // A worker that does not end is killed when its task is dropped.
     let _ = timeout(DISK_MAX, gone).await;

@@ -6,6 +6,7 @@
 
 mod cgroup;
 mod clock;
+pub(crate) mod containers;
 mod cpu;
 mod disk;
 mod file_handle;

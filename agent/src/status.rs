@@ -4,9 +4,7 @@ mod human;
 
 pub use human::render;
 
-use crate::recorder::DiskView;
 use serde::{Deserialize, Serialize};
-use vedette_edge::recorder::RecorderCounts;
 
 /// Everything that an operator may want to know at a glance. Counts are since start.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -50,9 +48,6 @@ pub struct Status {
     pub directives: DirectiveStatus,
     /// Batches that wait for the collector.
     pub spool: SpoolStatus,
-    /// The flight recorder; `None` if it is off.
-    #[serde(default)]
-    pub recorder: Option<RecorderStatus>,
     /// Connection to the collector.
     pub link: LinkStatus,
     /// The pipeline's ledger: `detected = emitted + folded + shed`, and its other counts.
@@ -63,6 +58,9 @@ pub struct Status {
     pub logs: Vec<LogStatus>,
     /// Watched files.
     pub watch: Vec<WatchStatus>,
+    /// Inventories: what the host is made of.
+    #[serde(default)]
+    pub inventories: Vec<InventoryStatus>,
 }
 
 /// Who this is.
@@ -118,6 +116,35 @@ pub struct SourceStatus {
     /// Time of all readings.
     pub ns_total: u64,
     /// Why the last reading failed.
+    pub last_error: Option<String>,
+}
+
+/// An inventory.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InventoryStatus {
+    /// Name.
+    pub name: String,
+    /// Interval.
+    pub interval_ms: u32,
+    /// Looks.
+    pub looks: u64,
+    /// Looks that failed.
+    pub errors: u64,
+    /// Things known.
+    pub items: u64,
+    /// Changes told.
+    pub changes: u64,
+    /// Changes beyond what one look tells.
+    pub folded: u64,
+    /// Things of the last look that could not be read.
+    pub unreadable: u64,
+    /// Things of the last look beyond the limits.
+    pub left_out: u64,
+    /// Time of the last look.
+    pub ns_last: u64,
+    /// Time of all looks.
+    pub ns_total: u64,
+    /// Why the last look failed, or what it could not see.
     pub last_error: Option<String>,
 }
 
@@ -266,23 +293,6 @@ pub struct ClassCounts {
     pub log: u64,
 }
 
-/// The flight recorder.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RecorderStatus {
-    /// Bytes in memory, samples that wait for their block included.
-    pub memory_bytes: u64,
-    /// Their bound.
-    pub memory_bytes_max: u64,
-    /// Time of the oldest sample in memory, RFC 3339.
-    pub memory_begin: Option<String>,
-    /// What was recorded and left out.
-    pub counts: RecorderCounts,
-    /// What is on disk; `None` if nothing shall be.
-    pub disk: Option<DiskView>,
-    /// Bound of that.
-    pub disk_bytes_max: u64,
-}
-
 /// The spool: `made = acked + shed + pending`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SpoolStatus {
@@ -330,6 +340,9 @@ pub struct FilesStatus {
     pub log_overruns: u64,
     /// Ticks in which the look at watched files was not over in time.
     pub watch_overruns: u64,
+    /// Ticks in which the inventories that were due before were not all looked at yet.
+    #[serde(default)]
+    pub inventory_overruns: u64,
     /// Looks at a watched file that could not be read.
     pub watch_unreadable: u64,
     /// Looks at a watched file that was too large or no regular file.

@@ -2,7 +2,7 @@
 
 use super::{
     ByDetector, CollectorConfig, Config, DetectorsConfig, FileConfig, KEYS_MAX, LOGS_MAX, LimitsConfig, MetricsConfig,
-    NAME_BYTES_MAX, PATH_BYTES_MAX, SourceConfig, TrustConfig, WATCHED_MAX,
+    NAME_BYTES_MAX, PATH_BYTES_MAX, TrustConfig, WATCHED_MAX,
 };
 use crate::log;
 use std::collections::BTreeSet;
@@ -15,8 +15,6 @@ const INTERVAL_MS: std::ops::RangeInclusive<u64> = 1_000..=3_600_000;
 /// A tick asks a detector about at most 65,536 values.
 const ROWS: std::ops::RangeInclusive<i64> = 1..=65_000;
 const SPOOL_BYTES: std::ops::RangeInclusive<u64> = 64 * 1024..=1 << 30;
-const RECORDER_MEMORY_BYTES: std::ops::RangeInclusive<u64> = 0..=1 << 30;
-const RECORDER_DISK_BYTES: std::ops::RangeInclusive<u64> = 0..=1 << 40;
 const KEY_FORM: &str = "`ed25519:` and 64 hexadecimal digits";
 
 pub(super) fn config(root: &mut Table<'_>) -> Config {
@@ -48,13 +46,15 @@ pub(super) fn config(root: &mut Table<'_>) -> Config {
     if let Some(mut table) = root.table("limits") {
         limits(&mut table, &mut config.limits);
     }
-    if let Some(mut table) = root.table("recorder") {
-        let memory = table.size_bytes("memory-bytes", RECORDER_MEMORY_BYTES);
-        set(&mut config.recorder.memory_bytes, memory.and_then(|bytes| usize::try_from(bytes).ok()));
-        set(&mut config.recorder.disk_bytes, table.size_bytes("disk-bytes", RECORDER_DISK_BYTES));
-    }
     if let Some(mut table) = root.table("sources") {
-        config.sources.iter_mut().for_each(|source| read_source(&mut table, source));
+        for source in &mut config.sources {
+            read_schedule(&mut table, source.spec.name, &mut source.interval_ms, &mut source.enabled);
+        }
+    }
+    if let Some(mut table) = root.table("inventories") {
+        for inventory in &mut config.inventories {
+            read_schedule(&mut table, inventory.spec.name, &mut inventory.interval_ms, &mut inventory.enabled);
+        }
     }
     config.logs = files(root, "logs", LOGS_MAX, "/var/log/app.log");
     config.watch = files(root, "watch", WATCHED_MAX, "/etc/app/app.conf");
@@ -166,12 +166,12 @@ fn count(table: &mut Table<'_>, key: &str, range: std::ops::RangeInclusive<i64>)
 }
 
 /// Asking for each known name lets the document find the unknown ones and propose the nearest.
-fn read_source(sources: &mut Table<'_>, source: &mut SourceConfig) {
-    let Some(mut table) = sources.table(source.spec.name) else { return };
-    set(&mut source.enabled, table.boolean("enabled"));
+fn read_schedule(tables: &mut Table<'_>, name: &str, interval: &mut u32, enabled: &mut bool) {
+    let Some(mut table) = tables.table(name) else { return };
+    set(enabled, table.boolean("enabled"));
     let Some(interval_ms) = table.duration_ms("interval", INTERVAL_MS) else { return };
     if interval_ms % 1_000 != 0 {
-        let message = format!("`sources.{}.interval` is not a whole number of seconds", source.spec.name);
+        let message = format!("`{}.interval` is not a whole number of seconds", table.path());
         table.problem(
             "interval",
             codes::OUT_OF_RANGE,
@@ -179,7 +179,7 @@ fn read_source(sources: &mut Table<'_>, source: &mut SourceConfig) {
             "the agent ticks once a second: write \"1s\", \"2s\", …",
         );
     }
-    set(&mut source.interval_ms, u32::try_from(interval_ms).ok());
+    set(interval, u32::try_from(interval_ms).ok());
 }
 
 fn files(root: &mut Table<'_>, key: &str, max: usize, example: &str) -> Vec<FileConfig> {

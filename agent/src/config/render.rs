@@ -65,10 +65,13 @@ pub(super) fn effective_text(config: &Config) -> String {
 }
 
 fn sections(config: &Config) -> Vec<Section> {
-    let sources = config.sources.iter().map(|source| {
-        let value = format!("{{ interval = \"{}s\", enabled = {} }}", source.interval_ms / 1_000, source.enabled);
-        setting(source.spec.name, value, source.spec.doc)
-    });
+    let schedule = |name, interval_ms: u32, enabled, doc| {
+        setting(name, format!("{{ interval = \"{}s\", enabled = {enabled} }}", interval_ms / 1_000), doc)
+    };
+    let sources = config.sources.iter();
+    let sources = sources.map(|one| schedule(one.spec.name, one.interval_ms, one.enabled, one.spec.doc));
+    let inventories = config.inventories.iter();
+    let inventories = inventories.map(|one| schedule(one.spec.name, one.interval_ms, one.enabled, one.spec.doc));
     vec![
         section(
             "[agent]",
@@ -150,30 +153,19 @@ fn sections(config: &Config) -> Vec<Section> {
             vec![
                 setting(
                     "memory-spool",
-                    size(config.limits.memory_spool_bytes as u64),
+                    size(config.limits.memory_spool_bytes),
                     "Batches that wait for the collector: 64KiB to 1GiB.",
                 ),
                 setting("series-max", config.limits.series_max, "Series; more are folded: 1 to 65000."),
                 setting("templates-max", config.limits.templates_max, "Log templates; more are folded: 1 to 65000."),
             ],
         ),
-        section(
-            "[recorder]",
-            "The flight recorder keeps all that was collected, for people and for the collector to look back. \"0B\" is off.",
-            vec![
-                setting(
-                    "memory-bytes",
-                    size(config.recorder.memory_bytes as u64),
-                    "In memory, some minutes: up to 1GiB.",
-                ),
-                setting(
-                    "disk-bytes",
-                    size(config.recorder.disk_bytes),
-                    "Under the data directory, some hours to days, oldest deleted first: up to 1024GiB.",
-                ),
-            ],
-        ),
         section("[sources]", "What is read, how often (whole seconds, 1s to 1h).", sources.collect()),
+        section(
+            "[inventories]",
+            "What is compared with how it was, how often (whole seconds, 1s to 1h): what differs is a change.",
+            inventories.collect(),
+        ),
     ]
 }
 
@@ -210,10 +202,7 @@ fn keys(keys: &[PublicKey]) -> String {
     format!("[{}]", keys.join(", "))
 }
 
-fn size(bytes: u64) -> String {
-    if bytes == 0 {
-        return "\"0B\"".to_owned();
-    }
+fn size(bytes: usize) -> String {
     let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"), (1, "B")];
     let (unit, name) =
         units.into_iter().find(|(unit, _)| bytes.is_multiple_of(*unit)).expect("every size is whole in bytes");

@@ -17,7 +17,7 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use vedette_protocol::ids::{BootId, ChangeId, Digest};
+use vedette_protocol::ids::{ChangeId, Digest};
 use vedette_protocol::time::WallTime;
 use vedette_protocol::v1::{Change, ChangeKind};
 
@@ -38,13 +38,10 @@ pub struct WatchCounts {
     pub unfit: u64,
 }
 
-/// Watched files and the boot of the host.
+/// Watched files.
 #[derive(Debug)]
 pub struct Watch {
     files: Vec<Watched>,
-    boot: BootId,
-    /// Told at the next poll.
-    is_new_boot: bool,
     counts: WatchCounts,
 }
 
@@ -61,7 +58,7 @@ struct Watched {
 
 /// Metadata that change when content does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Look {
+pub(crate) struct Look {
     device: u64,
     inode: u64,
     bytes: u64,
@@ -71,11 +68,18 @@ struct Look {
 }
 
 /// What one look found.
-enum Found {
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// As at the last look.
     Unchanged,
+    /// Read.
     Content(Digest, Look),
+    /// Nothing there.
     Missing,
-    Unknown,
+    /// Too large, or no regular file.
+    Unfit,
+    /// Not to be looked at or read.
+    Unknown(io::Error),
 }
 
 impl Watch {
@@ -89,8 +93,7 @@ impl Watch {
             seen: None,
             was_missing: false,
         });
-        let boot = crate::host::boot(root);
-        Self { files: files.collect(), boot, is_new_boot: false, counts: WatchCounts::default() }
+        Self { files: files.collect(), counts: WatchCounts::default() }
     }
 
     /// Compares with what an earlier run told, its [`Watch::state`], so that what has changed since is told; what it did
@@ -98,7 +101,6 @@ impl Watch {
     #[must_use]
     pub fn resume(mut self, stored: &[u8]) -> Self {
         if let Some(stored) = State::decode(stored) {
-            self.is_new_boot = stored.boot != self.boot;
             for watched in &mut self.files {
                 watched.known = stored.files.get(watched.key()).copied();
             }
@@ -109,8 +111,8 @@ impl Watch {
     /// The same watch over other files: those that were watched before are compared with what they were.
     #[must_use]
     pub fn over(self, files: &[FileConfig], root: &Root) -> Self {
-        let Self { counts, is_new_boot, .. } = self;
-        Self { counts, is_new_boot, ..Self::open(files, root).resume(&self.state()) }
+        let Self { counts, .. } = self;
+        Self { counts, ..Self::open(files, root).resume(&self.state()) }
     }
 
     /// What was counted since the watch was opened.
@@ -121,15 +123,11 @@ impl Watch {
     /// What was told so far, for [`Watch::resume`] after a restart.
     pub fn state(&self) -> Vec<u8> {
         let file = |file: &Watched| Some((file.key().to_vec(), file.known?));
-        State { boot: self.boot, files: self.files.iter().filter_map(file).collect() }.encode()
+        State { files: self.files.iter().filter_map(file).collect() }.encode()
     }
 
     /// Looks at every file and tells what has changed since the last look. `now` is the host's wall clock.
     pub fn poll(&mut self, now: WallTime, sink: &mut dyn FnMut(Change)) {
-        if std::mem::take(&mut self.is_new_boot) {
-            self.counts.changes += 1;
-            sink(booted(self.boot, now));
-        }
         for file in &mut self.files {
             if let Some(change) = file.poll(now, &mut self.counts) {
                 self.counts.changes += 1;
@@ -139,26 +137,22 @@ impl Watch {
     }
 }
 
-fn booted(boot: BootId, now: WallTime) -> Change {
-    Change {
-        id: change_id(&[b"booted", &boot.0]),
-        kind: ChangeKind::Booted,
-        target: "kernel".to_owned(),
-        service: String::new(),
-        at: now,
-        before: None,
-        after: None,
-    }
-}
-
 impl Watched {
     fn key(&self) -> &[u8] {
         self.file.path.as_os_str().as_bytes()
     }
 
     fn poll(&mut self, now: WallTime, counts: &mut WatchCounts) -> Option<Change> {
-        let after = match look(&self.path, self.seen, now, counts) {
-            Found::Unchanged | Found::Unknown => return None,
+        let after = match look(&self.path, self.seen, now) {
+            Found::Unchanged => return None,
+            Found::Unfit => {
+                counts.unfit += 1;
+                return None;
+            }
+            Found::Unknown(_) => {
+                counts.unreadable += 1;
+                return None;
+            }
             Found::Missing if !std::mem::replace(&mut self.was_missing, true) && self.known.is_some() => return None,
             Found::Missing => {
                 self.seen = None;
@@ -197,14 +191,14 @@ impl Watched {
     }
 }
 
-fn look(path: &Path, seen: Option<Look>, now: WallTime, counts: &mut WatchCounts) -> Found {
+/// Looks at a file and reads it unless it is as it was `seen`.
+pub(crate) fn look(path: &Path, seen: Option<Look>, now: WallTime) -> Found {
     let metadata = match std::fs::metadata(path) {
         Ok(metadata) => metadata,
-        Err(error) => return missing_or_unknown(&error, counts),
+        Err(error) => return missing_or_unknown(error),
     };
     if !metadata.is_file() || metadata.len() > FILE_BYTES_MAX {
-        counts.unfit += 1;
-        return Found::Unknown;
+        return Found::Unfit;
     }
     let look = Look::of(&metadata, now);
     if seen.is_some_and(|seen| seen.is_settled && seen.same(&look)) {
@@ -212,20 +206,30 @@ fn look(path: &Path, seen: Option<Look>, now: WallTime, counts: &mut WatchCounts
     }
     match digest(path) {
         Ok(Some(digest)) => Found::Content(digest, look),
-        Ok(None) => {
-            counts.unfit += 1;
-            Found::Unknown
-        }
-        Err(error) => missing_or_unknown(&error, counts),
+        Ok(None) => Found::Unfit,
+        Err(error) => missing_or_unknown(error),
     }
 }
 
-fn missing_or_unknown(error: &io::Error, counts: &mut WatchCounts) -> Found {
-    if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) {
-        return Found::Missing;
+fn missing_or_unknown(error: io::Error) -> Found {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Found::Missing,
+        _ => Found::Unknown(error),
     }
-    counts.unreadable += 1;
-    Found::Unknown
+}
+
+/// When a file's content changed, as it says itself.
+pub(crate) fn modified(metadata: &Metadata) -> WallTime {
+    WallTime { unix_ns: nanoseconds(metadata.mtime(), metadata.mtime_nsec()) }
+}
+
+/// When a file changed, as the filesystem says.
+pub(crate) fn changed(metadata: &Metadata) -> WallTime {
+    WallTime { unix_ns: nanoseconds(metadata.ctime(), metadata.ctime_nsec()) }
+}
+
+fn nanoseconds(s: i64, ns: i64) -> i64 {
+    s.saturating_mul(1_000_000_000).saturating_add(ns)
 }
 
 /// `None` if it grew too large or became something else meanwhile. Opening a pipe would wait, hence the flag.
@@ -241,17 +245,21 @@ fn digest(path: &Path) -> io::Result<Option<Digest>> {
 
 impl Look {
     fn of(metadata: &Metadata, now: WallTime) -> Self {
-        let nanoseconds = |s: i64, ns: i64| s.saturating_mul(1_000_000_000).saturating_add(ns);
-        let changed_ns = nanoseconds(metadata.ctime(), metadata.ctime_nsec());
+        let changed_ns = changed(metadata).unix_ns;
         Self {
             device: metadata.dev(),
             inode: metadata.ino(),
             bytes: metadata.len(),
-            modified_ns: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
+            modified_ns: modified(metadata).unix_ns,
             changed_ns,
             // A time in the future was given before the clock was set back: an edit from now on has another one.
             is_settled: now.unix_ns.abs_diff(changed_ns) >= SETTLED_AFTER_NS,
         }
+    }
+
+    /// When it changed.
+    pub(crate) fn changed(&self) -> WallTime {
+        WallTime { unix_ns: self.changed_ns }
     }
 
     /// The same but for their age.

@@ -6,17 +6,18 @@ use super::reload::Reread;
 use super::tick::{Phase, PipelineSink};
 use super::{Start, StartError};
 use crate::clock::{Ticker, mono_now, wall_now};
-use crate::config::{Config, RecorderLimits};
+use crate::config::Config;
 use crate::control::directive::DirectiveGate;
 use crate::control::policy::Expiry;
 use crate::disk::{Disk, PolicyEvent, PolicyView};
 use crate::host;
 use crate::identity::Identity;
+use crate::inventory::Store;
 use crate::lanes::changes::{self, ChangeLane, Seen};
+use crate::lanes::inventories::{InventoryLane, Turn};
 use crate::lanes::lines::{LineLane, Lines};
 use crate::lanes::{Lanes, Report};
 use crate::log::Log;
-use crate::recorder::RecorderDisk;
 use crate::source::Root;
 use crate::spool::{Counts, Spool};
 use crate::status::{RefusedStatus, ReloadStatus};
@@ -28,7 +29,6 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use vedette_detector_host::supervise::{Supervisor, SupervisorConfig, WorkerId};
 use vedette_edge::pipeline::{Pipeline, PipelineConfig};
-use vedette_edge::recorder::RecorderConfig;
 use vedette_link::client::{LinkEvent, LinkTask};
 use vedette_protocol::ids::{BootId, QueueEpoch};
 use vedette_protocol::session::agent::AgentIdentity;
@@ -43,6 +43,7 @@ pub(super) struct Inputs {
     pub(super) reports: mpsc::Receiver<Report>,
     pub(super) lines: mpsc::Receiver<Lines>,
     pub(super) changes: mpsc::Receiver<Seen>,
+    pub(super) inventories: mpsc::Receiver<Turn>,
     pub(super) workers: mpsc::Receiver<WorkerEvent>,
     pub(super) link: mpsc::Receiver<LinkEvent>,
     pub(super) policies: mpsc::Receiver<PolicyEvent>,
@@ -71,6 +72,7 @@ pub(super) struct Agent {
     pub(super) lanes: Lanes,
     pub(super) line_lane: LineLane,
     pub(super) change_lane: ChangeLane,
+    pub(super) inventory_lane: InventoryLane,
     pub(super) shelf: Shelf,
     pub(super) supervisor: Supervisor,
     pub(super) detectors_refused: Vec<RefusedStatus>,
@@ -83,10 +85,9 @@ pub(super) struct Agent {
     pub(super) directives: DirectiveGate,
     pub(super) phase: Phase,
     pub(super) disk: Disk,
-    pub(super) recorder: Option<RecorderDisk>,
     pub(super) worker_events: mpsc::Sender<WorkerEvent>,
     /// Goes out with the next change.
-    pub(super) watch_cursor: Option<Cursor>,
+    pub(super) change_cursor: Option<Cursor>,
     /// What the watch compares with, as of its last look that showed something.
     watch_state: Option<Cursor>,
     pub(super) healthy_before: (u64, u64),
@@ -117,13 +118,15 @@ impl Agent {
         let (lanes, reports) = Lanes::open(&config.sources, &root).map_err(threads())?;
         let (line_lane, lines) = LineLane::open(&config.logs, &root, &recovered.positions).map_err(threads())?;
         let (change_lane, changes) = ChangeLane::open(&config.watch, &root, &recovered.positions).map_err(threads())?;
+        let store = Store::open(&config.data_dir).map_err(StartError::io(config.data_dir.display().to_string()))?;
+        let (inventory_lane, inventories) =
+            InventoryLane::open(&config.inventories, &root, store, identity.host, wall).map_err(threads())?;
         let (shelf, reread) = Shelf::new(&config, file);
         let on_shelf = shelf.look();
         let mut supervisor = Supervisor::new(SupervisorConfig::default());
         supervisor.set_detectors(now, on_shelf.wanted);
         let (worker_events, workers) = mpsc::channel(WORKER_EVENTS);
-        let mut pipeline = Pipeline::new(pipeline_config(&config, &identity, &recovered.policy), now, wall);
-        let recorder = open_recorder(&config, &mut pipeline);
+        let pipeline = Pipeline::new(pipeline_config(&config, &identity, &recovered.policy), now, wall);
         let mut agent = Self {
             config,
             root,
@@ -142,7 +145,7 @@ impl Agent {
             phase: Phase::Idle,
             healthy_before: (0, 0),
             pulse: Pulse::default(),
-            watch_cursor: None,
+            change_cursor: None,
             watch_state: recovered
                 .positions
                 .get(changes::SOURCE)
@@ -155,6 +158,7 @@ impl Agent {
             lanes,
             line_lane,
             change_lane,
+            inventory_lane,
             shelf,
             supervisor,
             detectors_refused: on_shelf.refused,
@@ -162,11 +166,10 @@ impl Agent {
             spool,
             uplink,
             disk,
-            recorder,
             worker_events,
         };
         agent.pump(now);
-        Ok((agent, Inputs { reports, lines, changes, workers, link, policies, reread }, task))
+        Ok((agent, Inputs { reports, lines, changes, inventories, workers, link, policies, reread }, task))
     }
 
     /// Ticks that were run to their end.
@@ -224,18 +227,27 @@ impl Agent {
         let last = changes.pop();
         for change in changes {
             // Until all changes of the look are settled, the next start compares with what was before them.
-            self.watch_cursor.clone_from(&before);
+            self.change_cursor.clone_from(&before);
             self.tell_change(now, change);
         }
         match (last, cursor) {
             (Some(last), cursor) => {
-                self.watch_cursor = cursor;
+                self.change_cursor = cursor;
                 self.tell_change(now, last);
             }
             (None, Some(cursor)) => self.disk.handle_positions(vec![cursor]),
             (None, None) => {}
         }
         self.end_collecting_if_complete();
+    }
+
+    /// Inventories were looked at.
+    pub(super) fn handle_turn(&mut self, turn: Turn) {
+        let now = mono_now();
+        for (change, cursor) in self.inventory_lane.handle_turn(turn) {
+            self.change_cursor = Some(cursor);
+            self.tell_change(now, change);
+        }
     }
 
     /// A worker said something or ended.
@@ -336,7 +348,6 @@ impl Agent {
     /// Ends worker and threads by closing their inputs.
     pub(super) fn close(mut self) {
         self.store_positions();
-        self.store_recorded();
     }
 
     /// The collector's wall clock, or ours as long as it was never heard of.
@@ -367,16 +378,6 @@ impl Agent {
         self.pipeline.handle_change(now, change);
         self.pump(now);
     }
-}
-
-/// Has the pipeline record, unless the configuration has neither memory nor disk for it.
-fn open_recorder(config: &Config, pipeline: &mut Pipeline) -> Option<RecorderDisk> {
-    let RecorderLimits { memory_bytes, disk_bytes } = config.recorder;
-    let disk = (disk_bytes > 0).then(|| RecorderDisk::open(&config.data_dir, disk_bytes));
-    if memory_bytes > 0 || disk.is_some() {
-        pipeline.set_recorder(RecorderConfig { memory_bytes, to_disk: disk.is_some() });
-    }
-    disk
 }
 
 /// What there can be positions of.

@@ -48,7 +48,7 @@ impl Agent {
 
     fn enqueue(&mut self, now: MonoTime, class: Class, body: Body, mut cursors: Vec<Cursor>) {
         if matches!(body, Body::Changes(_)) {
-            cursors.extend(self.watch_cursor.take());
+            cursors.extend(self.change_cursor.take());
         }
         let (tenant, boot, queue_epoch, wall) = (self.identity.tenant, self.boot, self.spool.epoch(), wall_now());
         let kept = cursors.clone();

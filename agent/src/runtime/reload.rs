@@ -93,6 +93,9 @@ impl Agent {
         if config.watch != self.config.watch {
             self.change_lane.watch(&config.watch);
         }
+        if config.inventories != self.config.inventories {
+            self.inventory_lane.schedule(&config.inventories);
+        }
         self.log.set(&config.log);
         self.shelf.name(&config);
         self.take_found(now, found);

@@ -4,11 +4,11 @@ use super::agent::Agent;
 use crate::clock::mono_now;
 use crate::control::policy::stale;
 use crate::lanes::SourceView;
+use crate::lanes::inventories::InventoryView;
 use crate::lanes::lines::FileState;
-use crate::recorder::RecorderDisk;
 use crate::status::{
-    ClassCounts, DetectorStatus, DirectiveStatus, FilesStatus, HostStatus, LogStatus, PolicyStatus, ProcessStatus,
-    RecorderStatus, ScoresStatus, SeriesStatus, SourceStatus, SpoolStatus, Status, TickStatus, WatchStatus,
+    ClassCounts, DetectorStatus, DirectiveStatus, FilesStatus, HostStatus, InventoryStatus, LogStatus, PolicyStatus,
+    ProcessStatus, ScoresStatus, SeriesStatus, SourceStatus, SpoolStatus, Status, TickStatus, WatchStatus,
     WorkerStatus,
 };
 use crate::uplink::remedy;
@@ -55,7 +55,6 @@ impl Agent {
             policy: self.policy_status(),
             directives: self.directive_status(),
             spool: self.spool_status(),
-            recorder: self.recorder_status(),
             link: self.uplink.status(),
             ledger: match serde_json::to_value(self.pipeline.ledger()) {
                 Ok(serde_json::Value::Object(ledger)) => ledger,
@@ -63,6 +62,7 @@ impl Agent {
             },
             files: self.files_status(),
             logs: self.line_lane.files().iter().map(log).collect(),
+            inventories: self.inventory_lane.views().map(|view| inventory(&view)).collect(),
             watch: self
                 .change_lane
                 .files()
@@ -186,22 +186,10 @@ impl Agent {
         FilesStatus {
             log_overruns: self.line_lane.overruns(),
             watch_overruns: self.change_lane.overruns(),
+            inventory_overruns: self.inventory_lane.overruns(),
             watch_unreadable: watch.unreadable,
             watch_unfit: watch.unfit,
         }
-    }
-
-    fn recorder_status(&self) -> Option<RecorderStatus> {
-        let recorder = self.pipeline.recorder()?;
-        let extent = recorder.extent();
-        Some(RecorderStatus {
-            memory_bytes: extent.bytes as u64,
-            memory_bytes_max: self.config.recorder.memory_bytes as u64,
-            memory_begin: extent.begin_ms.map(|ms| WallTime::from_unix_ms(ms).to_string()),
-            counts: recorder.counts(),
-            disk: self.recorder.as_ref().map(RecorderDisk::view),
-            disk_bytes_max: self.config.recorder.disk_bytes,
-        })
     }
 
     fn spool_status(&self) -> SpoolStatus {
@@ -229,6 +217,24 @@ fn source(view: &SourceView<'_>) -> SourceStatus {
         errors: record.errors,
         overruns: record.overruns,
         dropped: record.dropped,
+        ns_last: record.ns_last,
+        ns_total: record.ns_total,
+        last_error: record.last_error.clone(),
+    }
+}
+
+fn inventory(view: &InventoryView<'_>) -> InventoryStatus {
+    let record = view.record;
+    InventoryStatus {
+        name: view.name.to_owned(),
+        interval_ms: view.interval_ms,
+        looks: record.looks,
+        errors: record.errors,
+        items: record.items,
+        changes: record.changes,
+        folded: record.folded,
+        unreadable: record.unreadable,
+        left_out: record.left_out,
         ns_last: record.ns_last,
         ns_total: record.ns_total,
         last_error: record.last_error.clone(),

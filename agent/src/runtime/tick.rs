@@ -2,7 +2,7 @@
 
 use super::agent::Agent;
 use crate::clock::{mono_now, wall_now};
-use crate::lanes::{LANE_DEADLINE, TickSink};
+use crate::lanes::{LANE_DEADLINE, TickSink, inventories};
 use tokio::time::Instant;
 use vedette_edge::metric::MetricSpec;
 use vedette_edge::pipeline::Pipeline;
@@ -52,6 +52,7 @@ impl Agent {
         self.lanes.begin_tick(second, &mut PipelineSink { pipeline: &mut self.pipeline, now });
         self.line_lane.begin_tick();
         self.change_lane.begin_tick();
+        self.inventory_lane.begin_tick();
         self.phase = Phase::Collecting { due, until: instant + LANE_DEADLINE };
         self.end_collecting_if_complete();
     }
@@ -74,7 +75,6 @@ impl Agent {
         let (now, wall) = (mono_now(), wall_now());
         self.phase = Phase::Idle;
         self.pipeline.handle_tick(now, wall);
-        self.store_recorded();
         self.directives.handle_tick(now);
         if self.policy.on_trial {
             let healthy = self.healthy_since_last_tick();
@@ -114,16 +114,11 @@ impl Agent {
         std::mem::replace(&mut self.healthy_before, record) == record
     }
 
-    /// Hands sealed blocks of the flight recorder to its disk.
-    pub(super) fn store_recorded(&mut self) {
-        let Some(disk) = &self.recorder else { return };
-        while let Some(recorded) = self.pipeline.poll_recorded() {
-            disk.put(recorded);
-        }
-    }
-
     pub(super) fn store_positions(&mut self) {
         let moved = self.spool.take_settled_cursors();
+        let (inventories, moved): (Vec<_>, Vec<_>) =
+            moved.into_iter().partition(|one| one.source == inventories::SOURCE);
+        inventories.iter().for_each(|settled| self.inventory_lane.handle_settled(&settled.position));
         if !moved.is_empty() {
             self.disk.handle_positions(moved);
         }

@@ -11,9 +11,13 @@ use super::metric::{counter, level, ratio, time_spent};
 use super::text::float;
 use super::{DropReason, Lane, Root, Sink, Source, SourceError, SourceSpec};
 use identity::{Identity, identify, is_chosen};
-use layout::{Cost, Layout, RESOURCES};
+use layout::{Cost, RESOURCES};
 use std::path::PathBuf;
 use vedette_edge::metric::MetricSpec;
+
+pub(super) use identity::container_id;
+pub(super) use layout::Layout;
+pub(super) use walk::walk;
 
 pub(super) const SPEC: SourceSpec = SourceSpec {
     name: "cgroup",
@@ -130,7 +134,7 @@ impl Cgroup {
             chosen && path.contains(&b'/')
         };
         for hierarchy in layout.searched() {
-            walk::walk(hierarchy, &mut self.path, &mut visit);
+            walk(hierarchy, &mut self.path, &mut visit);
         }
         self.groups.retain(|group| group.present);
         if left_out > 0 {

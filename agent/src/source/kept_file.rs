@@ -76,7 +76,7 @@ impl KeptFile {
 
 impl SourceError {
     /// Sorts an error of the operating system by what can be done about it.
-    pub(super) fn from_io(path: &std::path::Path, error: io::Error) -> Self {
+    pub(crate) fn from_io(path: &std::path::Path, error: io::Error) -> Self {
         let path = path.to_owned();
         match error.kind() {
             // A kernel that was booted with pressure stall information off answers EOPNOTSUPP on reading.

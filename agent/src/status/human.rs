@@ -18,9 +18,9 @@ fn write(out: &mut String, status: &Status) -> fmt::Result {
     collector(out, status)?;
     control(out, status)?;
     reload(out, &status.reload)?;
-    recorder(out, status)?;
     detectors(out, status)?;
     sources(out, status)?;
+    inventories(out, status)?;
     logs(out, status)?;
     writeln!(out, "agent       pid {}, {}", status.agent.pid, list(&status.agent.confinement))?;
     match status.worker.pid {
@@ -125,21 +125,6 @@ fn cost(one: &DetectorStatus) -> String {
     )
 }
 
-fn recorder(out: &mut String, status: &Status) -> fmt::Result {
-    let Some(one) = &status.recorder else { return writeln!(out, "recorder    off") };
-    let since = one.memory_begin.as_ref().map(|begin| format!(" since {begin}")).unwrap_or_default();
-    write!(out, "recorder    {} KiB in memory{since}", one.memory_bytes.div_ceil(1_024))?;
-    match &one.disk {
-        None => writeln!(out, ", none on disk")?,
-        Some(disk) => {
-            let lost = if disk.blocks_lost > 0 { format!(", {} blocks LOST", disk.blocks_lost) } else { String::new() };
-            let trouble = disk.last_error.as_ref().map(|error| format!(", {error}")).unwrap_or_default();
-            writeln!(out, ", {} KiB on disk{lost}{trouble}", disk.bytes.div_ceil(1_024))?;
-        }
-    }
-    Ok(())
-}
-
 fn sources(out: &mut String, status: &Status) -> fmt::Result {
     writeln!(out, "sources")?;
     for one in &status.sources {
@@ -153,6 +138,35 @@ fn sources(out: &mut String, status: &Status) -> fmt::Result {
         writeln!(out, "  {:<18} every {every:>4} {mean_us:>7} µs{trouble}", one.name)?;
     }
     Ok(())
+}
+
+fn inventories(out: &mut String, status: &Status) -> fmt::Result {
+    if status.inventories.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "inventories")?;
+    for one in &status.inventories {
+        let mean_us = one.ns_total.checked_div(one.looks).unwrap_or(0) / 1_000;
+        let every = age(u64::from(one.interval_ms));
+        let left_out = [(one.folded, "changes FOLDED"), (one.left_out, "things left out")];
+        let left_out: String =
+            left_out.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!(", {n} {what}")).collect();
+        let trouble = match &one.last_error {
+            Some(error) if one.unreadable > 1 => format!(", {error} and {} more", one.unreadable - 1),
+            Some(error) => format!(", {error}"),
+            None => String::new(),
+        };
+        let (items, changes) = (one.items, one.changes);
+        writeln!(
+            out,
+            "  {:<18} every {every:>4} {mean_us:>7} µs, {items} known, {changes} changes{left_out}{trouble}",
+            one.name
+        )?;
+    }
+    match status.files.inventory_overruns {
+        0 => Ok(()),
+        overruns => writeln!(out, "  {overruns} ticks found the last looks not over"),
+    }
 }
 
 fn logs(out: &mut String, status: &Status) -> fmt::Result {
@@ -222,6 +236,24 @@ mod tests {
         let screen = render(&Status { logs: vec![log], files, ..Status::default() });
         assert!(screen.contains("log         /var/log/app: 7 lines, 0 rotations, 12 bytes LOST\n"), "{screen}");
         assert!(screen.contains("watched     0 looks failed, 2 found no file that can be compared"), "{screen}");
+    }
+
+    #[test]
+    fn what_an_inventory_may_not_see_is_told() {
+        let one = InventoryStatus {
+            name: "cron".to_owned(),
+            interval_ms: 30_000,
+            looks: 2,
+            items: 7,
+            changes: 1,
+            unreadable: 3,
+            ns_total: 2_000_000,
+            last_error: Some("no permission to read /var/spool/cron".to_owned()),
+            ..InventoryStatus::default()
+        };
+        let screen = render(&Status { inventories: vec![one], ..Status::default() });
+        let line = "  cron               every  30s    1000 µs, 7 known, 1 changes, no permission to read /var/spool/cron and 2 more\n";
+        assert!(screen.contains(line), "{screen}");
     }
 
     #[test]

@@ -103,7 +103,8 @@ impl State {
         let terms = CauseTerms { delta, place, kind: kind_prior(seen.change.kind), share };
         let sum = WEIGHT_DELTA * terms.delta + WEIGHT_PLACE * terms.place + WEIGHT_KIND * terms.kind;
         let score = sum * (SHARE_FLOOR + (1.0 - SHARE_FLOOR) * share);
-        let mut evidence = vec![when(delta_ms, explained.len() == members.len()), where_it_was, content(seen)];
+        let mut evidence = vec![when(delta_ms, explained.len() == members.len()), where_it_was];
+        evidence.extend(content(seen));
         evidence.extend(explains(seen, explained.len(), members));
         Some(Cause { seen: seen.clone(), terms, score, delta_ms, evidence })
     }
@@ -149,10 +150,20 @@ pub(crate) fn verdict(causes: &[Cause]) -> (&'static str, String) {
 /// Order of how often such changes do harm, from experience in the field; to be replaced by what labels teach.
 const fn kind_prior(kind: ChangeKind) -> f64 {
     match kind {
-        ChangeKind::FileEdited => 1.0,
-        ChangeKind::FileRemoved => 0.9,
-        ChangeKind::FileCreated => 0.7,
-        ChangeKind::Booted => 0.8,
+        ChangeKind::FileEdited | ChangeKind::ImageChanged => 1.0,
+        ChangeKind::FileRemoved
+        | ChangeKind::PackageUpgraded
+        | ChangeKind::BinaryReplaced
+        | ChangeKind::SysctlChanged
+        | ChangeKind::KernelChanged => 0.9,
+        ChangeKind::Booted | ChangeKind::PackageRemoved => 0.8,
+        ChangeKind::FileCreated | ChangeKind::PackageInstalled => 0.7,
+        // As often what came of the trouble as what made it.
+        ChangeKind::UnitStarted
+        | ChangeKind::UnitStopped
+        | ChangeKind::ContainerStarted
+        | ChangeKind::ContainerStopped => 0.5,
+        ChangeKind::UnitFailed => 0.3,
     }
 }
 
@@ -185,9 +196,13 @@ fn explains(seen: &SeenChange, explained: usize, members: &[&Episode]) -> Option
     Some(format!("explains {explained} of {} findings; {rest}", members.len()))
 }
 
-fn content(seen: &SeenChange) -> String {
+/// Digests of what was altered; not every change has content.
+fn content(seen: &SeenChange) -> Option<String> {
+    if seen.change.before.is_none() && seen.change.after.is_none() {
+        return None;
+    }
     let short = |digest: Option<vedette_protocol::ids::Digest>| {
         digest.map_or_else(|| "nothing".to_owned(), |digest| digest.to_string()[..12].to_owned())
     };
-    format!("content {} → {} (SHA-256)", short(seen.change.before), short(seen.change.after))
+    Some(format!("content {} → {} (SHA-256)", short(seen.change.before), short(seen.change.after)))
 }

@@ -159,6 +159,18 @@ pub fn change_kind(kind: ChangeKind) -> &'static str {
         ChangeKind::FileEdited => "file-edited",
         ChangeKind::FileRemoved => "file-removed",
         ChangeKind::Booted => "booted",
+        ChangeKind::KernelChanged => "kernel-changed",
+        ChangeKind::PackageInstalled => "package-installed",
+        ChangeKind::PackageUpgraded => "package-upgraded",
+        ChangeKind::PackageRemoved => "package-removed",
+        ChangeKind::UnitStarted => "unit-started",
+        ChangeKind::UnitStopped => "unit-stopped",
+        ChangeKind::UnitFailed => "unit-failed",
+        ChangeKind::BinaryReplaced => "binary-replaced",
+        ChangeKind::ContainerStarted => "container-started",
+        ChangeKind::ContainerStopped => "container-stopped",
+        ChangeKind::ImageChanged => "image-changed",
+        ChangeKind::SysctlChanged => "sysctl-changed",
     }
 }
 

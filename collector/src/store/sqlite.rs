@@ -6,7 +6,6 @@ mod life;
 mod prune;
 mod read;
 mod row;
-mod samples;
 mod schema;
 mod write;
 

@@ -104,13 +104,13 @@ pub struct Change {
     pub id: ChangeId,
     /// What sort.
     pub kind: ChangeKind,
-    /// What was altered, for a file its path.
+    /// What was altered: a file's path, a package with its version, a unit, a container with its image.
     pub target: String,
     /// Declared service it belongs to; empty if none.
     pub service: String,
-    /// When it was seen, by the host's wall clock.
+    /// When it happened if that is known, else when it was seen, by the host's wall clock.
     pub at: WallTime,
-    /// SHA-256 before, never the content.
+    /// SHA-256 of content, version or image before, never the content.
     pub before: Option<Digest>,
     /// SHA-256 after.
     pub after: Option<Digest>,
@@ -127,4 +127,28 @@ pub enum ChangeKind {
     FileRemoved,
     /// The kernel was booted.
     Booted,
+    /// Another kernel runs than before the boot.
+    KernelChanged,
+    /// A package appeared.
+    PackageInstalled,
+    /// A package has another version.
+    PackageUpgraded,
+    /// A package disappeared.
+    PackageRemoved,
+    /// A service began to run, or runs anew.
+    UnitStarted,
+    /// A service ended as it was told to.
+    UnitStopped,
+    /// A service failed.
+    UnitFailed,
+    /// The program of a running service was replaced.
+    BinaryReplaced,
+    /// A container began to run, or runs anew.
+    ContainerStarted,
+    /// A container is gone.
+    ContainerStopped,
+    /// A container runs another image than before.
+    ImageChanged,
+    /// A setting of the kernel has another value.
+    SysctlChanged,
 }

@@ -89,6 +89,7 @@ pub(crate) fn batches() -> Vec<(&'static str, Batch)> {
         before: Some(Digest([1; 32])),
         after: None,
     };
+    let every_kind = KINDS.map(|kind| Change { kind, ..change.clone() }).to_vec();
     let logs = LogWindow {
         source: "/var/log/app.log".into(),
         end: WALL,
@@ -97,7 +98,6 @@ pub(crate) fn batches() -> Vec<(&'static str, Batch)> {
         templates: vec![template],
     };
     let samples = vec![RawSamples { series: SeriesIndex(3), start: WALL, samples: vec![(0, 1.5), (1_000, -2.0)] }];
-    let block = SampleBlock { begin: WALL.offset_by(-1_000_000_000), end: WALL, samples: 2, bytes: vec![1, 2, 3] };
     let findings = vec![finding(Subject::Series(meta()), Some(evidence)), finding(log_subject, None)];
     vec![
         (
@@ -109,9 +109,29 @@ pub(crate) fn batches() -> Vec<(&'static str, Batch)> {
         ("batch-logs", batch(4, Class::Log, Body::Logs(logs))),
         ("batch-findings", batch(5, Class::Finding, Body::Findings(findings))),
         ("batch-changes", batch(6, Class::Finding, Body::Changes(vec![change]))),
-        ("batch-block", batch(7, Class::Log, Body::Block(block))),
+        ("batch-changes-of-all-kinds", batch(7, Class::Finding, Body::Changes(every_kind))),
     ]
 }
+
+/// In the order of their numbers on the wire.
+const KINDS: [ChangeKind; 16] = [
+    ChangeKind::FileCreated,
+    ChangeKind::FileEdited,
+    ChangeKind::FileRemoved,
+    ChangeKind::Booted,
+    ChangeKind::KernelChanged,
+    ChangeKind::PackageInstalled,
+    ChangeKind::PackageUpgraded,
+    ChangeKind::PackageRemoved,
+    ChangeKind::UnitStarted,
+    ChangeKind::UnitStopped,
+    ChangeKind::UnitFailed,
+    ChangeKind::BinaryReplaced,
+    ChangeKind::ContainerStarted,
+    ChangeKind::ContainerStopped,
+    ChangeKind::ImageChanged,
+    ChangeKind::SysctlChanged,
+];
 
 pub(crate) fn from_agent() -> Vec<(&'static str, FromAgent)> {
     let hello = Hello {

@@ -1,12 +1,13 @@
 //! What was told of watched files, as bytes.
 //!
-//! Version 1, integers little-endian: version `u8`, boot id (16 bytes), number of files `u16`, then for each: length of
+//! Version 2, integers little-endian: version `u8`, number of files `u16`, then for each: length of
 //! the path `u16`, path, 0 (missing) or 1 and SHA-256 (32 bytes).
 
 use std::collections::BTreeMap;
-use vedette_protocol::ids::{BootId, Digest};
+use vedette_protocol::ids::Digest;
 
-const VERSION: u8 = 1;
+/// Version 1 held the boot as well.
+const VERSION: u8 = 2;
 const MISSING: u8 = 0;
 const CONTENT: u8 = 1;
 
@@ -20,7 +21,6 @@ pub(super) enum Stored {
 /// All that is kept over a restart; files by path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct State {
-    pub(super) boot: BootId,
     pub(super) files: BTreeMap<Vec<u8>, Stored>,
 }
 
@@ -37,7 +37,6 @@ impl State {
     pub(super) fn encode(&self) -> Vec<u8> {
         let length = |length: usize| u16::try_from(length).expect("the configuration bounds files and paths");
         let mut bytes = vec![VERSION];
-        bytes.extend(self.boot.0);
         bytes.extend(length(self.files.len()).to_le_bytes());
         for (path, stored) in &self.files {
             bytes.extend(length(path.len()).to_le_bytes());
@@ -56,7 +55,6 @@ impl State {
     /// `None` for what [`State::encode`] did not make.
     pub(super) fn decode(mut bytes: &[u8]) -> Option<Self> {
         let [VERSION] = take(&mut bytes)? else { return None };
-        let boot = BootId(take(&mut bytes)?);
         let mut files = BTreeMap::new();
         for _ in 0..u16::from_le_bytes(take(&mut bytes)?) {
             let length = usize::from(u16::from_le_bytes(take(&mut bytes)?));
@@ -69,7 +67,7 @@ impl State {
             };
             files.insert(path.to_vec(), stored);
         }
-        bytes.is_empty().then_some(Self { boot, files })
+        bytes.is_empty().then_some(Self { files })
     }
 }
 
@@ -86,14 +84,12 @@ mod tests {
 
     fn state() -> State {
         let files = [(b"/a".to_vec(), Stored::Missing), (b"/b".to_vec(), Stored::Content(Digest([7; 32])))];
-        State { boot: BootId([9; 16]), files: files.into() }
+        State { files: files.into() }
     }
 
     #[test]
-    fn bytes_are_those_of_version_1() {
-        let mut expected = vec![1];
-        expected.extend([9; 16]);
-        expected.extend([2, 0, 2, 0, b'/', b'a', 0, 2, 0, b'/', b'b', 1]);
+    fn bytes_are_those_of_version_2() {
+        let mut expected = vec![2, 2, 0, 2, 0, b'/', b'a', 0, 2, 0, b'/', b'b', 1];
         expected.extend([7; 32]);
         assert_eq!(state().encode(), expected);
         assert_eq!(State::decode(&expected), Some(state()));

@@ -1,8 +1,6 @@
 use super::*;
 use std::fs;
 
-const BOOT: &str = "6f3c0c8e-52d1-4b9b-9a52-0d1c2b3a4f5e\n";
-
 struct Host {
     directory: tempfile::TempDir,
     watch: Watch,
@@ -21,19 +19,11 @@ impl Host {
     /// Watches `/app.conf`, of which nothing is known yet.
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let host = Self { watch: watch(&Root::under(directory.path())), directory };
-        host.boot(BOOT);
-        Self { watch: watch(&host.root()), ..host }
+        Self { watch: watch(&Root::under(directory.path())), directory }
     }
 
     fn root(&self) -> Root {
         Root::under(self.directory.path())
-    }
-
-    fn boot(&self, id: &str) {
-        let file = self.root().proc("sys/kernel/random/boot_id");
-        fs::create_dir_all(file.parent().unwrap()).unwrap();
-        fs::write(file, id).unwrap();
     }
 
     fn restart(&mut self, state: &[u8]) {
@@ -139,21 +129,6 @@ fn an_edit_while_the_agent_was_down_is_told_once_and_under_one_id() {
     let again = host.poll_at(WallTime { unix_ns: now().unix_ns + 5 });
     assert_eq!((first.len(), again.len()), (1, 1));
     assert_eq!(first[0].id, again[0].id);
-    let state = host.watch.state();
-    host.restart(&state);
-    assert_eq!(host.kinds(), []);
-}
-
-#[test]
-fn a_new_boot_is_told_once() {
-    let mut host = Host::new();
-    let state = host.watch.state();
-    host.restart(&state);
-    assert_eq!(host.kinds(), []);
-    host.boot("00000000-0000-4000-8000-000000000001\n");
-    host.restart(&state);
-    assert_eq!(host.kinds(), [ChangeKind::Booted]);
-    assert_eq!(host.kinds(), []);
     let state = host.watch.state();
     host.restart(&state);
     assert_eq!(host.kinds(), []);

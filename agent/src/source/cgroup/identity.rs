@@ -15,11 +15,17 @@ pub(super) struct Identity {
 /// Whether a group gets series: a container, a service, a machine, or what stands directly below the root.
 pub(super) fn is_chosen(path: &[u8]) -> bool {
     let Some((parents, name)) = split(path) else { return true };
-    if let Some((prefix, _)) = container(name) {
-        // The monitor beside a container carries the same id.
-        return !prefix.windows(6).any(|part| part == b"conmon");
+    if container(name).is_some() {
+        return container_id(path).is_some();
     }
     name.ends_with(b".service") || (name.ends_with(b".scope") && parents.ends_with(b"machine.slice"))
+}
+
+/// The whole id of a container, if the group is one: the monitor beside a container carries the same id.
+pub(in crate::source) fn container_id(path: &[u8]) -> Option<&str> {
+    let name = split(path).map_or(path, |(_, name)| name);
+    let (prefix, id) = container(name)?;
+    (!prefix.windows(6).any(|part| part == b"conmon")).then_some(id)
 }
 
 /// Names of the group at `path`, if it is a chosen one.

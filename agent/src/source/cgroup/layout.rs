@@ -15,7 +15,7 @@ const NAME_BYTES_MAX: usize = 40;
 const LIMIT_BYTES_MAX: u64 = 1 << 60;
 
 /// Open hierarchies.
-pub(super) enum Layout {
+pub(in crate::source) enum Layout {
     /// Version 2.
     Unified(OwnedFd),
     /// Version 1, one for each controller; beside them there can be one of version 2 without controllers.
@@ -51,7 +51,7 @@ pub(super) struct Io {
 }
 
 impl Layout {
-    pub(super) fn open(root: &Path) -> Option<Self> {
+    pub(in crate::source) fn open(root: &Path) -> Option<Self> {
         let open = |name: &str| {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
             rustix::fs::open(root.join(name), flags, Mode::empty()).ok()
@@ -67,7 +67,7 @@ impl Layout {
     }
 
     /// Those that are searched for groups.
-    pub(super) fn searched(&self) -> impl Iterator<Item = &OwnedFd> {
+    pub(in crate::source) fn searched(&self) -> impl Iterator<Item = &OwnedFd> {
         let (first, second) = match self {
             Self::Unified(all) => (Some(all), None),
             Self::Split { cpu, memory, .. } => (memory.as_ref(), cpu.as_ref()),

@@ -12,7 +12,7 @@ const ENTRIES_BYTES: usize = 2_048;
 
 /// Hands the path of every group below `hierarchy` to `visit`, parents first; `true` means: do not look inside.
 /// `path` is scratch memory. Groups that vanish meanwhile are skipped.
-pub(super) fn walk(hierarchy: impl AsFd, path: &mut Vec<u8>, visit: &mut dyn FnMut(&[u8]) -> bool) {
+pub(in crate::source) fn walk(hierarchy: impl AsFd, path: &mut Vec<u8>, visit: &mut dyn FnMut(&[u8]) -> bool) {
     path.clear();
     let mut left = GROUPS_VISITED_MAX;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
