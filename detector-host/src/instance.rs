@@ -178,7 +178,7 @@ impl Instance {
             ));
         }
         *scores = match self.input {
-            DetectorInput::Metrics => self.call(|guest, store| {
+            DetectorInput::Metrics | DetectorInput::Votes => self.call(|guest, store| {
                 guest.call_observe(store, &columns.ids, &columns.dt_ms, &columns.flags, &columns.values)
             }),
             DetectorInput::LogTemplates => {

@@ -305,9 +305,16 @@ impl Judge {
         fits
     }
 
+    /// What the last answer said: series, score and interval in milliseconds.
+    pub(crate) fn scored(&self) -> impl Iterator<Item = (u32, f32, u32)> {
+        let slots = self.idle.last().into_iter().flat_map(|question| &question.slots);
+        slots.filter_map(|slot| self.track(*slot).map(|track| (*slot, track.score, track.interval_ms)))
+    }
+
     /// First pass: every score to its surprise, the odd ones onto the board.
     fn weigh(&mut self, now: MonoTime, question: &InFlight, scores: &[f32], board: &mut Board) {
-        let warm = self.warm_in(now).is_zero();
+        // A vote begins no bout: it is calibrated, and that is all.
+        let warm = self.input() != DetectorInput::Votes && self.warm_in(now).is_zero();
         for ((slot, judged), score) in question.slots.iter().zip(&question.judged).zip(scores) {
             let Some(track) = self.tracks.get_mut(*slot as usize).and_then(Option::as_mut) else { continue };
             if !judged {

@@ -20,6 +20,7 @@ pub mod calibration;
 pub mod episodes;
 pub mod evidence;
 mod judge;
+mod oddness;
 
 pub mod ledger;
 pub mod planner;

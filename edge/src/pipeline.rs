@@ -19,6 +19,7 @@ use crate::logs::LogBook;
 use crate::mask;
 use crate::metric::MetricSpec;
 use crate::normalise::{Clocks, Refusal};
+use crate::oddness::Oddness;
 use crate::planner::Planner;
 use crate::registry::{Found, Registry};
 use std::collections::VecDeque;
@@ -118,6 +119,7 @@ pub struct Pipeline {
     judges: Vec<Judge>,
     board: Board,
     suspects: Suspects,
+    oddness: Oddness,
     drifting: Vec<drift::Drifting>,
     checkpoints: Vec<VecDeque<u64>>,
     departed: VecDeque<Departed>,
@@ -150,6 +152,7 @@ impl Pipeline {
             judges: Vec::new(),
             board: Board::default(),
             suspects: Suspects::default(),
+            oddness: Oddness::default(),
             drifting: Vec::new(),
             checkpoints: Vec::new(),
             departed: VecDeque::new(),
@@ -353,6 +356,22 @@ impl Pipeline {
     pub fn surprise(&self, detector: u32, slot: u32) -> Option<f32> {
         let judge = self.judges.iter().find(|judge| judge.id() == detector)?;
         judge.track(slot).map(|track| track.surprise.max(track.evidence))
+    }
+
+    /// How odd this host is: the excess of what voting detectors say, averaged over some steps, added up over all series.
+    /// Unitless; 0 while everything is of a kind that is known for long.
+    pub fn oddness(&self) -> f32 {
+        self.oddness.state()
+    }
+
+    /// The share of one series in [`Pipeline::oddness`].
+    pub fn oddness_of(&self, slot: u32) -> f32 {
+        self.oddness.state_of(slot)
+    }
+
+    /// What is odd as of this tick and was not before; 1 and more is of a kind that was never seen.
+    pub fn news(&self) -> f32 {
+        self.oddness.news(self.tick)
     }
 
     /// Number of log templates.

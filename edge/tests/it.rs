@@ -9,5 +9,6 @@ mod it {
     pub(crate) mod scorer;
     pub(crate) mod shipping;
     pub(crate) mod signal;
+    pub(crate) mod votes;
     pub(crate) mod worker;
 }

@@ -253,6 +253,15 @@ pub enum DetectorInput {
     Metrics,
     /// Template counts.
     LogTemplates,
+    /// Metric values; the scores are votes, which open no episode.
+    Votes,
+}
+
+impl DetectorInput {
+    /// Whether it takes values of metrics.
+    pub fn is_of_metrics(self) -> bool {
+        self != Self::LogTemplates
+    }
 }
 
 #[cfg(test)]

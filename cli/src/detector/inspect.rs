@@ -76,6 +76,7 @@ fn description(described: &DetectorDescription) -> Value {
         "input": match described.input {
             DetectorInput::Metrics => "metrics",
             DetectorInput::LogTemplates => "log-templates",
+            DetectorInput::Votes => "metrics, votes only",
         },
         "warm_up_values": described.warm_up_values,
         "state_bytes_max": described.state_bytes_max,

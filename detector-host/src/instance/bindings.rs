@@ -49,6 +49,7 @@ impl Described {
         let input = match description.input {
             0 => DetectorInput::Metrics,
             1 => DetectorInput::LogTemplates,
+            2 => DetectorInput::Votes,
             other => return Err(format!("input {other} is not known to this host")),
         };
         Ok(Self {

@@ -51,6 +51,8 @@ impl Pipeline {
             }
         }
         self.checkpoints = self.judges.iter().map(|_| Default::default()).collect();
+        let voters = self.judges.iter().filter(|judge| judge.input() == DetectorInput::Votes);
+        self.oddness.set_voters(voters.map(Judge::id));
         self.sync(now);
     }
 
@@ -101,7 +103,7 @@ impl Pipeline {
         let mut altered = false;
         for judge in judges.iter_mut().filter(|judge| judge.alive) {
             let generation = match judge.input() {
-                DetectorInput::Metrics => generations.0,
+                DetectorInput::Metrics | DetectorInput::Votes => generations.0,
                 DetectorInput::LogTemplates => generations.1,
             };
             if judge.synced.replace(generation) != Some(generation) {
@@ -117,7 +119,9 @@ impl Pipeline {
 
     fn sync_judge(&mut self, now: MonoTime, judge: &mut Judge) {
         let present: Vec<(u32, SeriesKey)> = match judge.input() {
-            DetectorInput::Metrics => self.registry.iter().map(|(slot, series)| (slot, series.key)).collect(),
+            DetectorInput::Metrics | DetectorInput::Votes => {
+                self.registry.iter().map(|(slot, series)| (slot, series.key)).collect()
+            }
             DetectorInput::LogTemplates => self.logs.keys().collect(),
         };
         self.remove_gone(now, judge, &present);
@@ -194,7 +198,9 @@ impl Pipeline {
 
     fn describe(&self, input: DetectorInput, slot: u32) -> Option<(SeriesMeta, u32)> {
         match input {
-            DetectorInput::Metrics => self.registry.get(slot).map(|series| (series.meta.clone(), series.pace_ms)),
+            DetectorInput::Metrics | DetectorInput::Votes => {
+                self.registry.get(slot).map(|series| (series.meta.clone(), series.pace_ms))
+            }
             DetectorInput::LogTemplates => Some((self.logs.meta(slot)?, LOG_INTERVAL_MS)),
         }
     }
@@ -207,6 +213,7 @@ impl Pipeline {
         while let Some((slot, series)) = self.registry.pop_vanished(now) {
             self.ledger.series_vanished += 1;
             self.series_generation += 1;
+            self.oddness.forget(slot);
             self.due.retain(|other| *other != slot);
             self.ship_last_feature(now, series);
         }
@@ -221,7 +228,7 @@ impl Pipeline {
         for at in 0..self.judges.len() {
             let mut columns = self.spare_columns.pop().unwrap_or_default();
             let asked = match self.judges[at].input() {
-                DetectorInput::Metrics => self.judges[at].ask(
+                DetectorInput::Metrics | DetectorInput::Votes => self.judges[at].ask(
                     self.tick,
                     self.due.iter().filter_map(|slot| {
                         let series = self.registry.get(*slot)?;
@@ -281,7 +288,7 @@ impl Pipeline {
             if base.is_none_or(|base| base == series.read_interval_ms) {
                 series.pace_ms = series.read_interval_ms;
                 altered = true;
-                for judge in self.judges.iter_mut().filter(|judge| judge.input() == DetectorInput::Metrics) {
+                for judge in self.judges.iter_mut().filter(|judge| judge.input().is_of_metrics()) {
                     judge.set_pace(now, self.due[at], series.spec.name, series.read_interval_ms);
                 }
             }
@@ -312,6 +319,7 @@ impl Pipeline {
         let fits = self.judges[at].scores(now, tick, scores, &mut self.board);
         self.book_lost(at);
         if fits {
+            self.count_votes(at, tick);
             self.ledger.verdicts += scores.iter().filter(|score| !score.is_nan()).count() as u64;
         } else {
             self.ledger.scores_refused += 1;
@@ -329,6 +337,16 @@ impl Pipeline {
         for chunk in snapshots.chunks(self.judges[at].slot.description.series_per_request()) {
             self.checkpoints[at].push_back(self.judges[at].last_asked());
             self.ask(WorkerRequest::Snapshot { detector, ids: chunk.to_vec() });
+        }
+    }
+
+    /// Adds up what a detector that only votes has said at a tick.
+    fn count_votes(&mut self, at: usize, tick: u64) {
+        let judge = &self.judges[at];
+        if judge.input() == DetectorInput::Votes {
+            for (slot, score, interval_ms) in judge.scored() {
+                self.oddness.vote(tick, judge.id(), slot, score, interval_ms);
+            }
         }
     }
 
@@ -398,9 +416,12 @@ impl Pipeline {
 
     /// Shares the operator's budget among all verdicts of a day.
     pub(super) fn rebudget(&mut self) {
-        let tracks = self.judges.iter().flat_map(|judge| judge.tracks.iter().flatten()).count();
+        // Votes open nothing, so they have no share.
+        let judging = |judge: &&Judge| judge.input() != DetectorInput::Votes;
+        let tracks = self.judges.iter().filter(judging).flat_map(|judge| judge.tracks.iter().flatten()).count();
         let budget = Budget::new(self.policy.episodes_per_day, tracks);
-        let tracks = self.judges.iter_mut().flat_map(|judge| judge.tracks.iter_mut().flatten());
+        let judges = self.judges.iter_mut().filter(|judge| judge.input() != DetectorInput::Votes);
+        let tracks = judges.flat_map(|judge| judge.tracks.iter_mut().flatten());
         tracks.for_each(|track| track.needed = budget.surprise_needed(track.interval_ms));
     }
 

@@ -67,8 +67,8 @@ impl Pipeline {
         self.ledger.evidence_missing += u64::from(evidence.is_none());
         let (state, samples) = evidence?;
         let parameters = judge.slot.description.parameters.clone();
-        let input = judge.input();
-        let alike = self.judges.iter().filter(|judge| judge.alive && judge.input() == input);
+        let of_metrics = judge.input().is_of_metrics();
+        let alike = self.judges.iter().filter(|judge| judge.alive && judge.input().is_of_metrics() == of_metrics);
         let calibration = judge.calibration(slot, alike.filter_map(|judge| judge.vote(slot)).collect());
         Some(Evidence { parameters, state, calibration, samples })
     }
@@ -232,7 +232,7 @@ impl Pipeline {
 
     fn subject(&self, input: DetectorInput, slot: u32) -> Option<Subject> {
         Some(match input {
-            DetectorInput::Metrics => Subject::Series(self.registry.get(slot)?.meta.clone()),
+            DetectorInput::Metrics | DetectorInput::Votes => Subject::Series(self.registry.get(slot)?.meta.clone()),
             DetectorInput::LogTemplates => {
                 let (source, service, template) = self.logs.template(slot)?;
                 Subject::LogTemplate {

@@ -52,6 +52,8 @@ pub enum Input {
     Metrics,
     /// Counts of log templates, whole numbers.
     LogTemplates,
+    /// Values of metrics; the scores are votes, which open no episode.
+    Votes,
 }
 
 /// What a detector says of itself.

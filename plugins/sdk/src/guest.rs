@@ -97,7 +97,7 @@ impl<D: Detector> Cell<D> {
 
     /// `observe` and `observe-logs`: NaN throughout if the detector takes the other input.
     pub fn observe<V: Copy + Into<f64>>(&self, input: Input, columns: Columns<'_, V>) -> Vec<f32> {
-        if D::describe().input != input {
+        if (D::describe().input == Input::LogTemplates) != (input == Input::LogTemplates) {
             return columns.ids.iter().map(|_| crate::math::canonical(f64::NAN)).collect();
         }
         self.with(|instance| instance.observe(columns))
@@ -151,6 +151,7 @@ pub fn describe<D: Detector>() -> types::Description {
         input: match given.input {
             Input::Metrics => 0,
             Input::LogTemplates => 1,
+            Input::Votes => 2,
         },
         warm_up_values: given.warm_up_values,
         state_bytes_max: given.state_bytes_max,

@@ -42,6 +42,7 @@ impl<D: Detector> Scorer for Native<D> {
             input: match self.describe.input {
                 Input::Metrics => DetectorInput::Metrics,
                 Input::LogTemplates => DetectorInput::LogTemplates,
+                Input::Votes => DetectorInput::Votes,
             },
             warm_up_values: self.describe.warm_up_values,
             state_bytes_max: self.describe.state_bytes_max,

@@ -156,16 +156,16 @@ fn stream_rows(
     for row in 0..test.rows {
         time_ms += i64::from(interval_ms);
         let verdict = host.row(time_ms, test.row(row))?;
-        judged.scores.push(verdict.score());
+        judged.scores.push(verdict.state());
         judged.opened.extend(verdict.opened.iter().map(|column| (row, *column)));
-        culprits.push(ranked(&verdict.surprises));
+        culprits.push(ranked(&verdict.shares));
     }
     Ok((judged, culprits))
 }
 
-/// Metrics by falling surprise, counted from 1; those of which nothing is to be said are left out.
-fn ranked(surprises: &[f32]) -> Vec<u16> {
-    let mut ranked: Vec<(u16, f32)> = (1u16..).zip(surprises.iter().copied()).filter(|(_, one)| *one > 0.0).collect();
+/// Metrics by falling share of the oddness, counted from 1; those that have none are left out.
+fn ranked(shares: &[f32]) -> Vec<u16> {
+    let mut ranked: Vec<(u16, f32)> = (1u16..).zip(shares.iter().copied()).filter(|(_, one)| *one > 0.0).collect();
     ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
     ranked.into_iter().map(|(metric, _)| metric).collect()
 }
@@ -308,7 +308,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn culprits_are_ranked_by_surprise_and_counted_from_one() {
+    fn culprits_are_ranked_by_share_and_counted_from_one() {
         assert_eq!(ranked(&[0.5, f32::NAN, 3.0, 0.0, 1.0]), [3, 5, 1]);
     }
 

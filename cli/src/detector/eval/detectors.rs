@@ -14,7 +14,10 @@ use vedette_detector_host::worker::Worker;
 use vedette_edge::pipeline::DetectorSlot;
 use vedette_protocol::signature::PublicKey;
 use vedette_protocol::v1::DetectorRef;
-use vedette_protocol::worker::{DetectorInput, WorkerReply, WorkerRequest};
+use vedette_protocol::worker::{WorkerReply, WorkerRequest};
+
+/// Times the time that an agent gives a call: a call that waits for the processor shall not cost a file its scores.
+const PATIENCE: u32 = 50;
 
 /// A worker without confinement: the code is a trusted author's, or was compiled here.
 pub(crate) type OpenWorker = Worker<fn() -> Result<Vec<String>, ConfineError>>;
@@ -66,7 +69,7 @@ impl Detectors {
         }
         let mut detectors = Self { loaded, dir: dir.clone() };
         let (_, slots) = detectors.start()?;
-        let metrics = |at: &usize| slots[*at].description.input == DetectorInput::Metrics;
+        let metrics = |at: &usize| slots[*at].description.input.is_of_metrics();
         let kept: Vec<usize> = (0..slots.len()).filter(metrics).collect();
         ensure!(!kept.is_empty(), unusable(dir, &"none of these detectors looks at metrics"));
         let mut at = 0;
@@ -83,7 +86,8 @@ impl Detectors {
     ///
     /// If one of them cannot be loaded.
     pub(crate) fn start(&self) -> anyhow::Result<(OpenWorker, Vec<DetectorSlot>)> {
-        let mut worker: OpenWorker = Worker::new(Engine::new()?, || Ok(Vec::new()));
+        let worker: OpenWorker = Worker::new(Engine::new()?, || Ok(Vec::new()));
+        let mut worker = worker.patient(PATIENCE);
         let mut slots = Vec::new();
         for (detector, one) in (0..).zip(&self.loaded) {
             let request = WorkerRequest::Load { detector, artifact: one.cwasm.clone(), parameters: Vec::new() };

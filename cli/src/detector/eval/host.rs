@@ -41,19 +41,24 @@ fn spec(column: usize) -> &'static MetricSpec {
 /// One verdict on one row.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Verdict {
-    /// Most surprising verdict of each series, all detectors; NaN where none was given.
-    pub(crate) surprises: Vec<f32>,
-    /// Verdicts given.
-    pub(crate) verdicts: usize,
+    /// How odd the host is, and what is new about it: `edge`'s own figures.
+    pub(crate) oddness: f32,
+    pub(crate) news: f32,
+    /// Each series' share of the oddness.
+    pub(crate) shares: Vec<f32>,
     /// Series on which an episode opened.
     pub(crate) opened: Vec<usize>,
 }
 
 impl Verdict {
-    /// The row's score in [0, 1).
-    pub(crate) fn score(&self) -> f64 {
-        let most = self.surprises.iter().copied().fold(f32::NAN, f32::max);
-        evidence::score(evidence::of_row(most, self.verdicts))
+    /// The row's score in [0, 1) where a departure counts as long as it lasts.
+    pub(crate) fn state(&self) -> f64 {
+        evidence::score(self.oddness)
+    }
+
+    /// The row's score in [0, 1) where a departure counts when it begins or grows.
+    pub(crate) fn onset(&self) -> f64 {
+        evidence::score(self.news)
     }
 }
 
@@ -72,8 +77,6 @@ pub(crate) struct Host<'a> {
     /// Series by the pipeline's slot.
     column_of: Vec<Option<usize>>,
     verdict: Verdict,
-    /// Detector and slot of this row's scores.
-    scored: Vec<(u32, u32)>,
     failed: Option<String>,
 }
 
@@ -105,8 +108,7 @@ impl<'a> Host<'a> {
             wall_offset_ns: 0,
             requests: VecDeque::new(),
             column_of: Vec::new(),
-            verdict: Verdict { surprises: vec![f32::NAN; columns], ..Verdict::default() },
-            scored: Vec::new(),
+            verdict: Verdict { shares: vec![0.0; columns], ..Verdict::default() },
             failed: None,
         };
         host.pipeline.set_detectors(now, slots);
@@ -131,19 +133,16 @@ impl<'a> Host<'a> {
         self.wait(Duration::from_millis(elapsed_ms))?;
         let wall_ns = time_ms.saturating_mul(1_000_000);
         self.wall_offset_ns = wall_ns.saturating_sub(i64::try_from(self.now.ns).unwrap_or(i64::MAX));
-        self.verdict.surprises.fill(f32::NAN);
         self.verdict.opened.clear();
-        self.scored.clear();
         for (column, value) in values.iter().enumerate() {
             self.pipeline.handle_reading(self.now, SOURCE, self.interval_ms, spec(column), &[], *value);
         }
         self.tick()?;
-        self.verdict.verdicts = self.scored.len();
-        for (detector, slot) in &self.scored {
-            let Some(Some(column)) = self.column_of.get(*slot as usize) else { continue };
-            let surprise = self.pipeline.surprise(*detector, *slot).unwrap_or(f32::NAN);
-            let most = &mut self.verdict.surprises[*column];
-            *most = most.max(surprise);
+        (self.verdict.oddness, self.verdict.news) = (self.pipeline.oddness(), self.pipeline.news());
+        for (slot, column) in (0u32..).zip(&self.column_of) {
+            if let Some(column) = column {
+                self.verdict.shares[*column] = self.pipeline.oddness_of(slot);
+            }
         }
         Ok(&self.verdict)
     }
@@ -196,7 +195,7 @@ impl<'a> Host<'a> {
     }
 
     fn answer(&mut self, request: WorkerRequest) {
-        let mut slots = Vec::new();
+        let mut values = 0;
         match &request {
             WorkerRequest::SeriesAdded { series, .. } => {
                 for one in series {
@@ -205,15 +204,13 @@ impl<'a> Host<'a> {
                     self.column_of[at] = column(&one.meta.metric);
                 }
             }
-            WorkerRequest::Observe { columns, .. } => slots.clone_from(&columns.ids),
+            WorkerRequest::Observe { columns, .. } => values = columns.ids.len(),
             _ => {}
         }
         let now = self.now;
         match self.worker.answer(request) {
             WorkerReply::Scores { detector, tick, scores, guest_ns, .. } => {
-                self.detectors.book(detector, guest_ns, slots.len());
-                let judged = slots.iter().zip(&scores).filter(|(_, score)| !score.is_nan());
-                self.scored.extend(judged.map(|(slot, _)| (detector, *slot)));
+                self.detectors.book(detector, guest_ns, values);
                 self.pipeline.handle_scores(now, detector, tick, &scores);
             }
             WorkerReply::Explanations { detector, explanations } => {
@@ -253,7 +250,7 @@ mod tests {
         let mut host = Host::new(&detectors, 300_000, 2).unwrap();
         let mut elapsed_ms = |time_ms: i64, values: [f64; 2]| {
             let before = host.now;
-            assert_eq!(host.row(time_ms, &values).unwrap().score(), 0.0, "nobody judges");
+            assert_eq!(host.row(time_ms, &values).unwrap().onset(), 0.0, "nobody judges");
             host.now.since(before).as_millis()
         };
         let start_ms = 1_400_000_000_000;
@@ -274,9 +271,9 @@ mod tests {
     }
 
     #[test]
-    fn a_row_scores_as_its_most_surprising_series() {
-        let verdict = Verdict { surprises: vec![f32::NAN, 2.0, 6.0], verdicts: 1, opened: Vec::new() };
-        assert!((verdict.score() - 0.5).abs() < 1e-6);
-        assert_eq!(Verdict::default().score(), 0.0, "no verdict, no suspicion");
+    fn a_row_scores_by_what_is_odd_and_by_what_is_new() {
+        let verdict = Verdict { oddness: 3.0, news: 1.0, ..Verdict::default() };
+        assert_eq!((verdict.state(), verdict.onset()), (0.75, 0.5));
+        assert_eq!((Verdict::default().state(), Verdict::default().onset()), (0.0, 0.0), "no verdict, no suspicion");
     }
 }

@@ -92,8 +92,8 @@ fn set_report(name: &str, cases: &[Case<'_>]) -> (String, Value) {
     let mut rates = Vec::new();
     for rate in FALSE_PER_DAY {
         let found = events::best_at_rate(cases, rate);
-        let surprise = evidence::surprise(found.threshold);
-        let _ = writeln!(text, "  at most {rate} false a series and day: {} (10^-{surprise:.1})", found.text());
+        let news = evidence::amount(found.threshold);
+        let _ = writeln!(text, "  at most {rate} false a series and day: {} (news from {news:.2} on)", found.text());
         rates.push(found.to_json());
     }
     (text, json!({"labelled_series": cases.len(), "agent_episodes": agent.to_json(), "at_false_rate": rates}))

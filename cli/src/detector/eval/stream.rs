@@ -9,7 +9,7 @@ use super::{plot, rows};
 /// What a host said of all rows of a file.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Judged {
-    /// Score of each row.
+    /// Score of each row: of a single series what is new, of a machine what is odd.
     pub(crate) scores: Vec<f64>,
     /// Rows at which an episode opened, with their series.
     pub(crate) opened: Vec<(usize, usize)>,
@@ -29,7 +29,7 @@ pub(crate) fn judge(bench: &Bench<'_>, series: &Series) -> anyhow::Result<Judged
     let mut judged = Judged::default();
     for (row, (time_ms, value)) in series.times_ms.iter().zip(&series.values).enumerate() {
         let verdict = host.row(*time_ms, &[*value])?;
-        judged.scores.push(verdict.score());
+        judged.scores.push(verdict.onset());
         judged.opened.extend(verdict.opened.iter().map(|column| (row, *column)));
     }
     Ok(judged)

@@ -1,0 +1,271 @@
+//! `novelty`: does a metric do something of a kind that it never did?
+//!
+//! What a series does at one step is described by four numbers: its value, and its means over about 8, 32 and 128 steps.
+//! Kinds of this are collected as they come (leader clustering: Hartigan 1975, chapter 3; as one-pass learning of
+//! categories with a vigilance: Carpenter and Grossberg 1987): what is nearer than one standard deviation of the series to
+//! a kind is of that kind, anything else begins a new one. Of [`kinds::KINDS_MAX`] kinds the one that was not seen for the
+//! longest time makes room. The score of a new kind is its distance from all others, less where new kinds came often of
+//! late. What is of a known kind scores a sixteenth of its distance from the *established* ones, those that began long ago: so a departure stands out when it
+//! begins, and is seen for as long as it lasts.
+//!
+//! Steps are at least a minute long: values that come faster are averaged, and keep the last score in between.
+//!
+//! It votes and opens no episode: a new kind is news, and seldom a fault. What it cannot see: what stays within a
+//! deviation of what was there before, such as a pattern that stands still at a usual level; and rhythms whose phase
+//! changes.
+
+#![cfg_attr(target_arch = "wasm32", no_std)]
+
+extern crate alloc;
+
+mod kinds;
+
+use kinds::{Kinds, Near};
+use vedette_sdk::math::{Limit as _, sqrt};
+use vedette_sdk::robust::compress;
+use vedette_sdk::state::{Damaged, Reader, Writer};
+use vedette_sdk::{ConfigError, Description, Detector, Explanation, Input, ParameterSpec, Parameters, Sample, Series};
+
+vedette_sdk::export!(Novelty);
+
+/// Reason codes of this detector (registry: `wit/README.md`).
+pub mod code {
+    /// Of a kind never seen.
+    pub const NEW_KIND: u32 = 501;
+    /// Of a kind that is known for a short time only.
+    pub const YOUNG_KIND: u32 = 502;
+}
+
+/// Changes with whatever changes a score or a state.
+const VERSION: &str = "0.1.0";
+/// Steps of the three means.
+const MEANS: [f64; 3] = [8.0, 32.0, 128.0];
+/// Steps before kinds are collected.
+const WARM_UP_STEPS: u32 = 12;
+const STEP_S: f64 = 60.0;
+/// A step has at least this share of the values that it usually has, learnt over so many steps: where values are missed
+/// or come seldom, it lasts longer.
+const ENOUGH: f64 = 0.5;
+const COUNT_STEPS: f64 = 64.0;
+/// Memory of location and spread, in steps: two weeks of minutes.
+const MEMORY_STEPS: f64 = 20_000.0;
+/// Share of its distance from the established kinds by which a known kind scores, and the distance that counts at most.
+const KNOWN: f64 = 1.0 / 16.0;
+const KNOWN_MAX: f64 = 10.0;
+/// New kinds count for less by this part for each that came of late, and are forgotten to a third in so many steps.
+const BIRTH: f64 = 0.1;
+const BIRTH_STEPS: f64 = 200.0;
+/// Least spread as a share of the location: what readings of a steady quantity differ by anyway.
+const RELATIVE: f64 = 0.001;
+/// Values beyond are taken as this, so that squares stay finite.
+const VALUE_MAX: f64 = 1e100;
+
+/// The detector's parameters.
+#[derive(Clone, Copy, Debug)]
+pub struct Novelty {
+    step_ms: u32,
+}
+
+/// What is remembered of one series.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// Sum, number and time of the values of the step under way.
+    sum: f64,
+    count: u32,
+    since_ms: u32,
+    /// Values that a step usually has: the mean of fewer of them is another thing.
+    usual_count: f64,
+    steps: u32,
+    location: f64,
+    variance: f64,
+    /// New kinds of late.
+    births: f64,
+    means: [f64; 3],
+    /// Kinds are kept relative to the first step's value, so that four bytes hold what differs.
+    origin: f64,
+    kinds: Kinds,
+    last: Last,
+    resolution: f64,
+}
+
+/// The last step, for its explanation and for the values before the next.
+#[derive(Clone, Copy, Debug)]
+struct Last {
+    score: f64,
+    value: f64,
+    expected: f64,
+    spread: f64,
+    is_new: bool,
+}
+
+impl Last {
+    const NONE: Self = Self { score: f64::NAN, value: f64::NAN, expected: f64::NAN, spread: f64::NAN, is_new: false };
+}
+
+impl Detector for Novelty {
+    type State = State;
+
+    fn describe() -> Description {
+        Description {
+            name: "novelty",
+            version: VERSION,
+            input: Input::Votes,
+            // At one a second; slower series need fewer.
+            warm_up_values: WARM_UP_STEPS * 60,
+            state_bytes_max: 2_048,
+            parameters: &[ParameterSpec {
+                name: "step-s",
+                default: STEP_S,
+                minimum: 1.0,
+                maximum: 3_600.0,
+                documentation: "values that come faster than this are averaged over it",
+            }],
+        }
+    }
+
+    fn configure(parameters: &Parameters) -> Result<Self, ConfigError> {
+        // Between 1,000 and 3,600,000.
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounds were checked")]
+        let step_ms = (parameters.get("step-s") * 1_000.0) as u32;
+        Ok(Self { step_ms })
+    }
+
+    fn added(&mut self, series: &Series) -> State {
+        let resolution = if series.resolution.is_finite() { series.resolution.at_least(0.0) } else { 0.0 };
+        State {
+            sum: 0.0,
+            count: 0,
+            // The first value stands for one interval, too.
+            since_ms: series.interval_ms,
+            usual_count: 0.0,
+            steps: 0,
+            location: 0.0,
+            variance: 0.0,
+            births: 0.0,
+            means: [0.0; 3],
+            origin: 0.0,
+            kinds: Kinds::default(),
+            last: Last::NONE,
+            resolution,
+        }
+    }
+
+    #[inline]
+    fn observe(&mut self, state: &mut State, sample: Sample) -> f64 {
+        if !sample.value.is_finite() || sample.flags & Sample::RESET != 0 {
+            return f64::NAN;
+        }
+        let value = sample.value.at_least(-VALUE_MAX).at_most(VALUE_MAX);
+        if sample.hold() {
+            return state.held(value, sample.dt_ms >= self.step_ms);
+        }
+        state.sum += value;
+        state.count += 1;
+        state.since_ms = state.since_ms.saturating_add(sample.dt_ms);
+        if state.since_ms >= self.step_ms && f64::from(state.count) >= ENOUGH * state.usual_count {
+            state.step();
+        }
+        state.last.score
+    }
+
+    fn explain(&self, state: &State) -> Explanation {
+        let Last { value, expected, spread, is_new, .. } = state.last;
+        if expected.is_nan() {
+            return Explanation { observed: value, ..Explanation::NONE };
+        }
+        let code = if is_new { code::NEW_KIND } else { code::YOUNG_KIND };
+        let (lower, upper) = (expected - spread, expected + spread);
+        let observed = value;
+        Explanation { code, observed, expected, lower, upper, onset_ms_ago: 0, onset_uncertainty_ms: self.step_ms }
+    }
+
+    fn save(&self, state: &State, out: &mut Writer) {
+        out.f64s(&[state.sum, state.usual_count, state.location, state.variance, state.births, state.origin]);
+        out.f64s(&state.means);
+        out.f64s(&[state.last.score, state.last.value, state.last.expected, state.last.spread]);
+        out.u8(u8::from(state.last.is_new));
+        [state.count, state.since_ms, state.steps].iter().for_each(|number| out.u32(*number));
+        state.kinds.save(out);
+    }
+
+    fn load(&mut self, state: &mut State, input: &mut Reader<'_>) -> Result<(), Damaged> {
+        [state.sum, state.usual_count, state.location, state.variance, state.births, state.origin] = input.f64s()?;
+        state.means = input.f64s()?;
+        let [score, value, expected, spread] = input.f64s()?;
+        state.last = Last { score, value, expected, spread, is_new: input.u8()? == 1 };
+        for number in [&mut state.count, &mut state.since_ms, &mut state.steps] {
+            *number = input.u32()?;
+        }
+        state.kinds = Kinds::load(input)?;
+        Ok(())
+    }
+}
+
+impl State {
+    /// A step is over.
+    #[cold]
+    fn step(&mut self) {
+        let count = f64::from(self.count);
+        let value = self.sum / count;
+        (self.sum, self.count, self.since_ms) = (0.0, 0, 0);
+        if self.steps == 0 {
+            (self.origin, self.location, self.means) = (value, value, [value; 3]);
+            self.usual_count = count;
+        }
+        self.usual_count += (count - self.usual_count) / COUNT_STEPS;
+        self.means = self.means_with(value);
+        if self.steps >= WARM_UP_STEPS {
+            let here = self.described(value, self.means);
+            let (spread, near) = (self.spread(), self.kinds.near(&here, self.steps));
+            self.births -= self.births / BIRTH_STEPS;
+            self.last = self.judged(value, spread, near);
+            self.kinds.learn(&here, near, spread, self.steps);
+            self.births += f64::from(u8::from(self.last.is_new));
+        }
+        let share = (1.0 / (f64::from(self.steps) + 1.0)).at_least(1.0 / MEMORY_STEPS);
+        let deviation = value - self.location;
+        self.location += share * deviation;
+        self.variance += share * (deviation * deviation - self.variance);
+        self.steps = self.steps.saturating_add(1);
+    }
+
+    /// The score of a value that is not to be learnt: a step of its own where it is long enough, else the last one.
+    fn held(&self, value: f64, is_step: bool) -> f64 {
+        if !is_step || self.steps < WARM_UP_STEPS {
+            return self.last.score;
+        }
+        let here = self.described(value, self.means_with(value));
+        self.judged(value, self.spread(), self.kinds.near(&here, self.steps)).score
+    }
+
+    fn means_with(&self, value: f64) -> [f64; 3] {
+        let mut means = self.means;
+        means.iter_mut().zip(MEANS).for_each(|(mean, steps)| *mean += (value - *mean) / steps);
+        means
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "limited before")]
+    fn described(&self, value: f64, means: [f64; 3]) -> [f32; 4] {
+        let relative = |number: f64| (number - self.origin).at_least(-1e30).at_most(1e30) as f32;
+        [relative(value), relative(means[0]), relative(means[1]), relative(means[2])]
+    }
+
+    /// One standard deviation, no less than the source can express.
+    fn spread(&self) -> f64 {
+        let least = self.resolution.at_least(RELATIVE * self.location.abs()).at_least(1e-9);
+        sqrt(self.variance).at_least(least)
+    }
+
+    fn judged(&self, value: f64, spread: f64, near: Option<Near>) -> Last {
+        let Some(near) = near else { return Last { score: 0.0, value, ..Last::NONE } };
+        let (any, established) = (near.distance / spread, near.established / spread);
+        let is_new = any >= 1.0;
+        let news = if is_new { compress(any) / (1.0 + BIRTH * self.births) } else { 0.0 };
+        let score = news + KNOWN * established.at_most(KNOWN_MAX);
+        let expected = if is_new || established >= 1.0 { self.origin + near.expected } else { f64::NAN };
+        Last { score, value, expected, spread, is_new }
+    }
+}
+
+#[cfg(test)]
+mod tests;
