@@ -53,6 +53,15 @@ pub enum Command {
     /// Get this host's identity from the collector with a one-time token.
     #[command(after_help = "Examples:\n  vedette-agent enroll --collector-ca ca.pem --token-file token")]
     Enroll(EnrollArguments),
+    /// Look at what the flight recorder holds on disk, whether the agent runs or not.
+    #[command(
+        after_help = "Examples:\n  vedette-agent recorder status\n  vedette-agent recorder show --series 'system.cpu.*' --from 30m\n  vedette-agent recorder export --series '*load_average*' --from 6h --out load.csv"
+    )]
+    Recorder {
+        /// What of it.
+        #[command(subcommand)]
+        command: RecorderCommand,
+    },
     /// The detector worker; the agent starts it.
     #[command(hide = true)]
     Worker {
@@ -105,6 +114,80 @@ pub struct StatusArguments {
     /// For people or for programs.
     #[arg(long, value_enum, default_value_t = Output::Human)]
     pub output: Output,
+}
+
+/// `recorder`.
+#[derive(Debug, Subcommand)]
+pub enum RecorderCommand {
+    /// From when to when there is something, and how much.
+    #[command(after_help = "Examples:\n  vedette-agent recorder status --output json")]
+    Status {
+        /// Whose recorder.
+        #[command(flatten)]
+        config: ConfigArguments,
+        /// For people or for programs.
+        #[arg(long, value_enum, default_value_t = Output::Human)]
+        output: Output,
+    },
+    /// Draw series in the terminal.
+    #[command(after_help = "Examples:\n  vedette-agent recorder show --series 'system.cpu.*' --from 30m")]
+    Show(ShowRecorderArguments),
+    /// Write series as CSV, one row a second, as `vedette detector run` reads it; or as JSON, with the log lines.
+    #[command(
+        after_help = "Examples:\n  vedette-agent recorder export --series '*load_average*' --from 6h --out load.csv\n  vedette-agent recorder export --from 2026-11-20T10:00:00Z --to 2026-11-20T10:15:00Z --format json"
+    )]
+    Export(ExportRecorderArguments),
+}
+
+/// `recorder show`.
+#[derive(Debug, Args)]
+pub struct ShowRecorderArguments {
+    /// What of it.
+    #[command(flatten)]
+    pub window: RecordedWindow,
+    /// Characters across: 10 to 400.
+    #[arg(long, value_name = "CHARACTERS", default_value_t = 72)]
+    pub width: usize,
+}
+
+/// `recorder export`.
+#[derive(Debug, Args)]
+pub struct ExportRecorderArguments {
+    /// What of it.
+    #[command(flatten)]
+    pub window: RecordedWindow,
+    /// Form.
+    #[arg(long, value_enum, default_value_t = ExportForm::Csv)]
+    pub format: ExportForm,
+    /// File to write, for its owner alone; otherwise standard output.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+/// Which recorder, series and time.
+#[derive(Debug, Args)]
+pub struct RecordedWindow {
+    /// Whose recorder.
+    #[command(flatten)]
+    pub config: ConfigArguments,
+    /// Begin: how long ago ("30m", "6h"), or a time such as 2026-11-20T10:00:00Z.
+    #[arg(long, value_name = "TIME", default_value = "1h")]
+    pub from: String,
+    /// End, in the same forms, or "now". What was collected in the last minute may not be on disk yet.
+    #[arg(long, value_name = "TIME", default_value = "now")]
+    pub to: String,
+    /// Only series whose name with attributes is like this: `*` stands for any text, `?` for any character.
+    #[arg(long, value_name = "PATTERN")]
+    pub series: Option<String>,
+}
+
+/// Forms of an export.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ExportForm {
+    /// `timestamp` in seconds, then a column for each series.
+    Csv,
+    /// Exact times and the masked log lines.
+    Json,
 }
 
 /// `enroll`.

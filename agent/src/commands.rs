@@ -3,6 +3,7 @@
 mod check;
 mod metrics;
 mod print_config;
+mod recorder;
 mod run;
 mod socket;
 mod status;
@@ -27,6 +28,11 @@ impl Failure {
     /// 1: it did not work, or the agent is not healthy.
     pub fn failed(text: impl Into<String>) -> Self {
         Self { code: 1, text: text.into() }
+    }
+
+    /// 2: asked in a way that means nothing.
+    pub fn usage(text: impl Into<String>) -> Self {
+        Self { code: 2, text: text.into() }
     }
 
     /// 69: agent or collector cannot be reached.
@@ -62,6 +68,7 @@ pub fn main() -> ExitCode {
         Command::PrintConfig(arguments) => print_config::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Metrics(arguments) => metrics::run(&arguments),
+        Command::Recorder { command } => recorder::run(&command),
         Command::Enroll(arguments) => enroll::run(&arguments),
         Command::Worker { execution } => worker::run(execution),
     };

@@ -50,6 +50,8 @@ pub struct Config {
     pub metrics: MetricsConfig,
     /// Bounds on memory.
     pub limits: LimitsConfig,
+    /// The flight recorder.
+    pub recorder: RecorderLimits,
     /// Every source of [`source::ALL`], in that order.
     pub sources: Vec<SourceConfig>,
     /// Every inventory of [`inventory::ALL`], in that order.
@@ -155,6 +157,15 @@ pub struct LimitsConfig {
     pub series_max: usize,
     /// Log templates; more are folded and counted.
     pub templates_max: usize,
+}
+
+/// How much the flight recorder keeps; 0 is off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecorderLimits {
+    /// Bytes in memory: minutes.
+    pub memory_bytes: usize,
+    /// Bytes under the data directory: hours.
+    pub disk_bytes: u64,
 }
 
 /// A source and how it is read.
@@ -267,6 +278,7 @@ impl Default for Config {
                 shadow_parameters: Vec::new(),
             },
             metrics: MetricsConfig::default(),
+            recorder: RecorderLimits { memory_bytes: 4 << 20, disk_bytes: 64 << 20 },
             limits: LimitsConfig { memory_spool_bytes: 8 << 20, series_max: 4_000, templates_max: 1_000 },
             sources: source::ALL
                 .iter()

@@ -25,6 +25,7 @@ pub mod local;
 pub mod log;
 pub mod metrics;
 pub mod notify;
+pub mod recorder;
 pub mod runtime;
 pub mod spool;
 pub mod status;

@@ -25,6 +25,7 @@ pub fn render(status: &Status) -> String {
     ledger(&mut page, status);
     files(&mut page, status);
     spool(&mut page, status);
+    recorder(&mut page, status);
     link(&mut page, status);
     control(&mut page, status);
     page.end()
@@ -143,6 +144,22 @@ fn spool(page: &mut Page, status: &Status) {
     page.one(&COUNTER.named("batches_quarantined", "Batches put aside unread."), spool.quarantined);
     page.one(&GAUGE.named("batches_pending", "Batches that wait for the collector."), spool.pending);
     page.one(&GAUGE.bytes("spool_bytes", "Memory of batches that wait."), spool.bytes);
+}
+
+/// Rows of zeros where the recorder, or its disk, is off.
+fn recorder(page: &mut Page, status: &Status) {
+    let one = status.recorder.clone().unwrap_or_default();
+    let disk = one.disk.clone().unwrap_or_default();
+    page.one(&GAUGE.bytes("recorder_memory_bytes", "Flight recorder in memory."), one.memory_bytes);
+    page.one(&GAUGE.bytes("recorder_disk_bytes", "Flight recorder on disk."), disk.bytes);
+    page.one(&COUNTER.named("recorder_samples", "Samples recorded."), one.counts.samples);
+    page.one(&COUNTER.bytes("recorder_block_bytes", "Bytes that these samples came to."), one.counts.block_bytes);
+    page.one(&COUNTER.named("recorder_lines", "Log lines recorded."), one.counts.lines);
+    let left_out = COUNTER.named("recorder_lines_left_out", "Log lines for which a block had no room.");
+    page.one(&left_out, one.counts.lines_left_out);
+    let lost = [("write", disk.blocks_lost), ("queue", one.counts.blocks_not_taken)];
+    let lost = lost.map(|(reason, count)| ([("reason", reason)], count));
+    page.labelled(&COUNTER.named("recorder_blocks_lost", "Sealed blocks that did not get to the disk."), lost);
 }
 
 fn link(page: &mut Page, status: &Status) {

@@ -4,7 +4,9 @@ mod human;
 
 pub use human::render;
 
+use crate::recorder::DiskView;
 use serde::{Deserialize, Serialize};
+use vedette_edge::recorder::RecorderCounts;
 
 /// Everything that an operator may want to know at a glance. Counts are since start.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -48,6 +50,9 @@ pub struct Status {
     pub directives: DirectiveStatus,
     /// Batches that wait for the collector.
     pub spool: SpoolStatus,
+    /// The flight recorder; `None` if it is off.
+    #[serde(default)]
+    pub recorder: Option<RecorderStatus>,
     /// Connection to the collector.
     pub link: LinkStatus,
     /// The pipeline's ledger: `detected = emitted + folded + shed`, and its other counts.
@@ -291,6 +296,23 @@ pub struct ClassCounts {
     pub feature: u64,
     /// Log windows.
     pub log: u64,
+}
+
+/// The flight recorder.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecorderStatus {
+    /// Bytes in memory, samples that wait for their block included.
+    pub memory_bytes: u64,
+    /// Their bound.
+    pub memory_bytes_max: u64,
+    /// Time of the oldest sample in memory, RFC 3339.
+    pub memory_begin: Option<String>,
+    /// What was recorded and left out.
+    pub counts: RecorderCounts,
+    /// What is on disk; `None` if nothing shall be.
+    pub disk: Option<DiskView>,
+    /// Bound of that.
+    pub disk_bytes_max: u64,
 }
 
 /// The spool: `made = acked + shed + pending`.

@@ -1,6 +1,7 @@
 //! `vedette incidents`: the list, and one incident as a chart.
 
 mod chart;
+mod samples;
 
 use crate::client::Client;
 use crate::output::{Output, items, listing, text};
@@ -16,6 +17,13 @@ pub(crate) enum Command {
         /// Only those in this state.
         #[arg(long, value_enum)]
         state: Option<StateFilter>,
+    },
+    /// The true samples of its members, as far as directives brought them from the hosts' flight recorders.
+    #[command(after_help = "Examples:\n  vedette incidents samples inc-20261120-7f3a9c2e41 --output json")]
+    Samples {
+        /// Its id, from `incidents list`.
+        #[arg(value_parser = incident_id)]
+        id: String,
     },
     /// One incident: what, since when, why these are together, evidence and candidate causes.
     #[command(after_help = "Examples:\n  vedette incidents show inc-20261120-7f3a9c2e41")]
@@ -47,7 +55,15 @@ pub(crate) fn run(command: Command, client: &Client, output: Output) -> anyhow::
             output.print(&client.get(&format!("/api/v1/incidents{query}"))?, list)?;
         }
         Command::Show { id } => {
-            output.print(&client.get(&format!("/api/v1/incidents/{id}"))?, chart::chart)?;
+            let incident = client.get(&format!("/api/v1/incidents/{id}"))?;
+            let drawn = match output {
+                Output::Human => samples::drawn(&client.get(&format!("/api/v1/incidents/{id}/samples"))?),
+                Output::Json => String::new(),
+            };
+            output.print(&incident, |incident| chart::chart(incident, &drawn))?;
+        }
+        Command::Samples { id } => {
+            output.print(&client.get(&format!("/api/v1/incidents/{id}/samples"))?, samples::drawn)?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -7,6 +7,7 @@ mod incidents;
 mod ledger;
 mod metrics;
 mod policy;
+mod samples;
 mod serve;
 
 use crate::shell::Denied;
@@ -98,6 +99,7 @@ fn router(api: Shared) -> Router {
     let guarded = Router::new()
         .route("/api/v1/incidents", get(incidents::list))
         .route("/api/v1/incidents/{id}", get(incidents::show))
+        .route("/api/v1/incidents/{id}/samples", get(samples::show))
         .route("/api/v1/incidents/{id}/{command}", post(incidents::command))
         .route("/api/v1/candidates", get(incidents::candidates))
         .route("/api/v1/conservation", get(incidents::conservation))

@@ -13,7 +13,8 @@ pub use write::{AgentWrite, BatchWrite, QUARANTINE_RAW_BYTES_MAX, QuarantineWrit
 
 use crate::engine::Logged;
 use serde::Serialize;
-use vedette_protocol::ids::HostId;
+use std::collections::BTreeSet;
+use vedette_protocol::ids::{HostId, SeriesKey};
 use vedette_protocol::signature::Signed;
 use vedette_protocol::time::WallTime;
 use vedette_protocol::v1::{Change, Finding, InEffect};
@@ -95,6 +96,15 @@ pub trait Reader: Send {
     fn policy(&self) -> Result<Option<PolicyRow>, StoreError>;
     /// Directives for a host that have not ended at `now`, oldest first.
     fn directives(&self, host: HostId, now: WallTime) -> Result<Vec<Signed>, StoreError>;
+    /// Raw samples of some series of a host from begin to end by the collector's clock; the latest if there are more than
+    /// about `samples_max`.
+    fn samples(
+        &self,
+        host: HostId,
+        keys: &BTreeSet<SeriesKey>,
+        window: (WallTime, WallTime),
+        samples_max: usize,
+    ) -> Result<Samples, StoreError>;
     /// What was stored per host and queue epoch, counted over what is there.
     fn ledger(&self) -> Result<Vec<LedgerRow>, StoreError>;
     /// Rows per table, for metrics.
@@ -125,6 +135,26 @@ pub struct Stored<T> {
     pub offset_ns: i64,
     /// Content.
     pub item: T,
+}
+
+/// Raw samples out of the store.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Samples {
+    /// Series of which there are any.
+    pub series: Vec<SampledSeries>,
+    /// There are more than were asked for.
+    pub is_cut: bool,
+    /// Blocks that could not be read.
+    pub unreadable: u64,
+}
+
+/// Samples of one series.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SampledSeries {
+    /// Which.
+    pub key: SeriesKey,
+    /// Milliseconds since the Unix epoch by the collector's clock, ascending, and value.
+    pub points: Vec<(i64, f64)>,
 }
 
 /// An agent as last heard of.

@@ -2,6 +2,7 @@
 
 use crate::normalise::Sample;
 use std::collections::VecDeque;
+use vedette_protocol::time::MonoTime;
 
 /// Series and detectors of which evidence is kept at one time.
 const SUSPECTS_MAX: usize = 256;
@@ -175,43 +176,34 @@ impl Suspects {
     }
 }
 
-/// Bounded ring of one series' samples under a directive: time since the previous one, and value.
+/// One series' samples under a directive until they are shipped, a bounded number.
 #[derive(Debug, Default)]
 pub struct RawBuffer {
-    start: Option<vedette_protocol::time::MonoTime>,
-    last: vedette_protocol::time::MonoTime,
-    samples: Vec<(u32, f64)>,
+    times: Vec<MonoTime>,
+    values: Vec<f64>,
 }
 
 impl RawBuffer {
     /// Adds one sample. `false` if the buffer is full and it was dropped.
     pub fn push(&mut self, sample: &Sample) -> bool {
-        if self.samples.len() >= SAMPLES_MAX {
+        if self.values.len() >= SAMPLES_MAX {
             return false;
         }
-        let dt_ms = match self.start {
-            None => {
-                self.start = Some(sample.at);
-                0
-            }
-            Some(_) => crate::normalise::elapsed_ms(sample.at, self.last),
-        };
-        self.last = sample.at;
-        self.samples.push((dt_ms, sample.value));
+        self.times.push(sample.at);
+        self.values.push(sample.value);
         true
     }
 
-    /// Takes what was collected, with the time of the first sample.
-    pub fn take(&mut self) -> Option<(vedette_protocol::time::MonoTime, Vec<(u32, f64)>)> {
-        let start = self.start.take()?;
-        Some((start, std::mem::take(&mut self.samples)))
+    /// Takes what was collected: times and a value for each. `None` if there is nothing.
+    pub fn take(&mut self) -> Option<(Vec<MonoTime>, Vec<f64>)> {
+        let (times, values) = (std::mem::take(&mut self.times), std::mem::take(&mut self.values));
+        (!values.is_empty()).then_some((times, values))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use vedette_protocol::time::MonoTime;
 
     #[test]
     fn calibration_names_who_voted_and_survives_its_encoding() {
@@ -255,12 +247,13 @@ mod tests {
     }
 
     #[test]
-    fn raw_buffer_tells_times_as_differences() {
+    fn raw_buffer_is_bounded_and_empty_once_taken() {
         let mut raw = RawBuffer::default();
-        for ms in [500, 1_500, 2_600] {
-            raw.push(&Sample { at: MonoTime::from_ms(ms), dt_ms: 7, flags: 0, value: 1.0 });
-        }
-        assert_eq!(raw.take(), Some((MonoTime::from_ms(500), vec![(0, 1.0), (1_000, 1.0), (1_100, 1.0)])));
+        let sample = |ms| Sample { at: MonoTime::from_ms(ms), dt_ms: 7, flags: 0, value: 1.0 };
+        assert!([500, 1_500].into_iter().all(|ms| raw.push(&sample(ms))));
+        assert_eq!(raw.take(), Some((vec![MonoTime::from_ms(500), MonoTime::from_ms(1_500)], vec![1.0, 1.0])));
         assert_eq!(raw.take(), None);
+        (0..SAMPLES_MAX as u64).for_each(|ms| assert!(raw.push(&sample(ms))));
+        assert!(!raw.push(&sample(9_999)), "full");
     }
 }

@@ -79,6 +79,8 @@ pub struct Ledger {
     pub raw_dropped: u64,
     /// Series that a directive wanted raw beyond the ceiling.
     pub raw_series_refused: u64,
+    /// Samples that directives pulled out of the flight recorder.
+    pub recorded_sent: u64,
 }
 
 impl Ledger {

@@ -4,12 +4,13 @@
 //! as values. Agent, simulator, replay and the author's tool run the very same code.
 //!
 //! Reading order: [`metric`] says what a source reports, [`normalise`] turns readings into samples, [`registry`] names
-//! series, [`features`] and [`logs`] summarise, [`calibration`] and [`episodes`] judge, [`pipeline`] ties it together.
+//! series, [`features`] and [`logs`] summarise, [`calibration`] and [`episodes`] judge, [`recorder`] keeps, [`pipeline`] ties it together.
 
 pub mod metric;
 pub mod normalise;
 pub mod registry;
 
+pub mod codec;
 pub mod features;
 pub mod logs;
 pub mod mask;
@@ -24,5 +25,6 @@ mod oddness;
 
 pub mod ledger;
 pub mod planner;
+pub mod recorder;
 
 pub mod pipeline;

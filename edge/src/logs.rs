@@ -125,8 +125,11 @@ pub struct LogBook {
     miner: Miner,
     counts: Vec<Counts>,
     tick_lines: u32,
+    total_key: SeriesKey,
     generation: u64,
     reader: LineReader,
+    /// Source of the last line.
+    last: Option<usize>,
 }
 
 impl LogBook {
@@ -137,20 +140,28 @@ impl LogBook {
             miner: Miner::new(templates_max),
             counts: Vec::new(),
             tick_lines: 0,
+            total_key: line_series(Vec::new()).key(),
             generation: 0,
             reader: LineReader::default(),
+            last: None,
         }
     }
 
     /// Takes one line, without its line end.
     pub fn accept(&mut self, path: &str, service: &str, line: &[u8], ledger: &mut Ledger) {
         ledger.lines += 1;
-        let Some(source) = self.source(path, service) else {
+        self.last = self.source(path, service);
+        let Some(source) = self.last else {
             ledger.lines_refused += 1;
             return;
         };
         self.reader.read(line, ledger);
         self.count(source, ledger);
+    }
+
+    /// What may be kept of the line that came last: its log's path and its text, both masked; `None` if it was refused.
+    pub fn last_line(&self) -> Option<(&str, &str)> {
+        Some((&self.sources[self.last?].masked_path, &self.reader.masked))
     }
 
     fn count(&mut self, source: usize, ledger: &mut Ledger) {
@@ -296,7 +307,15 @@ impl LogBook {
     /// Rows and their stable keys as series.
     pub fn keys(&self) -> impl Iterator<Item = (u32, SeriesKey)> {
         let templates = (1u32..).zip(&self.counts).filter_map(|(row, counts)| Some((row, counts.key?)));
-        std::iter::once((TOTAL_ROW, line_series(Vec::new()).key())).chain(templates)
+        std::iter::once((TOTAL_ROW, self.total_key)).chain(templates)
+    }
+
+    /// The stable key of a row.
+    pub fn key(&self, row: u32) -> Option<SeriesKey> {
+        match row.checked_sub(1) {
+            None => Some(self.total_key),
+            Some(slot) => self.counts.get(slot as usize)?.key,
+        }
     }
 
     /// A row as a series, for detectors.

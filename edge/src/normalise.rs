@@ -137,12 +137,14 @@ pub fn quantise(value: f64, resolution: f64) -> f64 {
     if resolution.is_nan() || resolution <= 0.0 || steps.abs() > 2f64.powi(52) {
         return value;
     }
+    place(steps.round(), resolution)
+}
+
+/// The value that is `steps` whole steps of `resolution` from 0.
+pub(crate) fn place(steps: f64, resolution: f64) -> f64 {
     let inverse = (1.0 / resolution).round();
-    let placed = if inverse >= 1.0 && (inverse * resolution - 1.0).abs() < 1e-9 {
-        steps.round() / inverse
-    } else {
-        steps.round() * resolution
-    };
+    let placed =
+        if inverse >= 1.0 && (inverse * resolution - 1.0).abs() < 1e-9 { steps / inverse } else { steps * resolution };
     placed + 0.0 // −0 becomes 0
 }
 

@@ -9,6 +9,7 @@
 mod detect;
 mod drift;
 mod findings;
+mod record;
 mod ship;
 
 use crate::episodes::Board;
@@ -21,6 +22,7 @@ use crate::metric::MetricSpec;
 use crate::normalise::{Clocks, Refusal};
 use crate::oddness::Oddness;
 use crate::planner::Planner;
+use crate::recorder::{Recorder, Sort};
 use crate::registry::{Found, Registry};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -112,6 +114,7 @@ pub struct Pipeline {
     logs: LogBook,
     line_counts: Vec<u32>,
     planner: Planner,
+    recorder: Option<Recorder>,
     raw: Vec<(u32, RawBuffer)>,
     raw_generation: (u64, u64),
     series_generation: u64,
@@ -145,6 +148,7 @@ impl Pipeline {
             logs: LogBook::new(config.templates_max),
             line_counts: Vec::new(),
             planner: Planner::new(config.host, config.sources),
+            recorder: None,
             raw: Vec::new(),
             raw_generation: (0, 0),
             series_generation: 0,
@@ -201,6 +205,12 @@ impl Pipeline {
                     None => self.due.push(slot),
                     Some(_) => self.ledger.readings_superseded += 1,
                 }
+                if let Some(recorder) = &mut self.recorder {
+                    let at_ms = self.clocks.wall_at(sample.at).unix_ms();
+                    let resolution = metric.series_resolution(interval_ms);
+                    let meta = || Some(series.meta.clone());
+                    recorder.sample((Sort::Metric, slot), series.key, resolution, (at_ms, sample.value), meta);
+                }
                 if let Some((_, buffer)) = series.raw.and_then(|at| self.raw.get_mut(at as usize)) {
                     self.ledger.raw_dropped += u64::from(!buffer.push(&sample));
                 }
@@ -214,8 +224,10 @@ impl Pipeline {
 
     /// One line of a log, without its line end. It is masked before anything else.
     pub fn handle_log_line(&mut self, now: MonoTime, source: &str, service: &str, line: &[u8]) {
-        let _ = now;
         self.logs.accept(source, service, line, &mut self.ledger);
+        if let (Some(recorder), Some((source, text))) = (&mut self.recorder, self.logs.last_line()) {
+            recorder.line(self.clocks.wall_at(now).unix_ms(), source, text);
+        }
     }
 
     /// Where a log stands after its lines handed in so far. Goes out with the counts of those lines.
@@ -240,6 +252,7 @@ impl Pipeline {
         self.announce_series();
         self.handle_timeout(now);
         self.observe(now);
+        self.record_tick(now);
         self.look_for_drift(now);
         self.close_windows(now);
         self.replan(now);
@@ -300,7 +313,8 @@ impl Pipeline {
         directive: Directive,
         ends: MonoTime,
     ) -> Result<(), DirectiveRefused> {
-        self.planner.add(now, &self.policy, directive, ends)?;
+        self.planner.add(now, &self.policy, directive.clone(), ends)?;
+        self.pull(now, &directive);
         self.replan(now);
         Ok(())
     }
@@ -311,6 +325,9 @@ impl Pipeline {
         self.ship_features(now);
         self.ship_raw();
         self.ship_logs(now);
+        if let Some(recorder) = &mut self.recorder {
+            recorder.seal();
+        }
     }
 
     /// The books.

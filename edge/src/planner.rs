@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 use vedette_protocol::ids::{DirectiveId, HostId};
-use vedette_protocol::policy::{Directive, Policy};
+use vedette_protocol::policy::{Directive, LOOK_BACK_MS_MAX, Policy};
 use vedette_protocol::time::MonoTime;
 
 /// Directives in effect at one time.
@@ -39,6 +39,12 @@ pub enum DirectiveRefused {
         asked_ms: u32,
         /// The ceiling.
         min_ms: u32,
+    },
+    /// It looks back farther than any may.
+    #[error("it looks back {asked_ms} ms, at most {LOOK_BACK_MS_MAX} ms are possible")]
+    TooFarBack {
+        /// How far.
+        asked_ms: u32,
     },
     /// It wants more metrics raw than the policy allows series.
     #[error("it asks for {asked} raw metrics, the policy allows {max} series")]
@@ -229,6 +235,9 @@ fn grants(
         let (source_name, min_ms) = (source.clone(), ceilings.interval_ms_min);
         return Err(DirectiveRefused::TooFast { source_name, asked_ms: *asked_ms, min_ms });
     }
+    if directive.look_back_ms > LOOK_BACK_MS_MAX {
+        return Err(DirectiveRefused::TooFarBack { asked_ms: directive.look_back_ms });
+    }
     if directive.raw_metrics.len() > ceilings.raw_series_max as usize {
         let (asked, max) = (directive.raw_metrics.len(), ceilings.raw_series_max);
         return Err(DirectiveRefused::TooManyRaw { asked, max });
@@ -257,6 +266,7 @@ mod tests {
             incident: String::new(),
             sources: vec![("process".to_owned(), interval_ms)],
             raw_metrics: vec!["system.cpu.time".to_owned()],
+            look_back_ms: 0,
         }
     }
 
@@ -289,6 +299,8 @@ mod tests {
         assert!(matches!(add(directive(100), 1_000), Err(DirectiveRefused::TooFast { asked_ms: 100, .. })));
         assert!(matches!(add(directive(1_000), 2_000_000), Err(DirectiveRefused::TooLong { .. })));
         assert_eq!(add(directive(1_000), 10), Err(DirectiveRefused::Expired));
+        let far = Directive { look_back_ms: LOOK_BACK_MS_MAX + 1, ..directive(1_000) };
+        assert_eq!(add(far, 1_000), Err(DirectiveRefused::TooFarBack { asked_ms: LOOK_BACK_MS_MAX + 1 }));
         let other = Directive { host: HostId([2; 16]), ..directive(1_000) };
         assert_eq!(add(other, 1_000), Err(DirectiveRefused::OtherHost(HostId([2; 16]))));
         let raw_metrics = vec![String::new(); 65];

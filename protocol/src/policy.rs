@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 /// Longest life that any policy may grant a directive: 15 minutes.
 pub const DIRECTIVE_MS_MAX: u32 = 900_000;
 
+/// Farthest that a directive may look back: an hour.
+pub const LOOK_BACK_MS_MAX: u32 = 3_600_000;
+
 /// A policy as meant: the checked form of the TOML document that was signed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Policy {
@@ -70,4 +73,7 @@ pub struct Directive {
     pub sources: Vec<(String, u32)>,
     /// Metrics whose series ship raw.
     pub raw_metrics: Vec<String>,
+    /// How far back their samples are asked out of the flight recorder, in milliseconds before the directive arrives; 0
+    /// for not at all.
+    pub look_back_ms: u32,
 }

@@ -1,7 +1,8 @@
-//! One door for developers: `cargo xtask demo | test | check | plugins | hostile | eval | dist`.
+//! One door for developers: `cargo xtask demo | test | check | plugins | hostile | eval | bench | dist`.
 //!
 //! Uses the operating system and the product's public commands only; depends on no crate of the product.
 
+mod bench;
 mod build;
 mod check;
 mod demo;
@@ -41,6 +42,8 @@ enum Command {
     Hostile(hostile::HostileArgs),
     /// Scores public data with the bundled detectors: all suites, tables, summaries and plots.
     Eval(eval::EvalArgs),
+    /// Measures beside peers and fails above the promised bar.
+    Bench(bench::BenchArgs),
     /// Builds the agent's Debian package into target/dist.
     Dist,
     /// A disturbance of the demo in a process of its own; ends when its standard input closes.
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Command::Plugins => plugins::run().map(drop),
         Command::Hostile(args) => hostile::run(&args),
         Command::Eval(args) => eval::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Dist => dist::run(),
         Command::Disturb(args) => demo::disturbance::run_child(&args),
     };

@@ -15,6 +15,8 @@ const INTERVAL_MS: std::ops::RangeInclusive<u64> = 1_000..=3_600_000;
 /// A tick asks a detector about at most 65,536 values.
 const ROWS: std::ops::RangeInclusive<i64> = 1..=65_000;
 const SPOOL_BYTES: std::ops::RangeInclusive<u64> = 64 * 1024..=1 << 30;
+const RECORDER_MEMORY_BYTES: std::ops::RangeInclusive<u64> = 0..=1 << 30;
+const RECORDER_DISK_BYTES: std::ops::RangeInclusive<u64> = 0..=1 << 40;
 const KEY_FORM: &str = "`ed25519:` and 64 hexadecimal digits";
 
 pub(super) fn config(root: &mut Table<'_>) -> Config {
@@ -45,6 +47,11 @@ pub(super) fn config(root: &mut Table<'_>) -> Config {
     }
     if let Some(mut table) = root.table("limits") {
         limits(&mut table, &mut config.limits);
+    }
+    if let Some(mut table) = root.table("recorder") {
+        let memory = table.size_bytes("memory-bytes", RECORDER_MEMORY_BYTES);
+        set(&mut config.recorder.memory_bytes, memory.and_then(|bytes| usize::try_from(bytes).ok()));
+        set(&mut config.recorder.disk_bytes, table.size_bytes("disk-bytes", RECORDER_DISK_BYTES));
     }
     if let Some(mut table) = root.table("sources") {
         for source in &mut config.sources {

@@ -153,11 +153,27 @@ fn sections(config: &Config) -> Vec<Section> {
             vec![
                 setting(
                     "memory-spool",
-                    size(config.limits.memory_spool_bytes),
+                    size(config.limits.memory_spool_bytes as u64),
                     "Batches that wait for the collector: 64KiB to 1GiB.",
                 ),
                 setting("series-max", config.limits.series_max, "Series; more are folded: 1 to 65000."),
                 setting("templates-max", config.limits.templates_max, "Log templates; more are folded: 1 to 65000."),
+            ],
+        ),
+        section(
+            "[recorder]",
+            "The flight recorder keeps all that was collected, for people and for the collector to look back. \"0B\" is off.",
+            vec![
+                setting(
+                    "memory-bytes",
+                    size(config.recorder.memory_bytes as u64),
+                    "In memory, some minutes: up to 1GiB.",
+                ),
+                setting(
+                    "disk-bytes",
+                    size(config.recorder.disk_bytes),
+                    "Under the data directory, some hours to days, oldest deleted first: up to 1024GiB.",
+                ),
             ],
         ),
         section("[sources]", "What is read, how often (whole seconds, 1s to 1h).", sources.collect()),
@@ -202,7 +218,10 @@ fn keys(keys: &[PublicKey]) -> String {
     format!("[{}]", keys.join(", "))
 }
 
-fn size(bytes: usize) -> String {
+fn size(bytes: u64) -> String {
+    if bytes == 0 {
+        return "\"0B\"".to_owned();
+    }
     let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"), (1, "B")];
     let (unit, name) =
         units.into_iter().find(|(unit, _)| bytes.is_multiple_of(*unit)).expect("every size is whole in bytes");

@@ -51,6 +51,9 @@ public = true
 memory-spool = "16MiB"
 series-max = 50
 templates-max = 60
+[recorder]
+memory-bytes = "0B"
+disk-bytes = "1GiB"
 [sources]
 process = {{ interval = "5s" }}
 cgroup = {{ enabled = false }}
@@ -80,6 +83,7 @@ service = "app"
     assert_eq!(config.metrics, metrics);
     let limits = LimitsConfig { memory_spool_bytes: 16 << 20, series_max: 50, templates_max: 60 };
     assert_eq!(config.limits, limits);
+    assert_eq!(config.recorder, RecorderLimits { memory_bytes: 0, disk_bytes: 1 << 30 });
     let source = |name| config.sources.iter().find(|source| source.spec.name == name).copied().unwrap();
     assert_eq!((source("process").interval_ms, source("process").enabled), (5_000, true));
     assert!(!source("cgroup").enabled);

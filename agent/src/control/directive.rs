@@ -188,6 +188,7 @@ mod tests {
             incident: "INC-1".to_owned(),
             sources: vec![("process".to_owned(), 1_000)],
             raw_metrics: Vec::new(),
+            look_back_ms: 0,
         }
     }
 

@@ -6,7 +6,7 @@ use super::reload::Reread;
 use super::tick::{Phase, PipelineSink};
 use super::{Start, StartError};
 use crate::clock::{Ticker, mono_now, wall_now};
-use crate::config::Config;
+use crate::config::{Config, RecorderLimits};
 use crate::control::directive::DirectiveGate;
 use crate::control::policy::Expiry;
 use crate::disk::{Disk, PolicyEvent, PolicyView};
@@ -18,6 +18,7 @@ use crate::lanes::inventories::{InventoryLane, Turn};
 use crate::lanes::lines::{LineLane, Lines};
 use crate::lanes::{Lanes, Report};
 use crate::log::Log;
+use crate::recorder::RecorderDisk;
 use crate::source::Root;
 use crate::spool::{Counts, Spool};
 use crate::status::{RefusedStatus, ReloadStatus};
@@ -29,6 +30,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use vedette_detector_host::supervise::{Supervisor, SupervisorConfig, WorkerId};
 use vedette_edge::pipeline::{Pipeline, PipelineConfig};
+use vedette_edge::recorder::RecorderConfig;
 use vedette_link::client::{LinkEvent, LinkTask};
 use vedette_protocol::ids::{BootId, QueueEpoch};
 use vedette_protocol::session::agent::AgentIdentity;
@@ -85,6 +87,7 @@ pub(super) struct Agent {
     pub(super) directives: DirectiveGate,
     pub(super) phase: Phase,
     pub(super) disk: Disk,
+    pub(super) recorder: Option<RecorderDisk>,
     pub(super) worker_events: mpsc::Sender<WorkerEvent>,
     /// Goes out with the next change.
     pub(super) change_cursor: Option<Cursor>,
@@ -126,7 +129,8 @@ impl Agent {
         let mut supervisor = Supervisor::new(SupervisorConfig::default());
         supervisor.set_detectors(now, on_shelf.wanted);
         let (worker_events, workers) = mpsc::channel(WORKER_EVENTS);
-        let pipeline = Pipeline::new(pipeline_config(&config, &identity, &recovered.policy), now, wall);
+        let mut pipeline = Pipeline::new(pipeline_config(&config, &identity, &recovered.policy), now, wall);
+        let recorder = open_recorder(&config, &mut pipeline);
         let mut agent = Self {
             config,
             root,
@@ -166,6 +170,7 @@ impl Agent {
             spool,
             uplink,
             disk,
+            recorder,
             worker_events,
         };
         agent.pump(now);
@@ -348,6 +353,7 @@ impl Agent {
     /// Ends worker and threads by closing their inputs.
     pub(super) fn close(mut self) {
         self.store_positions();
+        self.store_recorded();
     }
 
     /// The collector's wall clock, or ours as long as it was never heard of.
@@ -378,6 +384,16 @@ impl Agent {
         self.pipeline.handle_change(now, change);
         self.pump(now);
     }
+}
+
+/// Has the pipeline record, unless the configuration has neither memory nor disk for it.
+fn open_recorder(config: &Config, pipeline: &mut Pipeline) -> Option<RecorderDisk> {
+    let RecorderLimits { memory_bytes, disk_bytes } = config.recorder;
+    let disk = (disk_bytes > 0).then(|| RecorderDisk::open(&config.data_dir, disk_bytes));
+    if memory_bytes > 0 || disk.is_some() {
+        pipeline.set_recorder(RecorderConfig { memory_bytes, to_disk: disk.is_some() });
+    }
+    disk
 }
 
 /// What there can be positions of.

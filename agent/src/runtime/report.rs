@@ -6,10 +6,11 @@ use crate::control::policy::stale;
 use crate::lanes::SourceView;
 use crate::lanes::inventories::InventoryView;
 use crate::lanes::lines::FileState;
+use crate::recorder::RecorderDisk;
 use crate::status::{
     ClassCounts, DetectorStatus, DirectiveStatus, FilesStatus, HostStatus, InventoryStatus, LogStatus, PolicyStatus,
-    ProcessStatus, ScoresStatus, SeriesStatus, SourceStatus, SpoolStatus, Status, TickStatus, WatchStatus,
-    WorkerStatus,
+    ProcessStatus, RecorderStatus, ScoresStatus, SeriesStatus, SourceStatus, SpoolStatus, Status, TickStatus,
+    WatchStatus, WorkerStatus,
 };
 use crate::uplink::remedy;
 use std::time::Duration;
@@ -55,6 +56,7 @@ impl Agent {
             policy: self.policy_status(),
             directives: self.directive_status(),
             spool: self.spool_status(),
+            recorder: self.recorder_status(),
             link: self.uplink.status(),
             ledger: match serde_json::to_value(self.pipeline.ledger()) {
                 Ok(serde_json::Value::Object(ledger)) => ledger,
@@ -190,6 +192,19 @@ impl Agent {
             watch_unreadable: watch.unreadable,
             watch_unfit: watch.unfit,
         }
+    }
+
+    fn recorder_status(&self) -> Option<RecorderStatus> {
+        let recorder = self.pipeline.recorder()?;
+        let extent = recorder.extent();
+        Some(RecorderStatus {
+            memory_bytes: extent.bytes as u64,
+            memory_bytes_max: self.config.recorder.memory_bytes as u64,
+            memory_begin: extent.begin_ms.map(|ms| WallTime::from_unix_ms(ms).to_string()),
+            counts: recorder.counts(),
+            disk: self.recorder.as_ref().map(RecorderDisk::view),
+            disk_bytes_max: self.config.recorder.disk_bytes,
+        })
     }
 
     fn spool_status(&self) -> SpoolStatus {

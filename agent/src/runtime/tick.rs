@@ -75,6 +75,7 @@ impl Agent {
         let (now, wall) = (mono_now(), wall_now());
         self.phase = Phase::Idle;
         self.pipeline.handle_tick(now, wall);
+        self.store_recorded();
         self.directives.handle_tick(now);
         if self.policy.on_trial {
             let healthy = self.healthy_since_last_tick();
@@ -112,6 +113,14 @@ impl Agent {
     fn healthy_since_last_tick(&mut self) -> bool {
         let record = (self.ticker.missed(), self.supervisor.worker().restarts);
         std::mem::replace(&mut self.healthy_before, record) == record
+    }
+
+    /// Hands sealed blocks of the flight recorder to its disk.
+    pub(super) fn store_recorded(&mut self) {
+        let Some(disk) = &self.recorder else { return };
+        while let Some(recorded) = self.pipeline.poll_recorded() {
+            disk.put(recorded);
+        }
     }
 
     pub(super) fn store_positions(&mut self) {

@@ -18,6 +18,7 @@ fn write(out: &mut String, status: &Status) -> fmt::Result {
     collector(out, status)?;
     control(out, status)?;
     reload(out, &status.reload)?;
+    recorder(out, status)?;
     detectors(out, status)?;
     sources(out, status)?;
     inventories(out, status)?;
@@ -123,6 +124,21 @@ fn cost(one: &DetectorStatus) -> String {
         "{:>5} series, {} ns a value, {} calls, memory {memory_kib} KiB, states {state_kib} KiB",
         one.series, one.ns_per_value, one.calls
     )
+}
+
+fn recorder(out: &mut String, status: &Status) -> fmt::Result {
+    let Some(one) = &status.recorder else { return writeln!(out, "recorder    off") };
+    let since = one.memory_begin.as_ref().map(|begin| format!(" since {begin}")).unwrap_or_default();
+    write!(out, "recorder    {} KiB in memory{since}", one.memory_bytes.div_ceil(1_024))?;
+    match &one.disk {
+        None => writeln!(out, ", none on disk")?,
+        Some(disk) => {
+            let lost = if disk.blocks_lost > 0 { format!(", {} blocks LOST", disk.blocks_lost) } else { String::new() };
+            let trouble = disk.last_error.as_ref().map(|error| format!(", {error}")).unwrap_or_default();
+            writeln!(out, ", {} KiB on disk{lost}{trouble}", disk.bytes.div_ceil(1_024))?;
+        }
+    }
+    Ok(())
 }
 
 fn sources(out: &mut String, status: &Status) -> fmt::Result {

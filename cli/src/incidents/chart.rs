@@ -4,12 +4,14 @@ use crate::output::{items, text};
 use serde_json::Value;
 use std::fmt::Write as _;
 
-/// The page.
-pub(crate) fn chart(incident: &Value) -> String {
+/// The page, with the samples of the members as they were drawn.
+pub(crate) fn chart(incident: &Value, samples: &str) -> String {
     let mut page = Page(String::new());
     page.head(incident);
     page.times(incident);
     page.members(incident);
+    page.section("SAMPLES");
+    page.line(samples);
     page.templates(incident);
     page.causes(incident);
     page.near_misses(incident);
@@ -262,13 +264,14 @@ mod tests {
             "why_not": [{"text": "disk", "reason": "below-threshold", "why": {"with": "e1", "terms": {}}}],
             "directives": [{"sources": ["cpu"], "in_effect_after_ms": 40}],
         });
-        let page = chart(&incident);
+        let page = chart(&incident, "  a picture");
         for needle in [
             "shop on web-1: CPU",
             "high — shop is declared tier 1",
             "because a finding came right after /etc/shop.conf was changed",
             "opened    T1  +2.500 s",
             "observed 0.9700, expected 0.1000 (0 to 0.2000); surprise 9.10",
+            "SAMPLES\n  a picture",
             "the first finding of this incident",
             "together by: same host 1.00, onsets close 0.50 (sum 0.7500)",
             "PROBABLE CAUSE: candidate",

@@ -26,6 +26,10 @@ const DOUBLINGS_MAX: u32 = 4;
 const HOSTS_MAX: usize = 32;
 /// Metrics that one directive asks raw.
 const METRICS_MAX: usize = 16;
+/// How long before the first onset on a host its samples are asked for, out of the flight recorder.
+const BEFORE_ONSET_MS: i64 = 300_000;
+/// Farthest that is looked back for them in all.
+const LOOK_BACK_MS: i64 = 1_800_000;
 /// Longest life that agents accept.
 const LIFE_MS_MAX: u64 = 900_000;
 
@@ -175,6 +179,7 @@ impl State {
 
     fn issue(&mut self, id: GroupId, host: HostId, wanted: BTreeSet<String>) -> Option<Directive> {
         let (issued, expires) = (self.now, later(self.now, self.life_ms()));
+        let look_back_ms = self.look_back_ms(id, host, &wanted);
         let incident = self.groups.get_mut(&id)?.incident.as_mut()?;
         let mut seed = incident.id.clone().into_bytes();
         seed.extend(host.0);
@@ -188,6 +193,7 @@ impl State {
             incident: incident.id.clone(),
             sources: sources(&wanted).into_iter().map(|source| (source.to_owned(), INTERVAL_MS)).collect(),
             raw_metrics: wanted.iter().cloned().collect(),
+            look_back_ms,
         };
         let unanswered = incident
             .last_directive(host)
@@ -207,6 +213,18 @@ impl State {
         });
         self.directives.insert(directive.id, id);
         Some(directive)
+    }
+
+    /// From now to some minutes before the first onset on a host; 0 if these metrics were asked for before: what the
+    /// recorder held of them is here, and they go on raw.
+    fn look_back_ms(&self, id: GroupId, host: HostId, wanted: &BTreeSet<String>) -> u32 {
+        let asked = self.incident(id).and_then(|incident| incident.last_directive(host));
+        if asked.is_some_and(|last| last.in_effect.is_some() && wanted.iter().all(|one| last.metrics.contains(one))) {
+            return 0;
+        }
+        let onsets = self.members(id).filter(|episode| episode.host == host).map(|episode| episode.onset.unix_ms());
+        let since_ms = onsets.min().map_or(0, |onset| self.now.unix_ms().saturating_sub(onset).max(0));
+        u32::try_from((since_ms + BEFORE_ONSET_MS).min(LOOK_BACK_MS)).unwrap_or(0)
     }
 
     /// Notes the first report that a directive is in effect. Returns its group.

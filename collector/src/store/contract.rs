@@ -4,13 +4,14 @@ use super::{AgentWrite, BatchWrite, QuarantineWrite, Retention, SqliteStore, Sto
 use crate::engine::Event;
 use crate::made;
 use std::path::Path;
+use vedette_edge::codec;
 use vedette_protocol::ids::{ChangeId, DirectiveId, HostId, QueueEpoch, Sequence, SeriesIndex, TemplateId, TenantId};
 use vedette_protocol::policy::Directive;
 use vedette_protocol::signature::{Domain, SigningKey};
 use vedette_protocol::time::WallTime;
 use vedette_protocol::v1::{
-    Body, Change, ChangeKind, Class, EpisodeEvent, Feature, Finding, InEffect, LogWindow, Outcome, SeriesDefinition,
-    Template,
+    Body, Change, ChangeKind, Class, EpisodeEvent, Feature, Finding, InEffect, LogWindow, Outcome, SampleBlock,
+    SeriesDefinition, Template,
 };
 
 fn at(ms: i64) -> WallTime {
@@ -203,6 +204,7 @@ fn a_directive_is_in_effect_once_and_only_on_its_host() {
             incident: "inc-1".into(),
             sources: Vec::new(),
             raw_metrics: Vec::new(),
+            look_back_ms: 0,
         };
         let signed = key.sign(Domain::Directive, vec![4]);
         store.commit(&[Write::Directive { directive: directive.clone(), signed: signed.clone() }]).unwrap();
@@ -243,6 +245,50 @@ fn agents_are_remembered_with_what_they_last_said() {
         assert_eq!(reader.denied().unwrap(), [host]);
         let ledger = reader.ledger().unwrap();
         assert_eq!((ledger[0].made, ledger[0].shed), (9, [0, 1, 2]));
+    });
+}
+
+#[test]
+fn samples_of_a_series_come_back_by_the_collectors_clock_once_each() {
+    each_store(|open| {
+        let mut store = open();
+        let host = HostId([1; 16]);
+        let define =
+            |index| SeriesDefinition { index: SeriesIndex(index), meta: made::series("system.cpu.utilization") };
+        let block = |id, times_ms: &[i64], values: &[f64]| {
+            let mut bytes = Vec::new();
+            let times_ms: Vec<_> = times_ms.iter().map(|ms| at(*ms).unix_ms()).collect();
+            let column = codec::Column { id, resolution: 0.0, times_ms: &times_ms, values };
+            let other = codec::Column { id: id + 1, ..column };
+            codec::encode(&[column, other], &mut bytes).unwrap();
+            let [begin, end] = [times_ms[0], times_ms[times_ms.len() - 1]].map(WallTime::from_unix_ms);
+            Body::Block(SampleBlock { begin, end, samples: 4, bytes })
+        };
+        let bodies = [
+            (1, 1, Body::Series(vec![define(3)])),
+            (1, 2, block(3, &[1_000, 2_000], &[0.5, 0.75])),
+            // What the recorder held of the same time, and a life in which the series had another number.
+            (1, 3, block(3, &[2_000, 3_000], &[0.75, 1.5])),
+            (2, 1, Body::Series(vec![define(9)])),
+            (2, 2, block(9, &[4_000], &[2.5])),
+            (2, 3, Body::Block(SampleBlock { begin: at(0), end: at(0), samples: 1, bytes: vec![0xff; 9] })),
+        ];
+        for (epoch, sequence, body) in bodies {
+            let batch = BatchWrite { offset_ns: 7_000_000, received: at(60_000), ..batch(1, epoch, sequence, body) };
+            store_batch(&mut *store, batch);
+        }
+        let reader = store.reader().unwrap();
+        let keys = std::collections::BTreeSet::from([made::series("system.cpu.utilization").key()]);
+        let ever = (at(-1_000), at(60_000));
+        let samples = reader.samples(host, &keys, ever, 1_000).unwrap();
+        assert_eq!((samples.series.len(), samples.is_cut, samples.unreadable), (1, false, 1));
+        let points = |ms: &[(i64, f64)]| ms.iter().map(|(ms, value)| (at(*ms).unix_ms(), *value)).collect::<Vec<_>>();
+        assert_eq!(samples.series[0].points, points(&[(1_007, 0.5), (2_007, 0.75), (3_007, 1.5), (4_007, 2.5)]));
+        let part = (at(1_500), at(3_007));
+        let part = reader.samples(host, &keys, part, 1_000).unwrap();
+        assert_eq!(part.series[0].points, points(&[(2_007, 0.75), (3_007, 1.5)]));
+        assert!(reader.samples(host, &keys, ever, 1).unwrap().is_cut);
+        assert!(reader.samples(HostId([2; 16]), &keys, ever, 9).unwrap().series.is_empty());
     });
 }
 

@@ -6,6 +6,7 @@ mod life;
 mod prune;
 mod read;
 mod row;
+mod samples;
 mod schema;
 mod write;
 

@@ -206,7 +206,7 @@ impl BatchWrite {
             Body::Changes(changes) => {
                 changes.iter().map(|change| Event::Change { host, offset_ns, change: change.clone() }).collect()
             }
-            Body::Series(_) | Body::Features(_) | Body::Samples(_) | Body::Logs(_) => Vec::new(),
+            Body::Series(_) | Body::Features(_) | Body::Samples(_) | Body::Block(_) | Body::Logs(_) => Vec::new(),
         }
     }
 }

@@ -4,14 +4,13 @@ use super::{LOG_WINDOW_MS, Pipeline, RAW_WINDOW_MS};
 use crate::evidence::RawBuffer;
 use crate::features::Closed;
 use crate::normalise::elapsed_ms;
+use crate::recorder::Window;
 use crate::registry::Series;
 use vedette_protocol::time::MonoTime;
-use vedette_protocol::v1::{Body, Class, LogWindow, RawSamples, SeriesDefinition, Template};
+use vedette_protocol::v1::{Body, Class, LogWindow, SeriesDefinition, Template};
 
 /// Rows per batch: keeps a batch well under the frame's limit.
 const ROWS_MAX: usize = 512;
-/// Series per batch of raw samples, which are a kilobyte each.
-const RAW_ROWS_MAX: usize = 256;
 /// Bytes per batch of log counts: texts are of any length.
 const LOG_BYTES: usize = 256 << 10;
 /// Bytes of a template's id with its count, or with the lengths of its texts, at most.
@@ -84,13 +83,13 @@ impl Pipeline {
         let mut shipped = Vec::new();
         for (slot, buffer) in &mut self.raw {
             let Some(series) = self.registry.get(*slot) else { continue };
-            let Some((start, samples)) = buffer.take() else { continue };
-            self.ledger.raw_sent += samples.len() as u64;
-            shipped.push(RawSamples { series: series.index, start: self.clocks.wall_at(start), samples });
+            let Some((times, values)) = buffer.take() else { continue };
+            self.ledger.raw_sent += values.len() as u64;
+            let resolution = series.spec.series_resolution(series.read_interval_ms);
+            let times_ms = times.into_iter().map(|at| self.clocks.wall_at(at).unix_ms()).collect();
+            shipped.push(Window { place: *slot, resolution, times_ms, values });
         }
-        for chunk in shipped.chunks(RAW_ROWS_MAX) {
-            self.enqueue(Class::Feature, Body::Samples(chunk.to_vec()), Vec::new());
-        }
+        self.ship_blocks(Class::Feature, &shipped);
     }
 
     pub(super) fn ship_logs(&mut self, now: MonoTime) {

@@ -3,6 +3,7 @@
 use super::host::{EPOCH_MS, Host, detector};
 use std::collections::HashSet;
 use std::time::Duration;
+use vedette_edge::codec;
 use vedette_edge::metric::{MetricKind, MetricSpec};
 use vedette_edge::pipeline::{Action, DirectiveRefused, Pipeline, PipelineConfig};
 use vedette_protocol::envelope::PAYLOAD_BYTES_MAX;
@@ -220,6 +221,7 @@ fn directive_ships_raw_samples_and_raises_an_interval_until_it_ends() {
         incident: "I-1".into(),
         sources: vec![("slow".into(), 1_000)],
         raw_metrics: vec![LOAD.name.into()],
+        look_back_ms: 0,
     };
     let ends = host.now() + Duration::from_secs(20);
     let other = Directive { host: HostId([2; 16]), ..directive.clone() };
@@ -231,15 +233,24 @@ fn directive_ships_raw_samples_and_raises_an_interval_until_it_ends() {
     run(&mut host, 40, wobble);
     let told: Vec<_> = host.intervals.iter().map(|(second, _, ms)| (*second, *ms)).collect();
     assert_eq!(told, [(5, 1_000), (25, 10_000)]);
-    let raw = host.shipped.iter().filter_map(|(_, body, _)| match body {
-        Body::Samples(samples) => Some(samples),
-        _ => None,
-    });
-    let raw: Vec<_> = raw.flatten().collect();
-    let values: Vec<f64> = raw.iter().flat_map(|raw| &raw.samples).map(|(_, value)| *value).collect();
-    assert_eq!(values, (5..=25).map(|second| (wobble(second) * 100.0).round() / 100.0).collect::<Vec<_>>());
-    assert_eq!(raw[0].start, WallTime::from_unix_ms(EPOCH_MS + 5_000));
+    let expected = |second: u64| (EPOCH_MS + second as i64 * 1_000, (wobble(second) * 100.0).round() / 100.0);
+    assert_eq!(raw(&host, Class::Feature), (5..=25).map(expected).collect::<Vec<_>>());
     assert!(host.pipeline.directives().is_empty());
+}
+
+/// Raw samples of the first series that were shipped under one class.
+pub(crate) fn raw(host: &Host, wanted: Class) -> Vec<(i64, f64)> {
+    let mut samples = Vec::new();
+    for (class, body, _) in &host.shipped {
+        let Body::Block(block) = body else { continue };
+        let decoded = codec::decode(&block.bytes).expect("a block");
+        assert_eq!(decoded.samples(), block.samples as usize);
+        for (_, times_ms, values) in decoded.iter().filter(|(id, _, _)| *class == wanted && *id == 0) {
+            assert!(block.begin.unix_ms() <= times_ms[0] && times_ms[times_ms.len() - 1] <= block.end.unix_ms());
+            samples.extend(times_ms.iter().copied().zip(values.iter().copied()));
+        }
+    }
+    samples
 }
 
 #[test]
@@ -357,6 +368,7 @@ fn raw_samples_that_come_too_fast_are_counted() {
         incident: "I-1".into(),
         sources: Vec::new(),
         raw_metrics: vec![LOAD.name.into()],
+        look_back_ms: 0,
     };
     let read = |pipeline: &mut Pipeline, ms| {
         pipeline.handle_reading(MonoTime::from_ms(ms), "sim", 10, &LOAD, &[], 1.0);

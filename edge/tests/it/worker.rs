@@ -207,6 +207,7 @@ impl Slow {
                     incident: "I-1".into(),
                     sources: vec![("slow".into(), 1_000)],
                     raw_metrics: Vec::new(),
+                    look_back_ms: 0,
                 };
                 host.pipeline.handle_directive(now, directive, now + Duration::from_secs(120)).expect("granted");
             }

@@ -56,7 +56,7 @@ pub enum Body {
     Series(Vec<SeriesDefinition>),
     /// Windows of series that changed.
     Features(Vec<Feature>),
-    /// Raw samples of series under a directive.
+    /// Raw samples of series under a directive, each by itself. Agents send [`Body::Block`].
     Samples(Vec<RawSamples>),
     /// Counts of log templates.
     Logs(LogWindow),
@@ -64,6 +64,8 @@ pub enum Body {
     Findings(Vec<Finding>),
     /// What was altered on the host.
     Changes(Vec<Change>),
+    /// Raw samples of series under a directive: those of now, or those that the flight recorder held.
+    Block(SampleBlock),
 }
 
 /// A series' index and meaning.
@@ -105,6 +107,20 @@ pub struct RawSamples {
     pub start: WallTime,
     /// Milliseconds since the previous sample and value; the first has 0.
     pub samples: Vec<(u32, f64)>,
+}
+
+/// Samples of many series, encoded together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SampleBlock {
+    /// Time of the first sample, by the host's wall clock.
+    pub begin: WallTime,
+    /// Time of the last one.
+    pub end: WallTime,
+    /// Samples, of all series.
+    pub samples: u32,
+    /// A block of `edge::codec`: series by their index within the queue epoch, times in milliseconds since the Unix epoch
+    /// by the host's wall clock.
+    pub bytes: Vec<u8>,
 }
 
 /// Template counts of one log source over one window.

@@ -16,6 +16,8 @@ pub const ELEMENTS_MAX: usize = 1 << 16;
 pub const CURSORS_MAX: usize = 4_096;
 /// Opaque bytes of one cursor.
 pub const POSITION_BYTES_MAX: usize = 4 << 10;
+/// Bytes of one encoded block of samples.
+pub const BLOCK_BYTES_MAX: usize = 512 << 10;
 /// Opaque bytes of one state in evidence.
 pub const STATE_BYTES_MAX: usize = 256 << 10;
 /// A signed policy or directive.
@@ -101,6 +103,10 @@ impl Validate for Batch {
             Body::Samples(samples) => all("samples", samples, ELEMENTS_MAX, |raw| {
                 all("samples", &raw.samples, ELEMENTS_MAX, |(_, value)| number("sample", value.is_finite()))
             }),
+            Body::Block(block) => {
+                length("block", block.bytes.len(), BLOCK_BYTES_MAX)?;
+                number("block.begin", block.begin <= block.end)
+            }
             Body::Logs(window) => window.validate(),
             Body::Findings(findings) => all("findings", findings, ELEMENTS_MAX, Validate::validate),
             Body::Changes(changes) => all("changes", changes, ELEMENTS_MAX, |change| {

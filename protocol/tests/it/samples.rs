@@ -98,6 +98,7 @@ pub(crate) fn batches() -> Vec<(&'static str, Batch)> {
         templates: vec![template],
     };
     let samples = vec![RawSamples { series: SeriesIndex(3), start: WALL, samples: vec![(0, 1.5), (1_000, -2.0)] }];
+    let block = SampleBlock { begin: WALL.offset_by(-1_000_000_000), end: WALL, samples: 2, bytes: vec![1, 2, 3] };
     let findings = vec![finding(Subject::Series(meta()), Some(evidence)), finding(log_subject, None)];
     vec![
         (
@@ -109,6 +110,7 @@ pub(crate) fn batches() -> Vec<(&'static str, Batch)> {
         ("batch-logs", batch(4, Class::Log, Body::Logs(logs))),
         ("batch-findings", batch(5, Class::Finding, Body::Findings(findings))),
         ("batch-changes", batch(6, Class::Finding, Body::Changes(vec![change]))),
+        ("batch-block", batch(7, Class::Log, Body::Block(block))),
         ("batch-changes-of-all-kinds", batch(7, Class::Finding, Body::Changes(every_kind))),
     ]
 }

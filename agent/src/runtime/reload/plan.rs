@@ -36,6 +36,7 @@ impl Plan {
             keep("trust.policy-keys", before.trust.policy_keys != wanted.trust.policy_keys);
             keep("detectors.execution", before.detectors.execution != wanted.detectors.execution);
             keep("limits.templates-max", before.limits.templates_max != wanted.limits.templates_max);
+            keep("recorder", before.recorder != wanted.recorder);
         }
         config.data_dir.clone_from(&before.data_dir);
         config.socket.clone_from(&before.socket);
@@ -44,6 +45,7 @@ impl Plan {
         config.trust.policy_keys.clone_from(&before.trust.policy_keys);
         config.detectors.execution = before.detectors.execution;
         config.limits.templates_max = before.limits.templates_max;
+        config.recorder = before.recorder;
 
         let mut take = |name: &str, differs: bool| {
             if differs {
@@ -59,6 +61,7 @@ impl Plan {
             trust: TrustConfig { policy_keys: _, author_keys },
             detectors: DetectorsConfig { directory, shadow_directory, execution: _, parameters, shadow_parameters },
             limits: LimitsConfig { memory_spool_bytes, series_max, templates_max: _ },
+            recorder: _,
             sources,
             inventories,
             logs,

@@ -122,6 +122,7 @@ fn no_directive_leaves_that_lives_longer_than_the_limit_by_this_clock() {
             incident: "inc-1".to_owned(),
             sources: Vec::new(),
             raw_metrics: Vec::new(),
+            look_back_ms: 0,
         })
     };
     assert!(core.write_of(directive()).is_some());

@@ -19,6 +19,9 @@ const TEMPLATE: &str = "INSERT INTO template (host, queue_epoch, sequence, ordin
 const BLOCK: &str = "INSERT INTO block (host, queue_epoch, sequence, ordinal, kind, received, offset, body)
                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
 
+/// Kind of a block of raw samples.
+pub(super) const SAMPLE_BLOCK: &str = "sample-block";
+
 /// Stores a batch unless its key is known.
 pub(super) fn apply(transaction: &Transaction<'_>, write: &BatchWrite) -> Result<Outcome, StoreError> {
     let batch = &write.batch;
@@ -68,6 +71,7 @@ fn insert(transaction: &Transaction<'_>, write: &BatchWrite) -> Result<(), Store
         }
         Body::Features(_) => rows.insert(BLOCK, 0, &[&"features", received, offset, &body]),
         Body::Samples(_) => rows.insert(BLOCK, 0, &[&"samples", received, offset, &body]),
+        Body::Block(_) => rows.insert(BLOCK, 0, &[&SAMPLE_BLOCK, received, offset, &body]),
     }
 }
 
@@ -98,6 +102,7 @@ fn insert_key(transaction: &Transaction<'_>, write: &BatchWrite, content: &Diges
         Body::Series(items) => ("series", items.len()),
         Body::Features(items) => ("features", items.len()),
         Body::Samples(items) => ("samples", items.len()),
+        Body::Block(block) => (SAMPLE_BLOCK, usize::try_from(block.samples).unwrap_or(usize::MAX)),
         Body::Logs(window) => ("logs", window.counts.len()),
         Body::Findings(items) => ("findings", items.len()),
         Body::Changes(items) => ("changes", items.len()),

@@ -1,11 +1,12 @@
 //! Queries.
 
-use super::{ledger, row};
+use super::{ledger, row, samples};
 use crate::engine::Logged;
-use crate::store::{AgentRow, IncidentRow, LedgerRow, PolicyRow, Reader, StoreError, Stored};
+use crate::store::{AgentRow, IncidentRow, LedgerRow, PolicyRow, Reader, Samples, StoreError, Stored};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::de::DeserializeOwned;
-use vedette_protocol::ids::HostId;
+use std::collections::BTreeSet;
+use vedette_protocol::ids::{HostId, SeriesKey};
 use vedette_protocol::signature::Signed;
 use vedette_protocol::time::WallTime;
 use vedette_protocol::v1::{Change, Finding};
@@ -133,6 +134,16 @@ impl Reader for SqliteReader {
             directives.push(row::body(found, 0, "directive")?);
         }
         Ok(directives)
+    }
+
+    fn samples(
+        &self,
+        host: HostId,
+        keys: &BTreeSet<SeriesKey>,
+        window: (WallTime, WallTime),
+        samples_max: usize,
+    ) -> Result<Samples, StoreError> {
+        samples::samples(&self.connection, host, keys, window, samples_max)
     }
 
     fn ledger(&self) -> Result<Vec<LedgerRow>, StoreError> {

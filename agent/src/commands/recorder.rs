@@ -1,0 +1,222 @@
+//! `recorder`: what the flight recorder holds on disk, whether the agent runs or not. Reads, never writes there.
+
+mod picture;
+
+use super::{Failure, load_config, print, without_controls};
+use crate::args::{ExportForm, ExportRecorderArguments, Output, RecorderCommand, ShowRecorderArguments};
+use crate::clock::wall_now;
+use crate::recorder::FOLDER;
+use crate::recorder::read::{RecordedSeries, Recording, Wanted, read};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::fs::OpenOptions;
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use vedette_protocol::document::parse_duration_ms;
+use vedette_protocol::time::WallTime;
+
+/// Series that `recorder show` draws.
+const SHOWN_MAX: usize = 40;
+
+pub(super) fn run(command: &RecorderCommand) -> Result<(), Failure> {
+    match command {
+        RecorderCommand::Status { config, output } => status(&config.config, *output),
+        RecorderCommand::Show(arguments) => show(arguments),
+        RecorderCommand::Export(arguments) => export(arguments),
+    }
+}
+
+fn status(config: &Path, output: Output) -> Result<(), Failure> {
+    let (folder, recording) = recorded(config, &Wanted { begin_ms: i64::MAX, ..Wanted::default() })?;
+    let span = recording.span_ms.map(|(begin, end)| (time(begin), time(end)));
+    match output {
+        Output::Json => {
+            let (begin, end) = span.unzip();
+            let told = json!({ "folder": folder, "bytes": recording.bytes, "begin": begin, "end": end,
+                               "segments_damaged": recording.damaged });
+            print(&format!("{told}\n"))
+        }
+        Output::Human => {
+            let mut text = match span {
+                Some((begin, end)) => format!("recorded    {begin} to {end}\n"),
+                None => "recorded    nothing yet: a block is written each minute\n".to_owned(),
+            };
+            let _ = writeln!(text, "on disk     {} KiB in {}", recording.bytes.div_ceil(1024), folder.display());
+            if recording.damaged > 0 {
+                let _ = writeln!(text, "DAMAGED     {} segments could not be read to their end", recording.damaged);
+            }
+            text.push_str("see         vedette-agent recorder show, vedette-agent recorder export\n");
+            print(&text)
+        }
+    }
+}
+
+fn show(arguments: &ShowRecorderArguments) -> Result<(), Failure> {
+    let (folder, recording) = recorded(&arguments.window.config.config, &wanted(&arguments.window)?)?;
+    something(&folder, &recording)?;
+    let mut text = String::new();
+    for one in recording.series.iter().filter(|one| !one.points.is_empty()).take(SHOWN_MAX) {
+        text.push_str(&picture::picture(one, arguments.width));
+    }
+    if recording.series.len() > SHOWN_MAX {
+        let _ = writeln!(text, "and {} more series: narrow them with `--series`", recording.series.len() - SHOWN_MAX);
+    }
+    print(&without_controls(&text))
+}
+
+fn export(arguments: &ExportRecorderArguments) -> Result<(), Failure> {
+    let (folder, recording) = recorded(&arguments.window.config.config, &wanted(&arguments.window)?)?;
+    something(&folder, &recording)?;
+    let text = match arguments.format {
+        ExportForm::Csv => csv(&recording.series),
+        ExportForm::Json => format!("{}\n", as_json(&recording)),
+    };
+    let Some(out) = &arguments.out else { return print(&text) };
+    // What was recorded is for the eyes of who exports it.
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(out);
+    file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|error| Failure::io(out.display(), &error))
+}
+
+fn recorded(config: &Path, wanted: &Wanted) -> Result<(PathBuf, Recording), Failure> {
+    let folder = load_config(config)?.data_dir.join(FOLDER);
+    let recording = match read(&folder, wanted) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Recording::default()),
+        read => read.map_err(|error| Failure::io(folder.display(), &error)),
+    };
+    recording.map(|recording| (folder, recording))
+}
+
+fn something(folder: &Path, recording: &Recording) -> Result<(), Failure> {
+    if recording.series.iter().any(|one| !one.points.is_empty()) {
+        return Ok(());
+    }
+    let there = match recording.span_ms {
+        Some((begin, end)) => format!("it holds {} to {}", time(begin), time(end)),
+        None => "it holds nothing: does the agent run, with `[recorder] disk-bytes` above 0?".to_owned(),
+    };
+    Err(Failure::failed(format!("no sample in {} is of that time and those series\n{there}", folder.display())))
+}
+
+fn wanted(window: &crate::args::RecordedWindow) -> Result<Wanted, Failure> {
+    let now_ms = wall_now().unix_ms();
+    let (begin_ms, end_ms) = (moment(&window.from, now_ms)?, moment(&window.to, now_ms)?);
+    if begin_ms > end_ms {
+        return Err(Failure::usage("`--from` is after `--to`"));
+    }
+    Ok(Wanted { begin_ms, end_ms, series: window.series.clone() })
+}
+
+/// `now`, a time after RFC 3339, or how long ago.
+fn moment(text: &str, now_ms: i64) -> Result<i64, Failure> {
+    if text == "now" {
+        return Ok(now_ms);
+    }
+    let ago = parse_duration_ms(text).and_then(|ms| Some(now_ms.saturating_sub(i64::try_from(ms).ok()?)));
+    let at = || text.parse::<WallTime>().ok().map(WallTime::unix_ms);
+    ago.or_else(at).ok_or_else(|| {
+        Failure::usage(format!(
+            "{text:?} is no time: write how long ago (\"30m\", \"6h\"), \"now\", or 2026-11-20T10:00:00Z"
+        ))
+    })
+}
+
+fn time(ms: i64) -> String {
+    WallTime::from_unix_ms(ms).to_string()
+}
+
+/// One row a second, as `vedette detector run` reads it: sources are read within a second of each other, and none more
+/// often. The last value of a second counts.
+fn csv(series: &[RecordedSeries]) -> String {
+    let series: Vec<_> = series.iter().filter(|one| !one.points.is_empty()).collect();
+    let mut rows: BTreeMap<i64, Vec<Option<f64>>> = BTreeMap::new();
+    for (at, one) in series.iter().enumerate() {
+        for (at_ms, value) in &one.points {
+            rows.entry(at_ms.div_euclid(1_000)).or_insert_with(|| vec![None; series.len()])[at] = Some(*value);
+        }
+    }
+    let (mut text, mut taken) = ("timestamp".to_owned(), BTreeSet::new());
+    for one in &series {
+        let _ = write!(text, ",{}", column(one, &mut taken));
+    }
+    text.push('\n');
+    for (second, values) in rows {
+        let _ = write!(text, "{second}");
+        for value in values {
+            match value {
+                Some(value) => drop(write!(text, ",{value}")),
+                None => text.push(','),
+            }
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// A name without what separates columns or rows, unlike every other.
+fn column(one: &RecordedSeries, taken: &mut BTreeSet<String>) -> String {
+    let plain = |c: char| if c == ',' { ';' } else { c };
+    let name = one.meta.display_name();
+    let name: String = name.chars().filter(|c| !c.is_control()).map(plain).collect();
+    let other = (2..).map(|n| format!("{name}#{n}"));
+    let name = std::iter::once(name.clone()).chain(other).find(|name| !taken.contains(name)).unwrap_or_default();
+    taken.insert(name.clone());
+    name
+}
+
+fn as_json(recording: &Recording) -> Value {
+    let series = recording.series.iter().filter(|one| !one.points.is_empty()).map(|one| {
+        let attributes: serde_json::Map<_, _> =
+            one.meta.attributes.iter().map(|(key, value)| (key.clone(), value.as_str().into())).collect();
+        json!({ "name": one.meta.metric, "unit": one.meta.unit, "attributes": attributes, "points": one.points })
+    });
+    let lines =
+        recording.lines.iter().map(|line| json!({ "at": time(line.at_ms), "log": line.source, "text": line.text }));
+    json!({ "series": series.collect::<Vec<_>>(), "lines": lines.collect::<Vec<_>>(),
+            "segments_damaged": recording.damaged })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vedette_protocol::series::{SeriesKind, SeriesMeta};
+
+    fn series(name: &str, attributes: &[(&str, &str)], points: &[(i64, f64)]) -> RecordedSeries {
+        let attributes = attributes.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let meta = SeriesMeta {
+            metric: name.to_owned(),
+            unit: "1".to_owned(),
+            kind: SeriesKind::Gauge,
+            attributes,
+            resolution: 0.01,
+            lower: f64::NAN,
+            upper: f64::NAN,
+        };
+        RecordedSeries { meta, points: points.to_vec() }
+    }
+
+    #[test]
+    fn csv_has_a_row_a_second_and_no_comma_in_a_name() {
+        let cpu = [("cpu", "0"), ("mode", "user")];
+        let all = [
+            series("cpu", &cpu, &[(1_000, 0.25), (2_003, 0.5)]),
+            series("load", &[], &[(1_999, 1.5)]),
+            series("none", &[], &[]),
+        ];
+        assert_eq!(csv(&all), "timestamp,cpu{cpu=\"0\";mode=\"user\"},load\n1,0.25,1.5\n2,0.5,\n");
+        let mut taken = BTreeSet::new();
+        assert_eq!([column(&all[1], &mut taken), column(&all[1], &mut taken)], ["load", "load#2"]);
+    }
+
+    #[test]
+    fn moments_are_ago_or_absolute() {
+        let now_ms = 1_795_168_800_000;
+        let at = |text: &str| moment(text, now_ms).ok();
+        assert_eq!(at("now"), Some(now_ms));
+        assert_eq!(at("90s"), Some(now_ms - 90_000));
+        assert_eq!(at("2026-11-20T10:00:00Z"), Some(now_ms));
+        assert_eq!(at("yesterday"), None);
+        assert_eq!(at(""), None);
+    }
+}

@@ -1,0 +1,125 @@
+//! The flight recorder's disk: a thread that appends sealed blocks to segments, and readers of what is there.
+//!
+//! Nothing here decides what is recorded (`edge::recorder` does), and nothing here keeps the agent from starting: a disk
+//! that refuses is said, and the recorder goes on in memory.
+
+pub mod read;
+pub mod segment;
+pub mod store;
+
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread;
+use std::time::Duration;
+use store::Store;
+use vedette_edge::recorder::Recorded;
+
+/// Sealed blocks on their way to the disk. There is one a minute, or a few in a storm.
+const QUEUE: usize = 8;
+/// Longest wait for the last write.
+const LAST_WRITE_MAX: Duration = Duration::from_secs(2);
+/// Folder under the agent's data directory.
+pub const FOLDER: &str = "recorder";
+
+/// What is on disk, for `status`. Counts are since start.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DiskView {
+    /// Bytes of all segments.
+    pub bytes: u64,
+    /// Segments.
+    pub segments: u64,
+    /// Blocks written.
+    pub blocks_written: u64,
+    /// Blocks that could not be written, or came faster than the disk took them.
+    pub blocks_lost: u64,
+    /// Bytes cut off at start because the last write before it was not whole.
+    pub torn_bytes: u64,
+    /// Segments at start that are none, left alone.
+    pub segments_damaged: u64,
+    /// Segments deleted to stay within the bound.
+    pub segments_deleted: u64,
+    /// Why the last write, or the start, failed.
+    pub last_error: Option<String>,
+}
+
+/// The loop's end of the thread.
+#[derive(Debug)]
+pub struct RecorderDisk {
+    queue: Option<mpsc::SyncSender<Recorded>>,
+    /// Breaks when the thread has ended.
+    ended: Option<mpsc::Receiver<()>>,
+    view: Arc<Mutex<DiskView>>,
+}
+
+impl RecorderDisk {
+    /// Opens `data_dir/recorder` and starts the thread; what fails is in [`RecorderDisk::view`].
+    pub fn open(data_dir: &Path, bytes_max: u64) -> Self {
+        let view = Arc::new(Mutex::new(DiskView::default()));
+        let opened = Store::open(&data_dir.join(FOLDER), bytes_max).and_then(|store| Self::start(store, &view));
+        match opened {
+            Ok((queue, ended)) => Self { queue: Some(queue), ended: Some(ended), view },
+            Err(error) => {
+                tracing::warn!(%error, "the flight recorder has no disk: it goes on in memory");
+                lock(&view).last_error = Some(error.to_string());
+                Self { queue: None, ended: None, view }
+            }
+        }
+    }
+
+    fn start(
+        mut store: Store,
+        view: &Arc<Mutex<DiskView>>,
+    ) -> std::io::Result<(mpsc::SyncSender<Recorded>, mpsc::Receiver<()>)> {
+        lock(view).clone_from(store.view());
+        let (queue, recorded) = mpsc::sync_channel::<Recorded>(QUEUE);
+        let (ending, ended) = mpsc::channel();
+        let view = Arc::clone(view);
+        thread::Builder::new().name("recorder".to_owned()).stack_size(256 << 10).spawn(move || {
+            for one in recorded {
+                let failed_before = store.view().last_error.is_some();
+                store.append(&one);
+                if let Some(error) = store.view().last_error.as_ref().filter(|_| !failed_before) {
+                    tracing::warn!(error, "the flight recorder cannot write: blocks are lost until it can");
+                }
+                // Blocks that never came here are counted by the loop.
+                let refused = lock(&view).blocks_lost.saturating_sub(store.view().blocks_lost);
+                let mut told = store.view().clone();
+                told.blocks_lost += refused;
+                *lock(&view) = told;
+            }
+            store.close();
+            drop(ending);
+        })?;
+        Ok((queue, ended))
+    }
+
+    /// Hands a block over; never waits.
+    pub fn put(&self, recorded: Recorded) {
+        if self.queue.as_ref().is_some_and(|queue| queue.try_send(recorded).is_err()) {
+            lock(&self.view).blocks_lost += 1;
+        }
+    }
+
+    /// What is on disk.
+    pub fn view(&self) -> DiskView {
+        lock(&self.view).clone()
+    }
+}
+
+impl Drop for RecorderDisk {
+    /// Waits for what was handed over; a disk that hangs is left behind.
+    fn drop(&mut self) {
+        drop(self.queue.take());
+        if let Some(ended) = self.ended.take() {
+            // Nothing is ever sent: it breaks, or time is up.
+            let _ = ended.recv_timeout(LAST_WRITE_MAX);
+        }
+    }
+}
+
+fn lock(view: &Mutex<DiskView>) -> MutexGuard<'_, DiskView> {
+    // Plain numbers: whole whatever happened to who held it.
+    view.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,192 @@
+//! Reading what the recorder wrote: by whoever may read the agent's data directory, whether the agent runs or not.
+
+use super::segment::{Entry, Records};
+use super::store::{SEGMENT_READ_MAX, segments};
+use crate::durable;
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use vedette_edge::codec;
+use vedette_edge::recorder::{Line, Sealed};
+use vedette_protocol::ids::SeriesKey;
+use vedette_protocol::series::SeriesMeta;
+
+/// Samples that one reading takes into memory: 16 bytes each.
+pub const SAMPLES_MAX: usize = 10_000_000;
+/// Log lines that one reading takes into memory.
+pub const LINES_MAX: usize = 1_000_000;
+
+/// What is wanted of a recording.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// From when on, milliseconds since the Unix epoch.
+    pub begin_ms: i64,
+    /// Until when, that moment included.
+    pub end_ms: i64,
+    /// Pattern over series' names as people see them, `*` for any text and `?` for any character; `None` for all.
+    pub series: Option<String>,
+}
+
+impl Default for Wanted {
+    fn default() -> Self {
+        Self { begin_ms: i64::MIN, end_ms: i64::MAX, series: None }
+    }
+}
+
+/// What was found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Recording {
+    /// Series by name, each with its samples in the order of their times.
+    pub series: Vec<RecordedSeries>,
+    /// Masked log lines in the order of their times.
+    pub lines: Vec<Line>,
+    /// Segments of which a part could not be read.
+    pub damaged: u64,
+    /// Bytes of all segments.
+    pub bytes: u64,
+    /// Times of the first and the last sample or line of all blocks, wanted or not.
+    pub span_ms: Option<(i64, i64)>,
+}
+
+/// Samples of one series.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RecordedSeries {
+    /// What it is.
+    pub meta: SeriesMeta,
+    /// Milliseconds since the Unix epoch by the host's wall clock, and value.
+    pub points: Vec<(i64, f64)>,
+}
+
+/// Reads a folder of segments. What is damaged is skipped and counted; the segment that is being written is read as far
+/// as it is whole.
+///
+/// # Errors
+///
+/// Of the file system, and [`io::ErrorKind::FileTooLarge`] if more is wanted than memory should hold.
+pub fn read(folder: &Path, wanted: &Wanted) -> io::Result<Recording> {
+    let mut reader = Reader { wanted, recording: Recording::default(), series: BTreeMap::new(), samples: 0 };
+    for (_, path, bytes) in segments(folder)? {
+        reader.recording.bytes += bytes;
+        match durable::read_capped(&path, SEGMENT_READ_MAX) {
+            Ok(bytes) => reader.segment(&bytes)?,
+            // Deleted meanwhile: its turn had come.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => reader.recording.damaged += 1,
+            Err(error) => return Err(error),
+        }
+    }
+    let mut recording = reader.recording;
+    recording.series = reader.series.into_values().collect();
+    recording.series.sort_by_cached_key(|one| one.meta.display_name());
+    // Blocks follow each other, but a clock may have been set back.
+    recording.series.iter_mut().for_each(|one| one.points.sort_by_key(|(at_ms, _)| *at_ms));
+    recording.lines.sort_by_key(|line| line.at_ms);
+    Ok(recording)
+}
+
+struct Reader<'a> {
+    wanted: &'a Wanted,
+    recording: Recording,
+    series: BTreeMap<SeriesKey, RecordedSeries>,
+    samples: usize,
+}
+
+impl Reader<'_> {
+    fn segment(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let Some(mut records) = Records::new(bytes) else {
+            self.recording.damaged += 1;
+            return Ok(());
+        };
+        let mut names = BTreeMap::new();
+        let mut sound = true;
+        for entry in records.by_ref() {
+            match entry {
+                Entry::Defined(defined) => names.extend(defined),
+                Entry::Sealed(sealed) => sound &= self.sealed(sealed, &names)?,
+            }
+        }
+        self.recording.damaged += u64::from(!sound || records.good_bytes() < bytes.len());
+        Ok(())
+    }
+
+    /// Whether the block could be read.
+    fn sealed(&mut self, sealed: Sealed, names: &BTreeMap<u32, SeriesMeta>) -> io::Result<bool> {
+        let (begin_ms, end_ms) = (sealed.begin_ms, sealed.end_ms);
+        let span = self.recording.span_ms.get_or_insert((begin_ms, end_ms));
+        *span = (span.0.min(begin_ms), span.1.max(end_ms));
+        if end_ms < self.wanted.begin_ms || begin_ms > self.wanted.end_ms {
+            return Ok(true);
+        }
+        let (Wanted { begin_ms, end_ms, series }, room) = (self.wanted, LINES_MAX - self.recording.lines.len());
+        let is_within = |at_ms: i64| (*begin_ms..=*end_ms).contains(&at_ms);
+        self.recording.lines.extend(sealed.lines.into_iter().filter(|line| is_within(line.at_ms)).take(room));
+        let Ok(block) = codec::decode(&sealed.block) else { return Ok(false) };
+        for (id, times_ms, values) in block.iter() {
+            let Some(meta) = names.get(&id) else { return Ok(false) };
+            if series.as_ref().is_some_and(|pattern| !matches(pattern, &meta.display_name())) {
+                continue;
+            }
+            let one = self
+                .series
+                .entry(meta.key())
+                .or_insert_with(|| RecordedSeries { meta: meta.clone(), points: Vec::new() });
+            let before = one.points.len();
+            let points = times_ms.iter().copied().zip(values.iter().copied());
+            one.points.extend(points.filter(|(at_ms, _)| is_within(*at_ms)));
+            self.samples += one.points.len() - before;
+        }
+        if self.samples > SAMPLES_MAX {
+            let why = format!("more than {SAMPLES_MAX} samples: ask for fewer series or a shorter time");
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
+        }
+        Ok(true)
+    }
+}
+
+/// Whether all of `text` is as `pattern` says. Takes time in proportion to the product of their lengths at worst.
+pub fn matches(pattern: &str, text: &str) -> bool {
+    let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
+    let (mut at, mut from, mut star) = (0, 0, None);
+    while from < text.len() {
+        match pattern.get(at) {
+            Some('*') => {
+                star = Some((at, from));
+                at += 1;
+            }
+            Some(one) if *one == '?' || *one == text[from] => (at, from) = (at + 1, from + 1),
+            _ => match star {
+                // The last star takes one character more.
+                Some((place, taken)) => {
+                    star = Some((place, taken + 1));
+                    (at, from) = (place + 1, taken + 1);
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[at..].iter().all(|one| *one == '*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pattern_covers_the_whole_name() {
+        for (pattern, text, expected) in [
+            ("system.cpu.*", "system.cpu.time{cpu.mode=\"user\"}", true),
+            ("*cpu*user*", "system.cpu.time{cpu.mode=\"user\"}", true),
+            ("system.cpu", "system.cpu.time", false),
+            ("?pu", "cpu", true),
+            ("?pu", "pu", false),
+            ("*", "", true),
+            ("", "", true),
+            ("", "x", false),
+            ("a*b*c", "aXbXbXc", true),
+            ("a*b*c", "aXbXbXd", false),
+        ] {
+            assert_eq!(matches(pattern, text), expected, "{pattern} {text}");
+        }
+        assert!(!matches(&"a*".repeat(50), &"b".repeat(5_000)));
+    }
+}

@@ -1,0 +1,115 @@
+use super::super::read::{Wanted, read};
+use super::*;
+use std::os::unix::fs::PermissionsExt;
+use vedette_edge::recorder::{Recorder, RecorderConfig, Sort};
+use vedette_protocol::series::SeriesKind;
+
+fn meta(name: &str) -> SeriesMeta {
+    SeriesMeta {
+        metric: name.to_owned(),
+        unit: "1".to_owned(),
+        kind: SeriesKind::Gauge,
+        attributes: Vec::new(),
+        resolution: 1.0,
+        lower: f64::NAN,
+        upper: f64::NAN,
+    }
+}
+
+/// A life of the agent: a recorder, `minutes` of two series at one sample a second, written to `folder`.
+fn live(folder: &Path, bytes_max: u64, minutes: std::ops::Range<i64>) -> Store {
+    let mut store = Store::open(folder, bytes_max).expect("open");
+    let mut recorder = Recorder::new(RecorderConfig { memory_bytes: 0, to_disk: true });
+    for second in minutes.start * 60..minutes.end * 60 {
+        for (place, name) in [(0, "a"), (1, "b")] {
+            let value = f64::from(place) * 1_000.0 + (second * second % 977) as f64;
+            let meta = meta(name);
+            recorder.sample((Sort::Metric, place), meta.key(), 1.0, (second * 1_000, value), || Some(meta.clone()));
+        }
+        recorder.line(second * 1_000, "/log", "a line");
+        recorder.tick(second * 1_000);
+        while let Some(recorded) = recorder.poll_recorded() {
+            store.append(&recorded);
+        }
+    }
+    recorder.seal();
+    while let Some(recorded) = recorder.poll_recorded() {
+        store.append(&recorded);
+    }
+    store
+}
+
+fn all(folder: &Path) -> super::super::read::Recording {
+    read(folder, &Wanted::default()).expect("readable")
+}
+
+#[test]
+fn what_was_written_is_read_over_lives_and_nobody_else_may_read_it() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let folder = folder.path().join("recorder");
+    live(&folder, 1 << 20, 0..3).close();
+    live(&folder, 1 << 20, 5..6).close();
+    let recording = all(&folder);
+    assert_eq!(recording.series.iter().map(|one| one.meta.metric.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    let b = &recording.series[1];
+    assert_eq!((b.points.len(), b.points[0], b.points[1]), (240, (0, 1_000.0), (1_000, 1_001.0)));
+    assert_eq!(recording.lines.len(), 240);
+    assert_eq!(recording.damaged, 0);
+    let mode = |path: &Path| fs::metadata(path).expect("metadata").permissions().mode() & 0o777;
+    assert_eq!(mode(&folder), 0o700);
+    let files = segments(&folder).expect("list");
+    assert_eq!(files.len(), 2, "each life writes its own");
+    assert!(files.iter().all(|(_, path, _)| mode(path) == 0o600));
+    let wanted = Wanted { begin_ms: 60_000, end_ms: 119_999, series: Some("b*".to_owned()) };
+    let window = read(&folder, &wanted).expect("readable");
+    assert_eq!((window.series.len(), window.series[0].points.len(), window.lines.len()), (1, 60, 60));
+}
+
+#[test]
+fn bound_holds_and_the_newest_stays() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let bound = 256 << 10;
+    let store = live(folder.path(), bound, 0..400);
+    assert!(store.view().segments_deleted > 0, "{:?}", store.view());
+    let on_disk: u64 = segments(folder.path()).expect("list").iter().map(|(_, _, bytes)| bytes).sum();
+    assert!(on_disk <= bound + *SEGMENT_BYTES.start() && on_disk == store.view().bytes, "{on_disk}");
+    let recording = all(folder.path());
+    assert_eq!(recording.series[0].points.last().map(|(at_ms, _)| *at_ms), Some(400 * 60_000 - 1_000));
+    assert!(recording.series[0].points[0].0 > 0);
+}
+
+#[test]
+fn torn_tail_is_cut_and_a_damaged_segment_costs_only_itself() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    (0..3).for_each(|n| live(folder.path(), 1 << 20, n * 10..n * 10 + 2).close());
+    let files = segments(folder.path()).expect("list");
+    let mut middle = fs::read(&files[1].1).expect("read");
+    middle.iter_mut().skip(40).for_each(|byte| *byte ^= 0x55);
+    fs::write(&files[1].1, middle).expect("write");
+    OpenOptions::new().append(true).open(&files[2].1).and_then(|mut file| file.write_all(&[9; 77])).expect("write");
+    let store = Store::open(folder.path(), 1 << 20).expect("damage is no reason not to start");
+    assert_eq!((store.view().torn_bytes, store.view().segments), (77, 3));
+    let recording = all(folder.path());
+    assert_eq!(recording.series[0].points.len(), 240, "two of three segments");
+    assert_eq!(recording.damaged, 1);
+}
+
+#[test]
+fn last_segment_that_is_none_does_not_keep_the_agent_from_starting() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    fs::write(folder.path().join("000000000007.seg"), b"something else").expect("write");
+    fs::write(folder.path().join("notes.txt"), b"not ours").expect("write");
+    let store = live(folder.path(), 1 << 20, 0..1);
+    assert_eq!((store.view().segments_damaged, store.view().segments), (1, 2));
+    assert!(folder.path().join("000000000008.seg").exists());
+    assert_eq!((all(folder.path()).series.len(), all(folder.path()).damaged), (2, 1));
+}
+
+#[test]
+fn folder_that_cannot_be_written_is_told_and_survived() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let in_the_way = folder.path().join("recorder");
+    fs::write(&in_the_way, b"a file").expect("write");
+    let disk = super::super::RecorderDisk::open(folder.path(), 1 << 20);
+    assert!(disk.view().last_error.is_some());
+}

@@ -1,0 +1,92 @@
+//! The true samples of an incident's members as rows of bars, the onset marked.
+
+use crate::output::{items, text};
+use serde_json::Value;
+use std::fmt::Write as _;
+
+const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+const WIDTH: usize = 72;
+/// Series that are drawn.
+const DRAWN_MAX: usize = 16;
+
+/// One picture for each series, or what to do if there is none.
+pub(super) fn drawn(answer: &Value) -> String {
+    let series = items(answer, "/series");
+    if series.is_empty() {
+        return "no samples: no directive brought any yet, or the hosts' flight recorders are off".to_owned();
+    }
+    let mut page = String::new();
+    for one in series.iter().take(DRAWN_MAX) {
+        page.push_str(&picture(one));
+    }
+    if series.len() > DRAWN_MAX {
+        let _ = writeln!(page, "  and {} more series: `--output json` has all", series.len() - DRAWN_MAX);
+    }
+    page.truncate(page.trim_end().len());
+    page
+}
+
+fn picture(series: &Value) -> String {
+    let points = items(series, "/points");
+    let points: Vec<(i64, f64)> =
+        points.iter().filter_map(|point| Some((point.get(0)?.as_i64()?, point.get(1)?.as_f64()?))).collect();
+    let (Some((begin, _)), Some((end, _))) = (points.first(), points.last()) else { return String::new() };
+    let (low, high) = points
+        .iter()
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), (_, value)| (low.min(*value), high.max(*value)));
+    let mut columns = [f64::NEG_INFINITY; WIDTH];
+    for (at, value) in &points {
+        let column = &mut columns[column(*at, *begin, *end)];
+        *column = column.max(*value);
+    }
+    let bars: String = columns.iter().map(|value| bar(*value, low, high)).collect();
+    let attributes = series["attributes"].as_object().into_iter().flatten();
+    let attributes: Vec<_> =
+        attributes.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or("-"))).collect();
+    let mut page =
+        format!("  {} {} on {}\n", text(series, "/metric"), attributes.join(" "), text(series, "/host_name"));
+    let _ = writeln!(page, "     {}", bars.trim_end());
+    if let Some(onset) = series["onset_unix_ms"].as_i64().filter(|onset| (*begin..=*end).contains(onset)) {
+        let _ = writeln!(page, "     {}^ onset", " ".repeat(column(onset, *begin, *end)));
+    }
+    let unit = series["unit"].as_str().filter(|unit| *unit != "1").map(|unit| format!(" {unit}")).unwrap_or_default();
+    let seconds = (end - begin) / 1_000;
+    let _ = writeln!(page, "     {low} to {high}{unit}, {} samples over {seconds} s", points.len());
+    page
+}
+
+fn column(at: i64, begin: i64, end: i64) -> usize {
+    let (since, whole) = (u128::from(at.abs_diff(begin)), u128::from(end.abs_diff(begin)) + 1);
+    usize::try_from(since * WIDTH as u128 / whole).unwrap_or(0).min(WIDTH - 1)
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to the bars that there are")]
+fn bar(value: f64, low: f64, high: f64) -> char {
+    if value == f64::NEG_INFINITY {
+        return ' ';
+    }
+    let share = if high > low { (value - low) / (high - low) } else { 0.0 };
+    BARS[((share * 8.0) as usize).min(BARS.len() - 1)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn samples_are_drawn_with_their_onset() {
+        let points: Vec<_> = (0..144).map(|n| json!([n * 1_000, if n < 72 { 1.0 } else { 9.0 }])).collect();
+        let answer = json!({ "series": [{
+            "metric": "system.cpu.utilization", "attributes": {"cpu.mode": "user"}, "host_name": "web-1", "unit": "1",
+            "onset_unix_ms": 72_000, "points": points,
+        }]});
+        let page = drawn(&answer);
+        let lines: Vec<_> = page.lines().collect();
+        assert_eq!(lines[0], "  system.cpu.utilization cpu.mode=user on web-1");
+        assert_eq!(lines[1], format!("     {}{}", "▁".repeat(36), "█".repeat(36)));
+        assert_eq!(lines[2], format!("     {}^ onset", " ".repeat(36)));
+        assert_eq!(lines[3], "     1 to 9, 144 samples over 143 s");
+        assert!(drawn(&json!({ "series": [] })).contains("no samples"));
+    }
+}
