@@ -43,6 +43,10 @@ fn whole(page: &mut Page, status: &Status) {
     let longest = GAUGE.seconds("tick_longest_seconds", "Longest time from a tick's due moment to its end.");
     page.one(&longest, seconds_of_ns(status.ticks.ns_max));
     page.one(&GAUGE.named("series", "Series known."), status.series.total);
+    page.one(
+        &GAUGE.named("oddness_thousandths", "How odd the host is by its detectors' votes."),
+        status.series.oddness_milli,
+    );
     page.one(&GAUGE.named("series_each_second", "Series that are read each second."), status.series.at_1s);
 }
 

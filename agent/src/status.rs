@@ -99,6 +99,9 @@ pub struct SeriesStatus {
     pub at_1s: u64,
     /// Beyond the limit, not kept apart.
     pub folded: u64,
+    /// How odd they are together by the votes of detectors, in thousandths; 1,000 is a whole new kind of one series.
+    #[serde(default)]
+    pub oddness_milli: u64,
 }
 
 /// A source.

@@ -143,7 +143,9 @@ impl Agent {
 
     fn series(&self) -> SeriesStatus {
         let count = self.pipeline.series_count();
-        SeriesStatus { total: count.total as u64, at_1s: count.at_1s as u64, folded: count.folded }
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at least 0, and saturates")]
+        let oddness_milli = (self.pipeline.oddness() * 1_000.0) as u64;
+        SeriesStatus { total: count.total as u64, at_1s: count.at_1s as u64, folded: count.folded, oddness_milli }
     }
 
     fn worker(&self) -> WorkerStatus {

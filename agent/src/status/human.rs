@@ -40,7 +40,9 @@ fn header(out: &mut String, status: &Status) -> fmt::Result {
     let (ticks, series) = (&status.ticks, &status.series);
     writeln!(out, "ticks       {} run, {} missed", ticks.run, ticks.missed)?;
     let folded = if series.folded > 0 { format!(", {} FOLDED", series.folded) } else { String::new() };
-    writeln!(out, "series      {}, {} each second{folded}", series.total, series.at_1s)
+    let (whole, thousandths) = (series.oddness_milli / 1_000, series.oddness_milli % 1_000);
+    let odd = format!(", oddness {whole}.{thousandths:03}");
+    writeln!(out, "series      {}, {} each second{folded}{odd}", series.total, series.at_1s)
 }
 
 fn collector(out: &mut String, status: &Status) -> fmt::Result {
