@@ -53,7 +53,7 @@ pub enum Command {
     /// Get this host's identity from the collector with a one-time token.
     #[command(after_help = "Examples:\n  vedette-agent enroll --collector-ca ca.pem --token-file token")]
     Enroll(EnrollArguments),
-    /// Look at what the flight recorder holds on disk, whether the agent runs or not.
+    /// Look at what the flight recorder holds, whether the agent runs or not.
     #[command(
         after_help = "Examples:\n  vedette-agent recorder status\n  vedette-agent recorder show --series 'system.cpu.*' --from 30m\n  vedette-agent recorder export --series '*load_average*' --from 6h --out load.csv"
     )]
@@ -173,7 +173,7 @@ pub struct RecordedWindow {
     /// Begin: how long ago ("30m", "6h"), or a time such as 2026-11-20T10:00:00Z.
     #[arg(long, value_name = "TIME", default_value = "1h")]
     pub from: String,
-    /// End, in the same forms, or "now". What was collected in the last minute may not be on disk yet.
+    /// End, in the same forms, or "now". The last minute is there if the agent runs and may be asked.
     #[arg(long, value_name = "TIME", default_value = "now")]
     pub to: String,
     /// Only series whose name with attributes is like this: `*` stands for any text, `?` for any character.

@@ -243,6 +243,7 @@ async fn close(agent: Agent, mut inputs: Inputs) {
 fn answer(agent: &Agent, question: Asked) {
     let answer = match question.question {
         Question::Status | Question::Metrics => Answer::Status(Box::new(agent.status())),
+        Question::Recorder => Answer::Recorder(agent.recorded_in_memory()),
     };
     // Who asked has hung up: nothing is lost.
     let _ = question.answer.send(answer);

@@ -9,13 +9,15 @@ use serde_json::json;
 use std::io::Read as _;
 use std::sync::Arc;
 use std::time::Duration;
+use vedette_edge::codec;
 use vedette_link::client::LinkEvent;
-use vedette_link::clock::SystemClock;
+use vedette_link::clock::{Clock as _, SystemClock};
 use vedette_link::enroll::enroll;
-use vedette_protocol::ids::{QueueEpoch, TenantId};
+use vedette_protocol::ids::{QueueEpoch, SeriesIndex, TenantId};
 use vedette_protocol::policy::Directive;
 use vedette_protocol::signature::{Domain, SigningKey};
-use vedette_protocol::v1::{Body, Class, InEffect, Outcome};
+use vedette_protocol::time::WallTime;
+use vedette_protocol::v1::{Body, Class, InEffect, Outcome, SampleBlock, SeriesDefinition};
 
 const POLICY: &str = "version = 1\nexpires = \"2099-12-31T00:00:00Z\"\n[detect]\nepisodes-per-day = 0.2\n";
 
@@ -87,6 +89,35 @@ async fn findings_become_an_incident_a_directive_comes_back_and_all_survive_a_ki
     let post = |command: &str| collector.post(&format!("/api/v1/incidents/{id}/{command}"), &json!({})).0;
     assert_eq!([post("review"), post("acknowledge"), post("acknowledge"), post("explode")], [409, 200, 409, 404]);
     assert_eq!(collector.stop(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn samples_of_the_members_are_shown_from_before_their_onset() {
+    let collector = Collector::start(&[]);
+    let mut agent = Agent::enroll(&collector, "web-1").await;
+    let now_ms = SystemClock.wall().unix_ms();
+    let times_ms: Vec<_> = (-300..0).map(|second| now_ms + second * 1_000).collect();
+    let values: Vec<_> = (0..300).map(|n| f64::from(n % 7) / 100.0).collect();
+    let mut bytes = Vec::new();
+    let column = codec::Column { id: 4, resolution: 0.01, times_ms: &times_ms, values: &values };
+    codec::encode(&[column], &mut bytes).unwrap();
+    let (begin, end) = (WallTime::from_unix_ms(times_ms[0]), WallTime::from_unix_ms(times_ms[299]));
+    let meta = harness::made::series("system.cpu.utilization");
+    agent.make(Class::Finding, Body::Series(vec![SeriesDefinition { index: SeriesIndex(4), meta }]));
+    agent.make(Class::Log, Body::Block(SampleBlock { begin, end, samples: 300, bytes }));
+    let both = vec![finding(1, "system.cpu.utilization"), finding(2, "system.memory.utilization")];
+    agent.make(Class::Finding, Body::Findings(both));
+    agent.run_until(|agent| agent.unacked.is_empty()).await;
+    let id = || collector.get("/api/v1/incidents")["incidents"][0]["id"].as_str().map(str::to_owned);
+    wait_for("the incident", || id().is_some());
+    let samples = collector.get(&format!("/api/v1/incidents/{}/samples", id().unwrap()));
+    let series = samples["series"].as_array().unwrap();
+    assert_eq!(series.len(), 1, "nobody has brought samples of the other: {samples}");
+    assert_eq!(series[0]["metric"], "system.cpu.utilization");
+    let points = series[0]["points"].as_array().unwrap();
+    assert_eq!((points.len(), &points[3][1]), (300, &json!(0.03)));
+    assert!(points[0][0].as_i64() < series[0]["onset_unix_ms"].as_i64());
+    assert_eq!(collector.get_with("/api/v1/incidents/none/samples", &collector.bearer()).0, 404);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -299,6 +299,11 @@ impl Recorder {
         windows
     }
 
+    /// From when on samples are in memory only.
+    pub fn unwritten_from_ms(&self) -> i64 {
+        if self.config.to_disk { self.begun_ms.unwrap_or(i64::MAX) } else { i64::MIN }
+    }
+
     /// What was recorded and left out.
     pub fn counts(&self) -> RecorderCounts {
         self.counts
@@ -350,6 +355,11 @@ impl Window {
             self.times_ms.push(*at_ms);
             self.values.push(*value);
         }
+    }
+
+    /// Times with their values.
+    pub fn points(&self) -> Vec<(i64, f64)> {
+        self.times_ms.iter().copied().zip(self.values.iter().copied()).collect()
     }
 
     fn keep_newest(&mut self, count: usize) {

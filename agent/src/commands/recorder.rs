@@ -1,12 +1,14 @@
-//! `recorder`: what the flight recorder holds on disk, whether the agent runs or not. Reads, never writes there.
+//! `recorder`: what the flight recorder holds: on disk, whether the agent runs or not, and in a running agent's memory
+//! what is not there yet. Reads, never writes there.
 
 mod picture;
 
 use super::{Failure, load_config, print, without_controls};
 use crate::args::{ExportForm, ExportRecorderArguments, Output, RecorderCommand, ShowRecorderArguments};
 use crate::clock::wall_now;
+use crate::local::{self, Question};
 use crate::recorder::FOLDER;
-use crate::recorder::read::{RecordedSeries, Recording, Wanted, read};
+use crate::recorder::read::{InMemory, RecordedSeries, Recording, Wanted, read};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -41,7 +43,7 @@ fn status(config: &Path, output: Output) -> Result<(), Failure> {
         Output::Human => {
             let mut text = match span {
                 Some((begin, end)) => format!("recorded    {begin} to {end}\n"),
-                None => "recorded    nothing yet: a block is written each minute\n".to_owned(),
+                None => "recorded    nothing yet\n".to_owned(),
             };
             let _ = writeln!(text, "on disk     {} KiB in {}", recording.bytes.div_ceil(1024), folder.display());
             if recording.damaged > 0 {
@@ -80,12 +82,20 @@ fn export(arguments: &ExportRecorderArguments) -> Result<(), Failure> {
 }
 
 fn recorded(config: &Path, wanted: &Wanted) -> Result<(PathBuf, Recording), Failure> {
-    let folder = load_config(config)?.data_dir.join(FOLDER);
-    let recording = match read(&folder, wanted) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Recording::default()),
-        read => read.map_err(|error| Failure::io(folder.display(), &error)),
+    let config = load_config(config)?;
+    let folder = config.data_dir.join(FOLDER);
+    let mut recording = match read(&folder, wanted) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Recording::default(),
+        read => read.map_err(|error| Failure::io(folder.display(), &error))?,
     };
-    recording.map(|recording| (folder, recording))
+    // Without a running agent the disk has everything there is.
+    if let Ok(told) = local::ask(&config.socket, Question::Recorder) {
+        let in_memory: Vec<InMemory> = serde_json::from_str(&told).map_err(|error| {
+            Failure::unavailable(format!("{}: not an answer of this version: {error}", config.socket.display()))
+        })?;
+        recording.add(in_memory, wanted);
+    }
+    Ok((folder, recording))
 }
 
 fn something(folder: &Path, recording: &Recording) -> Result<(), Failure> {

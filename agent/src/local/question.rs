@@ -13,10 +13,13 @@ pub enum Question {
     Status,
     /// The agent's own metrics as OpenMetrics text.
     Metrics,
+    /// What the flight recorder holds that is not on disk yet, as JSON.
+    Recorder,
 }
 
 /// Every question with its name.
-const ALL: &[(&str, Question)] = &[("status", Question::Status), ("metrics", Question::Metrics)];
+const ALL: &[(&str, Question)] =
+    &[("status", Question::Status), ("metrics", Question::Metrics), ("recorder", Question::Recorder)];
 
 impl fmt::Display for Question {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -2,6 +2,7 @@
 
 use super::{CONNECTIONS_MAX, QUESTION_BYTES_MAX, Question};
 use crate::metrics;
+use crate::recorder::read::InMemory;
 use crate::status::Status;
 use std::fs::{self, Permissions};
 use std::io;
@@ -31,6 +32,8 @@ pub struct Asked {
 pub enum Answer {
     /// To [`Question::Status`] and [`Question::Metrics`].
     Status(Box<Status>),
+    /// To [`Question::Recorder`].
+    Recorder(Vec<InMemory>),
 }
 
 impl Asked {
@@ -45,6 +48,8 @@ impl Asked {
         Ok(match (answered.await.map_err(io::Error::other)?, question) {
             (Answer::Status(status), Question::Status) => json(&*status),
             (Answer::Status(status), Question::Metrics) => metrics::render(&status),
+            (Answer::Recorder(series), Question::Recorder) => json(&series),
+            (answer, _) => return Err(io::Error::other(format!("{answer:?} answers another question"))),
         })
     }
 }

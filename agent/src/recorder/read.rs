@@ -3,6 +3,7 @@
 use super::segment::{Entry, Records};
 use super::store::{SEGMENT_READ_MAX, segments};
 use crate::durable;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
@@ -15,6 +16,36 @@ use vedette_protocol::series::SeriesMeta;
 pub const SAMPLES_MAX: usize = 10_000_000;
 /// Log lines that one reading takes into memory.
 pub const LINES_MAX: usize = 1_000_000;
+
+/// Samples that a running agent tells at once: they fit the local interface's answer.
+pub const IN_MEMORY_MAX: usize = 100_000;
+
+/// A series as a running agent tells it over the local interface. `lower` and `upper` of its meta are left out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InMemory {
+    /// What it is.
+    #[serde(with = "named")]
+    pub meta: SeriesMeta,
+    /// Milliseconds since the Unix epoch by the host's wall clock, and value.
+    pub points: Vec<(i64, f64)>,
+}
+
+/// A series in JSON, which has no NaN: bounds are not told.
+mod named {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use vedette_protocol::series::{SeriesKind, SeriesMeta};
+
+    type Told = (String, String, SeriesKind, Vec<(String, String)>, f64);
+
+    pub(super) fn serialize<S: Serializer>(meta: &SeriesMeta, serializer: S) -> Result<S::Ok, S::Error> {
+        (&meta.metric, &meta.unit, meta.kind, &meta.attributes, meta.resolution).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SeriesMeta, D::Error> {
+        let (metric, unit, kind, attributes, resolution) = Told::deserialize(deserializer)?;
+        Ok(SeriesMeta { metric, unit, kind, attributes, resolution, lower: f64::NAN, upper: f64::NAN })
+    }
+}
 
 /// What is wanted of a recording.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,6 +174,34 @@ impl Reader<'_> {
     }
 }
 
+impl Recording {
+    /// Adds what a running agent has in memory.
+    pub fn add(&mut self, in_memory: Vec<InMemory>, wanted: &Wanted) {
+        for InMemory { meta, mut points } in in_memory {
+            let times = points.iter().map(|(at_ms, _)| *at_ms);
+            if let (Some(begin_ms), Some(end_ms)) = (times.clone().min(), times.max()) {
+                let span = self.span_ms.get_or_insert((begin_ms, end_ms));
+                *span = (span.0.min(begin_ms), span.1.max(end_ms));
+            }
+            points.retain(|(at_ms, _)| (wanted.begin_ms..=wanted.end_ms).contains(at_ms));
+            if points.is_empty() || wanted.series.as_ref().is_some_and(|one| !matches(one, &meta.display_name())) {
+                continue;
+            }
+            let key = meta.key();
+            let at = self.series.iter().position(|one| one.meta.key() == key).unwrap_or_else(|| {
+                self.series.push(RecordedSeries { meta, points: Vec::new() });
+                self.series.len() - 1
+            });
+            let one = &mut self.series[at].points;
+            one.extend(points);
+            one.sort_by_key(|(at_ms, _)| *at_ms);
+            // A block may have come to disk between the two questions.
+            one.dedup_by_key(|(at_ms, _)| *at_ms);
+        }
+        self.series.sort_by_cached_key(|one| one.meta.display_name());
+    }
+}
+
 /// Whether all of `text` is as `pattern` says. Takes time in proportion to the product of their lengths at worst.
 pub fn matches(pattern: &str, text: &str) -> bool {
     let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
@@ -170,6 +229,34 @@ pub fn matches(pattern: &str, text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_running_agent_tells_is_added_once() {
+        let meta = SeriesMeta {
+            metric: "load".to_owned(),
+            unit: "1".to_owned(),
+            kind: vedette_protocol::series::SeriesKind::Gauge,
+            attributes: vec![("a".to_owned(), "b".to_owned())],
+            resolution: 0.01,
+            lower: f64::NAN,
+            upper: 1.0,
+        };
+        let told =
+            serde_json::to_string(&[InMemory { meta: meta.clone(), points: vec![(2, 2.0), (3, 3.0)] }]).expect("JSON");
+        let told: Vec<InMemory> = serde_json::from_str(&told).expect("as it was written");
+        assert_eq!(told[0].meta.key(), meta.key());
+        let mut recording = Recording {
+            series: vec![RecordedSeries { meta, points: vec![(1, 1.0), (2, 2.0)] }],
+            span_ms: Some((1, 2)),
+            ..Recording::default()
+        };
+        recording.add(told.clone(), &Wanted::default());
+        assert_eq!(recording.series[0].points, [(1, 1.0), (2, 2.0), (3, 3.0)]);
+        assert_eq!(recording.span_ms, Some((1, 3)));
+        let mut none = Recording::default();
+        none.add(told, &Wanted { series: Some("other*".to_owned()), ..Wanted::default() });
+        assert!(none.series.is_empty());
+    }
 
     #[test]
     fn pattern_covers_the_whole_name() {

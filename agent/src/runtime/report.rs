@@ -7,6 +7,7 @@ use crate::lanes::SourceView;
 use crate::lanes::inventories::InventoryView;
 use crate::lanes::lines::FileState;
 use crate::recorder::RecorderDisk;
+use crate::recorder::read::{IN_MEMORY_MAX, InMemory};
 use crate::status::{
     ClassCounts, DetectorStatus, DirectiveStatus, FilesStatus, HostStatus, InventoryStatus, LogStatus, PolicyStatus,
     ProcessStatus, RecorderStatus, ScoresStatus, SeriesStatus, SourceStatus, SpoolStatus, Status, TickStatus,
@@ -194,6 +195,12 @@ impl Agent {
             watch_unreadable: watch.unreadable,
             watch_unfit: watch.unfit,
         }
+    }
+
+    /// What the flight recorder holds that is not on disk yet.
+    pub(super) fn recorded_in_memory(&self) -> Vec<InMemory> {
+        let series = self.pipeline.recorded_in_memory(IN_MEMORY_MAX).into_iter();
+        series.map(|(meta, window)| InMemory { meta, points: window.points() }).collect()
     }
 
     fn recorder_status(&self) -> Option<RecorderStatus> {

@@ -187,6 +187,9 @@ fn an_incident_resolves_after_the_hold_and_directives_cease() {
     assert_eq!(sources, [("cpu", 1_000), ("memory", 1_000), ("process", 1_000)]);
     bench.run_until(300_000);
     assert_eq!(bench.directives.len(), 2, "renewed once after two thirds of five minutes");
+    let look_back = |n: usize| bench.directives[n].look_back_ms;
+    assert_eq!(look_back(0), 300_000 + 2_000, "five minutes before the first onset, which was two seconds ago");
+    assert!(look_back(1) >= 300_000, "nobody reported the first in effect: it is asked for again");
     let lives = |d: &vedette_protocol::policy::Directive| d.expires.unix_ms() - d.issued.unix_ms();
     assert!(bench.directives.iter().all(|directive| lives(directive) <= 900_000));
     bench.clear(310_000, 1, 1, metric("system.cpu.utilization"));
@@ -409,6 +412,8 @@ fn the_first_report_of_a_directive_in_effect_counts() {
     bench.push(11_250, Event::DirectiveInEffect { directive });
     bench.push(19_000, Event::DirectiveInEffect { directive });
     assert_eq!(bench.only().directives[0].in_effect_after_ms, Some(250));
+    bench.run_until(300_000);
+    assert_eq!(bench.directives[1].look_back_ms, 0, "what was before is here already");
 }
 
 #[test]

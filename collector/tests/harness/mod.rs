@@ -102,7 +102,7 @@ impl Collector {
         format!("http://127.0.0.1:{}{path}", self.http)
     }
 
-    fn bearer(&self) -> String {
+    pub(crate) fn bearer(&self) -> String {
         let token = std::fs::read_to_string(self.directory.path().join("data/api-token")).unwrap();
         format!("Bearer {}", token.trim())
     }

@@ -5,6 +5,7 @@ use crate::codec::{self, Column};
 use crate::logs::TOTAL_ROW;
 use crate::recorder::{Recorded, Recorder, RecorderConfig, Sort, Window};
 use vedette_protocol::policy::Directive;
+use vedette_protocol::series::SeriesMeta;
 use vedette_protocol::time::{MonoTime, WallTime};
 use vedette_protocol::v1::{Body, Class, SampleBlock};
 
@@ -27,6 +28,19 @@ impl Pipeline {
     /// The next sealed block of the recorder for the disk; ask after every tick.
     pub fn poll_recorded(&mut self) -> Option<Recorded> {
         self.recorder.as_mut()?.poll_recorded()
+    }
+
+    /// Samples of metrics in memory that the disk does not have yet, the newest ones if they are more than `samples_max`:
+    /// those of the block that fills, or all if nothing goes to disk.
+    pub fn recorded_in_memory(&self, samples_max: usize) -> Vec<(SeriesMeta, Window)> {
+        let Some(recorder) = &self.recorder else { return Vec::new() };
+        let slots: Vec<u32> = self.registry.iter().map(|(slot, _)| slot).collect();
+        let windows = recorder.window(Sort::Metric, &slots, recorder.unwritten_from_ms(), samples_max);
+        let named = windows.into_iter().filter_map(|window| {
+            let meta = self.registry.get(window.place)?.meta.clone();
+            Some((meta, window))
+        });
+        named.collect()
     }
 
     /// Template counts of this tick; then the block is sealed if it is due.
