@@ -15,6 +15,7 @@ use crate::shell::core::{Job, SharedEngine};
 use crate::shell::counters::Counters;
 use crate::shell::enrolment::Enrolment;
 use crate::shell::policy::PolicyDesk;
+use crate::shell::twins::Twins;
 use crate::store::{Reader, StoreError};
 use answer::ApiError;
 use axum::Router;
@@ -40,6 +41,7 @@ pub(crate) struct Api {
     pub(crate) engine: SharedEngine,
     pub(crate) server: ServerHandle,
     pub(crate) policy: Arc<PolicyDesk>,
+    pub(crate) twins: Arc<Twins>,
     pub(crate) enrolment: Arc<Enrolment>,
     pub(crate) deny_list: Arc<Denied>,
     pub(crate) authority: Arc<Authority>,

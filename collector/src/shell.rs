@@ -7,6 +7,7 @@ pub(crate) mod enrolment;
 mod first_start;
 mod intake;
 pub(crate) mod policy;
+pub(crate) mod twins;
 
 use crate::api::{self, Api};
 use crate::config::Config;
@@ -23,6 +24,7 @@ use policy::PolicyDesk;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, watch};
+use twins::Twins;
 use vedette_link::clock::{Clock, SystemClock};
 use vedette_link::server::{ServerConfig, ServerHandle, ServerLimits, listen};
 use vedette_protocol::policy::Directive;
@@ -79,6 +81,7 @@ pub async fn run(config: Config, topology: Topology) -> anyhow::Result<()> {
     };
     core.start(Setup { correlate: config.correlate.clone(), topology })?;
     let policy = Arc::new(PolicyDesk::new(config.policy_keys.clone(), reader.policy()?, Arc::clone(&counters)));
+    let twins = Arc::new(Twins::default());
     let enrolment = Arc::new(Enrolment {
         jobs: jobs.clone(),
         authority: Arc::clone(&authority),
@@ -95,6 +98,7 @@ pub async fn run(config: Config, topology: Topology) -> anyhow::Result<()> {
         server: server.clone(),
         directives,
         policy: Arc::clone(&policy),
+        twins: Arc::clone(&twins),
         enrolment: Arc::clone(&enrolment),
         counters: Arc::clone(&counters),
         clock: Arc::clone(&clock),
@@ -108,6 +112,7 @@ pub async fn run(config: Config, topology: Topology) -> anyhow::Result<()> {
         engine,
         server: server.clone(),
         policy,
+        twins,
         enrolment,
         deny_list,
         authority,

@@ -78,6 +78,7 @@ async fn findings_become_an_incident_a_directive_comes_back_and_all_survive_a_ki
     collector.kill();
     collector.restart();
     assert_eq!(collector.get("/api/v1/incidents"), before);
+    assert_eq!(collector.log().matches("incident opened").count(), 1, "once, whatever is replayed");
     // Something to send, or the agent would notice the restart only at its next keep-alive.
     let (class, body) = bodies(1);
     agent.make(class, body);
@@ -183,6 +184,22 @@ async fn who_may_not_come_in_stays_out() {
     wait_for("the agent to be gone", || row(&collector)["connected"] == false);
     assert_eq!(row(&collector)["revoked"], true);
     assert!(agent.stays_out(Duration::from_secs(2)).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_agents_with_one_identity_are_a_problem_with_a_remedy() {
+    let collector = Collector::start(&[]);
+    let mut agent = Agent::enroll(&collector, "web-1").await;
+    let problems = |collector: &Collector| collector.get("/api/v1/fleet")["agents"][0]["problems"].to_string();
+    for (epoch, conflict) in [(1, false), (2, false), (1, true)] {
+        agent.restart(QueueEpoch(epoch));
+        agent.wait(|event| matches!(event, LinkEvent::Connected { .. }).then_some(())).await;
+        wait_for("the agent's hello", || problems(&collector).contains("one of them") == conflict);
+    }
+    let told = problems(&collector);
+    assert!(told.contains("127.0.0.1") && told.contains("vedette-agent enroll"), "{told}");
+    assert_eq!(counted(&collector, "vedette_identity_conflicts_total "), 1);
+    assert_eq!(collector.log().matches("two agents run with one identity").count(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -11,6 +11,7 @@ use axum::extract::{Path, State};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use vedette_protocol::ids::{DirectiveId, HostId};
 
 /// Agents in one answer.
@@ -33,7 +34,13 @@ const fn one() -> u32 {
 pub(super) async fn list(State(api): State<Shared>) -> Result<Json<Value>, ApiError> {
     let agents = api.readers.quick(|reader| reader.agents(AGENTS_MAX)).await?;
     let connected: BTreeSet<HostId> = api.server.connections().into_iter().map(|(_, host)| host).collect();
-    let agents: Vec<_> = agents.iter().map(|row| agent(row, connected.contains(&row.host), &api.engine)).collect();
+    let now = api.clock.mono();
+    let agent = |row: &AgentRow| {
+        let mut told = agent(row, connected.contains(&row.host), &api.engine);
+        told["problems"] = json!(problems(row, api.twins.addresses(now, row.host)));
+        told
+    };
+    let agents: Vec<_> = agents.iter().map(agent).collect();
     Ok(Json(json!({"agents": agents})))
 }
 
@@ -78,9 +85,15 @@ pub(super) async fn ca(State(api): State<Shared>) -> Json<Value> {
 }
 
 /// What a person has to put right, with the remedy.
-fn problems(row: &AgentRow) -> Vec<String> {
+fn problems(row: &AgentRow, twins: Option<[IpAddr; 2]>) -> Vec<String> {
     let in_effect = &row.in_effect;
     let mut problems = Vec::new();
+    if let Some([one, other]) = twins {
+        problems.push(format!(
+            "two agents run with its identity, last from {one} and {other}, as after a copy of a disk: on one of them move \
+             the folder `identity` out of the agent's data directory, enrol it anew (`vedette-agent enroll`) and restart it"
+        ));
+    }
     if let Some((version, reason)) = &in_effect.policy_refused
         && (*version == 0 || *version > in_effect.policy_version)
     {
@@ -118,7 +131,6 @@ fn agent(row: &AgentRow, connected: bool, engine: &SharedEngine) -> Value {
         "directives_in_effect": directives,
         "directive_refused": in_effect.directive_refused.as_ref().map(|(id, reason)| json!({"id": id.to_string(), "reason": reason})),
         "detectors": detectors,
-        "problems": problems(row),
         "revoked": row.revoked.is_some(),
         "revoked_at": row.revoked.map(|at| at.to_string()),
     })

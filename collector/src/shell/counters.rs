@@ -66,6 +66,8 @@ counters! {
     renewals: "vedette_certificate_renewals_total", "outcome=\"issued\"";
     /// Renewals refused: the request cannot be signed.
     renewals_bad_request: "vedette_certificate_renewals_total", "outcome=\"bad-request\"";
+    /// Connections with which one of two agents of one identity took the other's place.
+    identity_conflicts: "vedette_identity_conflicts_total";
     /// Directives signed and stored.
     directives_issued: "vedette_directives_issued_total";
     /// Directives that were not signed: by this clock they would live too long, or are over.

@@ -5,7 +5,9 @@ use super::core::{Job, Reply};
 use super::counters::{Counters, count};
 use super::enrolment::Enrolment;
 use super::policy::PolicyDesk;
+use super::twins::{Conflict, Life, Twins};
 use crate::store::{AgentWrite, BatchWrite, QUARANTINE_RAW_BYTES_MAX, QuarantineWrite, Write};
+use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc, watch};
 use vedette_link::clock::Clock;
@@ -26,6 +28,7 @@ pub(crate) struct Intake {
     connections: Connections,
     directives: Arc<Directives>,
     policy: Arc<PolicyDesk>,
+    twins: Arc<Twins>,
     enrolment: Arc<Enrolment>,
     counters: Arc<Counters>,
     clock: Arc<dyn Clock>,
@@ -39,6 +42,7 @@ pub(crate) struct IntakeParts {
     pub(crate) server: ServerHandle,
     pub(crate) directives: Arc<Directives>,
     pub(crate) policy: Arc<PolicyDesk>,
+    pub(crate) twins: Arc<Twins>,
     pub(crate) enrolment: Arc<Enrolment>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -53,6 +57,7 @@ impl Intake {
             connections: Connections::new(),
             directives: parts.directives,
             policy: parts.policy,
+            twins: parts.twins,
             enrolment: parts.enrolment,
             counters: parts.counters,
             clock: parts.clock,
@@ -76,7 +81,8 @@ impl Intake {
 
     async fn handle(&mut self, event: ServerEvent) -> Result<(), mpsc::error::SendError<Job>> {
         match event {
-            ServerEvent::Connected { connection, identity, hello, skew_ns, .. } => {
+            ServerEvent::Connected { connection, identity, address, hello, skew_ns } => {
+                self.look_for_twins(identity.host, &hello, address.ip());
                 self.connections.entry(connection).or_default().tenant = identity.tenant;
                 self.connected(connection, identity.host, hello, skew_ns).await
             }
@@ -109,6 +115,20 @@ impl Intake {
                 tokio::spawn(async move { enrolment.answer(address, request, reply).await });
                 Ok(())
             }
+        }
+    }
+
+    fn look_for_twins(&self, host: HostId, hello: &Hello, address: IpAddr) {
+        let life = Life { boot: hello.boot, queue_epoch: hello.queue_epoch };
+        let Some(Conflict { addresses: [one, other], is_new }) =
+            self.twins.handle_hello(self.clock.mono(), host, life, address)
+        else {
+            return;
+        };
+        count(&self.counters.identity_conflicts);
+        if is_new {
+            let name = &hello.host_name;
+            tracing::warn!(host.id = %host, host.name = name, %one, %other, "two agents run with one identity");
         }
     }
 

@@ -94,6 +94,11 @@ impl Collector {
         self.child.wait().unwrap().code()
     }
 
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("log")).unwrap()
+    }
+
     pub(crate) fn address(&self) -> String {
         format!("127.0.0.1:{}", self.udp)
     }
