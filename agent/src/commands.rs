@@ -10,7 +10,7 @@ mod status;
 mod worker;
 
 use crate::args::{Arguments, Command};
-use crate::config::{Config, Unusable};
+use crate::config::{Config, Misfit, Unusable};
 use crate::enroll;
 use clap::Parser;
 use std::io::{self, Write};
@@ -90,7 +90,12 @@ pub fn main() -> ExitCode {
 ///
 /// 78 with all problems, 77 if it may not be read.
 pub fn load_config(path: &Path) -> Result<Config, Failure> {
-    Config::load(path).map_err(|unusable| match unusable {
+    load_config_judged(path, |_| Vec::new())
+}
+
+/// The same, and then what `judge` finds in a file that is fine by itself.
+fn load_config_judged(path: &Path, judge: impl FnOnce(&Config) -> Vec<Misfit>) -> Result<Config, Failure> {
+    Config::load_judged(path, judge).map_err(|unusable| match unusable {
         Unusable::Unreadable(error) => unreadable(path, &error),
         Unusable::Problems(problems) => {
             let count = match problems.len() {

@@ -99,6 +99,50 @@ pub struct DetectorsConfig {
 /// Parameters by detector name.
 pub type ByDetector = Vec<(String, Vec<(String, f64)>)>;
 
+impl DetectorsConfig {
+    /// The parameters of one of the two tables.
+    pub fn parameters_of(&self, table: ParameterTable) -> &ByDetector {
+        match table {
+            ParameterTable::Judged => &self.parameters,
+            ParameterTable::Shadow => &self.shadow_parameters,
+        }
+    }
+}
+
+/// Where parameters are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ParameterTable {
+    /// `detectors.parameters`.
+    Judged,
+    /// `detectors.shadow-parameters`.
+    Shadow,
+}
+
+impl ParameterTable {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Judged, Self::Shadow];
+
+    const fn key(self) -> &'static str {
+        match self {
+            Self::Judged => "parameters",
+            Self::Shadow => "shadow-parameters",
+        }
+    }
+}
+
+/// Parameters that a detector refuses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Misfit {
+    /// Where they stand.
+    pub table: ParameterTable,
+    /// Detector.
+    pub detector: String,
+    /// Which of them; `None` for all together.
+    pub parameter: Option<String>,
+    /// Why.
+    pub reason: String,
+}
+
 /// How detectors are executed, as a person puts it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ExecutionConfig {
@@ -227,10 +271,19 @@ impl Config {
     ///
     /// [`Unusable`]; nothing of the file counts then.
     pub fn load(file: &Path) -> Result<Self, Unusable> {
+        Self::load_judged(file, |_| Vec::new())
+    }
+
+    /// The same, and then what `judge` finds in a file that is fine by itself.
+    ///
+    /// # Errors
+    ///
+    /// [`Unusable`].
+    pub fn load_judged(file: &Path, judge: impl FnOnce(&Self) -> Vec<Misfit>) -> Result<Self, Unusable> {
         let bytes = durable::read_capped(file, DOCUMENT_BYTES_MAX as u64).map_err(Unusable::Unreadable)?;
         let text = String::from_utf8(bytes)
             .map_err(|_| Unusable::Problems(vec![format!("{}: not UTF-8 text", file.display())]))?;
-        Self::parse(&file.display().to_string(), &text)
+        Self::parse_judged(&file.display().to_string(), &text, judge)
             .map_err(|problems| Unusable::Problems(problems.iter().map(ToString::to_string).collect()))
     }
 
@@ -250,6 +303,28 @@ impl Config {
         let config = read::config(&mut document.root());
         let problems = document.finish();
         if problems.is_empty() { Ok(config) } else { Err(problems) }
+    }
+
+    /// The same, and then what `judge` finds in a file that is fine by itself, each at its line.
+    ///
+    /// # Errors
+    ///
+    /// All problems of either sort, by position.
+    pub fn parse_judged(
+        file_name: &str,
+        text: &str,
+        judge: impl FnOnce(&Self) -> Vec<Misfit>,
+    ) -> Result<Self, Vec<Problem>> {
+        let config = Self::parse(file_name, text)?;
+        let misfits = judge(&config);
+        if misfits.is_empty() {
+            return Ok(config);
+        }
+        let document = Document::parse(file_name, text)?;
+        let mut root = document.root();
+        read::config(&mut root);
+        misfits.iter().for_each(|misfit| read::misfit(&mut root, misfit));
+        Err(document.finish())
     }
 
     /// The configuration in effect as TOML that [`Config::parse`] reads back to the same.

@@ -4,7 +4,7 @@
 //! what happened.
 
 mod agent;
-mod detectors;
+pub(crate) mod detectors;
 mod pulse;
 mod pump;
 mod reload;

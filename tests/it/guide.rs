@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use vedette_protocol::signature::SigningKey;
 
 /// The blocks of the guide, in order; those of another kind need a running agent or are not commands.
 fn blocks(guide: &str) -> Vec<String> {
@@ -32,10 +33,10 @@ fn blocks(guide: &str) -> Vec<String> {
 pub(crate) fn programs() -> PathBuf {
     let beside = || Some(std::env::current_exe().ok()?.parent()?.parent()?.to_path_buf());
     let folder = std::env::var_os("VEDETTE_BIN_DIR").map(PathBuf::from).or_else(beside).expect("a test is a file");
-    for name in ["vedette", "vedette-compiler"] {
+    for name in ["vedette", "vedette-compiler", "vedette-agent"] {
         assert!(
             folder.join(name).exists(),
-            "{} is missing: `cargo build -p vedette-cli -p vedette-detector-compiler` makes it, or VEDETTE_BIN_DIR names another folder",
+            "{} is missing: `cargo build -p vedette-cli -p vedette-detector-compiler` and `cargo build -p vedette-agent` make it, or VEDETTE_BIN_DIR names another folder",
             folder.join(name).display()
         );
     }
@@ -116,6 +117,34 @@ fn the_guide_leads_from_an_empty_folder_to_a_signed_detector_in_rust_and_c() {
         rows.filter_map(|row| row.rsplit(',').next()?.parse::<f64>().ok()).fold(0.0, f64::max)
     };
     assert!(highest(700, 720) > 3.0 * highest(100, 700), "the disturbance stands out");
+    the_agent_checks_their_parameters(&programs.join("vedette-agent"), &work);
+}
+
+/// Before it runs them: the detectors themselves are asked, in workers.
+fn the_agent_checks_their_parameters(agent: &Path, work: &Path) {
+    let key = std::fs::read(work.join("author.key")).expect("the guide makes a key");
+    let author = SigningKey::from_pkcs8(&key).expect("a key").public();
+    let config = work.join("agent.toml");
+    let check = |parameter: &str| {
+        let text = format!(
+            "[collector]\naddress = \"127.0.0.1:1\"\n[trust]\nauthor-keys = [\"{author}\"]\n[detectors]\n\
+             directory = {:?}\n[detectors.parameters]\nspike.memory-s = 300.0\n{parameter}\n",
+            work.join("pairs")
+        );
+        std::fs::write(&config, text).expect("configuration");
+        let output = Command::new(agent).args(["check", "--config"]).arg(&config).output().expect("the agent starts");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    assert_eq!(check("").0, Some(0), "{}", check("").1);
+    for (parameter, told) in [
+        ("spike-c.memry-s = 300.0", "agent.toml:9:19: [VDT-C009] `detectors.parameters.spike-c.memry-s`"),
+        ("spike-c.memory-s = -1.0", "allowed are"),
+        ("spyke.memory-s = 300.0", "there is no such detector; there are: `spike`, `spike-c`"),
+    ] {
+        let (code, said) = check(parameter);
+        assert_eq!(code, Some(78), "{said}");
+        assert!(said.contains(told), "{told} is not in {said}");
+    }
 }
 
 #[test]

@@ -1,9 +1,17 @@
-//! `check`: all problems of the configuration at once.
+//! `check`: all problems of the configuration at once, those that only a detector can tell included.
 
-use super::{Failure, load_config, print};
+mod parameters;
+
+use super::{Failure, load_config_judged, print};
 use std::path::Path;
 
 pub(super) fn run(path: &Path) -> Result<(), Failure> {
-    load_config(path)?;
-    print(&format!("{}: fine\n", path.display()))
+    let mut notes = Vec::new();
+    load_config_judged(path, |config| {
+        let judged = parameters::judge(config);
+        notes = judged.notes;
+        judged.misfits
+    })?;
+    let notes: String = notes.iter().map(|note| format!("note: {note}\n")).collect();
+    print(&super::without_controls(&format!("{notes}{}: fine\n", path.display())))
 }

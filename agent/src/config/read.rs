@@ -2,7 +2,7 @@
 
 use super::{
     ByDetector, CollectorConfig, Config, DetectorsConfig, FileConfig, KEYS_MAX, LOGS_MAX, LimitsConfig, MetricsConfig,
-    NAME_BYTES_MAX, PATH_BYTES_MAX, TrustConfig, WATCHED_MAX,
+    Misfit, NAME_BYTES_MAX, PATH_BYTES_MAX, TrustConfig, WATCHED_MAX,
 };
 use crate::log;
 use std::collections::BTreeSet;
@@ -66,6 +66,23 @@ pub(super) fn config(root: &mut Table<'_>) -> Config {
     config.logs = files(root, "logs", LOGS_MAX, "/var/log/app.log");
     config.watch = files(root, "watch", WATCHED_MAX, "/etc/app/app.conf");
     config
+}
+
+/// At the parameter, or at the table of the detector.
+pub(super) fn misfit(root: &mut Table<'_>, misfit: &Misfit) {
+    let Misfit { table, detector, parameter, reason } = misfit;
+    let Some(mut detectors) = root.table("detectors").and_then(|mut detectors| detectors.table(table.key())) else {
+        return;
+    };
+    let remedy = "correct it, or remove it for the default";
+    let name = format!("{}.{detector}", detectors.path());
+    let say = |name: &str| format!("`{name}` is refused by the detector: {reason}");
+    match (detectors.table(detector), parameter) {
+        (Some(mut table), Some(key)) => {
+            table.problem(key, codes::REFUSED_PARAMETER, &say(&format!("{name}.{key}")), remedy);
+        }
+        _ => detectors.problem(detector, codes::REFUSED_PARAMETER, &say(&name), remedy),
+    }
 }
 
 fn set<T>(target: &mut T, value: Option<T>) {

@@ -202,3 +202,36 @@ fn odd_names_survive_printing() {
     let config = parse(text);
     assert_eq!(parse(&config.to_toml()), config);
 }
+
+#[test]
+fn what_detectors_refuse_is_told_at_its_line_after_everything_else() {
+    let text = "[collector]\naddress = \"h:1\"\n[detectors.parameters.level]\nmemry-s = 1\n[detectors.shadow-parameters.spike]\na = 1\n";
+    let misfit = |table, detector: &str, parameter: Option<&str>| Misfit {
+        table,
+        detector: detector.to_owned(),
+        parameter: parameter.map(str::to_owned),
+        reason: "because".to_owned(),
+    };
+    let judge = |config: &Config| {
+        assert_eq!(config.detectors.parameters.len(), 1);
+        vec![misfit(ParameterTable::Shadow, "spike", None), misfit(ParameterTable::Judged, "level", Some("memry-s"))]
+    };
+    let told = Config::parse_judged("agent.toml", text, judge).unwrap_err();
+    let told: Vec<_> = told.iter().map(ToString::to_string).collect();
+    let remedy = "correct it, or remove it for the default";
+    assert_eq!(
+        told,
+        [
+            format!(
+                "agent.toml:4:11: [VDT-C009] `detectors.parameters.level.memry-s` is refused by the detector: because — {remedy}"
+            ),
+            format!(
+                "agent.toml:5:30: [VDT-C009] `detectors.shadow-parameters.spike` is refused by the detector: because — {remedy}"
+            ),
+        ]
+    );
+    assert!(Config::parse_judged("agent.toml", text, |_| Vec::new()).is_ok());
+    let broken = text.replace("[collector]", "[colector]");
+    let told = Config::parse_judged("agent.toml", &broken, |_| unreachable!("the file is not fine by itself"));
+    assert!(told.is_err());
+}

@@ -15,11 +15,11 @@ use vedette_protocol::signature::PublicKey;
 const LOOKS: usize = 1;
 
 /// What is to run, and what is not and why.
-pub(super) struct Found {
-    pub(super) wanted: Vec<Wanted>,
-    pub(super) refused: Vec<RefusedStatus>,
+pub(crate) struct Found {
+    pub(crate) wanted: Vec<Wanted>,
+    pub(crate) refused: Vec<RefusedStatus>,
     /// Both directories could be read: what is not wanted is not there.
-    pub(super) whole: bool,
+    pub(crate) whole: bool,
 }
 
 /// The directories, as they are configured, and the file that says so.
@@ -93,7 +93,8 @@ impl Shelf {
     }
 }
 
-fn look(detectors: &DetectorsConfig, author_keys: &[PublicKey], execution: Execution) -> Found {
+/// Reads and verifies everything.
+pub(crate) fn look(detectors: &DetectorsConfig, author_keys: &[PublicKey], execution: Execution) -> Found {
     let mut refused = Vec::new();
     let judged = read(&detectors.directory, author_keys, execution, &mut refused);
     let newer = read(&detectors.shadow_directory, author_keys, execution, &mut refused);

@@ -20,6 +20,8 @@ pub mod codes {
     pub const TOO_LARGE: &str = "VDT-C007";
     /// Two settings that contradict each other.
     pub const CONTRADICTION: &str = "VDT-C008";
+    /// Parameters that a detector does not take.
+    pub const REFUSED_PARAMETER: &str = "VDT-C009";
 }
 
 /// Every code of [`codes`], for tests that each has its page.
@@ -32,6 +34,7 @@ pub const CODES: &[&str] = &[
     codes::MISSING_KEY,
     codes::TOO_LARGE,
     codes::CONTRADICTION,
+    codes::REFUSED_PARAMETER,
 ];
 
 /// One problem in a file that a person wrote.
