@@ -95,6 +95,11 @@ impl RecorderDisk {
         Ok((queue, ended))
     }
 
+    /// Whether blocks that are handed over get anywhere.
+    pub fn is_open(&self) -> bool {
+        self.queue.is_some()
+    }
+
     /// Hands a block over; never waits.
     pub fn put(&self, recorded: Recorded) {
         if self.queue.as_ref().is_some_and(|queue| queue.try_send(recorded).is_err()) {

@@ -111,5 +111,5 @@ fn folder_that_cannot_be_written_is_told_and_survived() {
     let in_the_way = folder.path().join("recorder");
     fs::write(&in_the_way, b"a file").expect("write");
     let disk = super::super::RecorderDisk::open(folder.path(), 1 << 20);
-    assert!(disk.view().last_error.is_some());
+    assert!(!disk.is_open() && disk.view().last_error.is_some());
 }
