@@ -14,6 +14,7 @@ mod keeper;
 mod kernel;
 mod packages;
 mod sysctl;
+mod units;
 
 #[cfg(test)]
 mod tests;
@@ -28,7 +29,7 @@ use vedette_protocol::v1::ChangeKind;
 
 /// Every inventory.
 pub static ALL: &[&InventorySpec] =
-    &[&kernel::SPEC, &packages::SPEC, &binaries::SPEC, &containers::SPEC, &cron::SPEC, &sysctl::SPEC];
+    &[&kernel::SPEC, &packages::SPEC, &units::SPEC, &binaries::SPEC, &containers::SPEC, &cron::SPEC, &sysctl::SPEC];
 
 /// What is known of an inventory before it is opened.
 #[derive(Debug)]

@@ -245,6 +245,31 @@ fn the_program_of_a_service_is_told_when_it_was_replaced() {
     assert_eq!(host.told(), []);
 }
 
+#[test]
+fn a_service_is_told_once_it_stays_and_when_it_runs_anew() {
+    let mut host = Host::new("units");
+    let run = |host: &Host, unit: &str, id: char| {
+        let link = host.path(&format!("run/systemd/units/invocation:{unit}"));
+        let _ = fs::remove_file(&link);
+        symlink(String::from(id).repeat(32), link).unwrap();
+    };
+    run(&host, "app.service", 'a');
+    run(&host, "session-3.scope", 'b');
+    assert_eq!(host.told(), []);
+    run(&host, "logrotate.service", 'c');
+    assert_eq!(host.told(), [], "the base");
+    assert_eq!(host.keeper.record().items, 1);
+    fs::remove_file(host.path("run/systemd/units/invocation:logrotate.service")).unwrap();
+    run(&host, "app.service", 'd');
+    run(&host, "web.service", 'e');
+    assert_eq!(host.told(), [], "it has to stay, and what ran for a moment was nothing");
+    let expected = ["app.service", "web.service"].map(|unit| (ChangeKind::UnitStarted, unit.to_owned()));
+    assert_eq!(host.told(), expected);
+    fs::remove_file(host.path("run/systemd/units/invocation:app.service")).unwrap();
+    assert_eq!(host.told(), told(ChangeKind::UnitStopped, "app.service"));
+    assert_eq!(host.told(), []);
+}
+
 fn docker(host: &Host, id: &str, image: &str) {
     host.write(&format!("sys/fs/cgroup/system.slice/docker-{id}.scope/cgroup.procs"), "1\n");
     let config = format!(r#"{{"Name":"/web","Image":"sha256:{id}","Config":{{"Image":"{image}"}}}}"#);

@@ -163,7 +163,6 @@ const fn kind_prior(kind: ChangeKind) -> f64 {
         | ChangeKind::UnitStopped
         | ChangeKind::ContainerStarted
         | ChangeKind::ContainerStopped => 0.5,
-        ChangeKind::UnitFailed => 0.3,
     }
 }
 

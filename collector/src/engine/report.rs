@@ -165,7 +165,6 @@ pub fn change_kind(kind: ChangeKind) -> &'static str {
         ChangeKind::PackageRemoved => "package-removed",
         ChangeKind::UnitStarted => "unit-started",
         ChangeKind::UnitStopped => "unit-stopped",
-        ChangeKind::UnitFailed => "unit-failed",
         ChangeKind::BinaryReplaced => "binary-replaced",
         ChangeKind::ContainerStarted => "container-started",
         ChangeKind::ContainerStopped => "container-stopped",

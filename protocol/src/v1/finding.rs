@@ -137,10 +137,8 @@ pub enum ChangeKind {
     PackageRemoved,
     /// A service began to run, or runs anew.
     UnitStarted,
-    /// A service ended as it was told to.
+    /// A service stopped or failed.
     UnitStopped,
-    /// A service failed.
-    UnitFailed,
     /// The program of a running service was replaced.
     BinaryReplaced,
     /// A container began to run, or runs anew.

@@ -116,7 +116,7 @@ pub(crate) fn batches() -> Vec<(&'static str, Batch)> {
 }
 
 /// In the order of their numbers on the wire.
-const KINDS: [ChangeKind; 16] = [
+const KINDS: [ChangeKind; 15] = [
     ChangeKind::FileCreated,
     ChangeKind::FileEdited,
     ChangeKind::FileRemoved,
@@ -127,7 +127,6 @@ const KINDS: [ChangeKind; 16] = [
     ChangeKind::PackageRemoved,
     ChangeKind::UnitStarted,
     ChangeKind::UnitStopped,
-    ChangeKind::UnitFailed,
     ChangeKind::BinaryReplaced,
     ChangeKind::ContainerStarted,
     ChangeKind::ContainerStopped,
