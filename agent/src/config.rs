@@ -48,6 +48,8 @@ pub struct Config {
     pub detectors: DetectorsConfig,
     /// The agent's own metrics over HTTP.
     pub metrics: MetricsConfig,
+    /// Where batches wait for the collector.
+    pub spool: SpoolConfig,
     /// Bounds on memory.
     pub limits: LimitsConfig,
     /// The flight recorder.
@@ -192,10 +194,19 @@ pub struct MetricsConfig {
     pub public: bool,
 }
 
+/// Where batches wait for the collector.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpoolConfig {
+    /// Directory of its own.
+    pub directory: PathBuf,
+    /// Bytes on disk.
+    pub bytes_max: u64,
+}
+
 /// Bounds on memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimitsConfig {
-    /// Bytes of batches that wait for the collector.
+    /// Bytes of batches that wait for the collector while the disk does not take them.
     pub memory_spool_bytes: usize,
     /// Series; more are folded and counted.
     pub series_max: usize,
@@ -354,6 +365,7 @@ impl Default for Config {
             },
             metrics: MetricsConfig::default(),
             recorder: RecorderLimits { memory_bytes: 4 << 20, disk_bytes: 64 << 20 },
+            spool: SpoolConfig { directory: "/var/lib/vedette/spool".into(), bytes_max: 256 << 20 },
             limits: LimitsConfig { memory_spool_bytes: 8 << 20, series_max: 4_000, templates_max: 1_000 },
             sources: source::ALL
                 .iter()

@@ -1,9 +1,7 @@
 //! The thread that makes things durable. A full or slow disk blocks it and never the tick.
 
 use crate::control::policy::{PolicyKeeper, TrialStep};
-use crate::durable;
 use crate::identity::Identity;
-use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc as sync_mpsc;
@@ -12,20 +10,13 @@ use tokio::sync::mpsc;
 use vedette_protocol::policy::Policy;
 use vedette_protocol::signature::{PublicKey, Signed};
 use vedette_protocol::time::WallTime;
-use vedette_protocol::v1::Cursor;
 
 const QUEUE: usize = 64;
-/// Above what the configuration's bounds on files, paths and rotations can come to.
-const POSITIONS_BYTES_MAX: u64 = 16 << 20;
-
-/// Positions of files by path: where to go on reading after a restart.
-pub type Positions = BTreeMap<String, Vec<u8>>;
 
 /// What the loop asks for.
 enum Work {
     Policy { signed: Signed, collector_now: WallTime },
     TrialTick { healthy: bool },
-    Positions(Vec<Cursor>),
     Renewal(Box<Identity>),
 }
 
@@ -56,36 +47,23 @@ pub struct Disk {
     work: sync_mpsc::SyncSender<Work>,
 }
 
-/// What was on disk at start.
-pub struct Recovered {
-    /// Policy to begin with.
-    pub policy: PolicyView,
-    /// Where each file had been read to.
-    pub positions: Positions,
-}
-
 impl Disk {
-    /// Reads what is there and starts the thread. Positions of what is not among `sources` any more are forgotten.
+    /// Reads the policy that is there and starts the thread.
     ///
     /// # Errors
     ///
-    /// If the policy folder or the positions cannot be read: going on would roll something back silently.
+    /// If the policy folder cannot be read: going on would roll a policy back silently.
     pub fn open(
         data_dir: &Path,
         policy_keys: Vec<PublicKey>,
-        sources: &[String],
-    ) -> io::Result<(Self, mpsc::Receiver<PolicyEvent>, Recovered)> {
+    ) -> io::Result<(Self, mpsc::Receiver<PolicyEvent>, PolicyView)> {
         let keeper = PolicyKeeper::open(data_dir, policy_keys)?;
-        let path = data_dir.join("positions.json");
-        let mut positions = read_positions(&path)?;
-        positions.retain(|source, _| sources.contains(source));
-        let recovered = Recovered { policy: view(&keeper), positions: positions.clone() };
+        let policy = view(&keeper);
         let (work, queue) = sync_mpsc::sync_channel(QUEUE);
         let (events_in, events) = mpsc::channel(QUEUE);
-        let data_dir = data_dir.to_owned();
-        let writer = Writer { keeper, positions, path, data_dir, events: events_in };
+        let writer = Writer { keeper, data_dir: data_dir.to_owned(), events: events_in };
         thread::Builder::new().name("disk".to_owned()).stack_size(512 << 10).spawn(move || writer.run(&queue))?;
-        Ok((Self { work }, events, recovered))
+        Ok((Self { work }, events, policy))
     }
 
     /// A policy came in.
@@ -98,11 +76,6 @@ impl Disk {
         self.queue(Work::TrialTick { healthy });
     }
 
-    /// Sources are settled up to these positions.
-    pub fn handle_positions(&self, moved: Vec<Cursor>) {
-        self.queue(Work::Positions(moved));
-    }
-
     /// The host's certificate was renewed.
     pub fn handle_renewal(&self, identity: Identity) {
         self.queue(Work::Renewal(Box::new(identity)));
@@ -110,15 +83,13 @@ impl Disk {
 
     fn queue(&self, work: Work) {
         if self.work.try_send(work).is_err() {
-            tracing::warn!("the disk has not answered for long: a policy, a position or a certificate was not stored");
+            tracing::warn!("the disk has not answered for long: a policy or a certificate was not stored");
         }
     }
 }
 
 struct Writer {
     keeper: PolicyKeeper,
-    positions: Positions,
-    path: PathBuf,
     data_dir: PathBuf,
     events: mpsc::Sender<PolicyEvent>,
 }
@@ -133,10 +104,6 @@ impl Writer {
                     Some(PolicyEvent { apply, view: view(&self.keeper) })
                 }
                 Work::TrialTick { healthy } => self.trial_tick(healthy),
-                Work::Positions(moved) => {
-                    self.store_positions(moved);
-                    None
-                }
                 Work::Renewal(identity) => {
                     if let Err(error) = identity.store_renewal(&self.data_dir) {
                         tracing::error!(%error, "the renewed certificate is not stored: the old one counts after a restart");
@@ -159,14 +126,6 @@ impl Writer {
         };
         Some(PolicyEvent { apply, view: view(&self.keeper) })
     }
-
-    fn store_positions(&mut self, moved: Vec<Cursor>) {
-        self.positions.extend(moved.into_iter().map(|cursor| (cursor.source, cursor.position)));
-        let bytes = serde_json::to_vec(&self.positions).expect("paths and bytes are always JSON");
-        if let Err(error) = durable::replace(&self.path, &bytes) {
-            tracing::warn!(%error, "positions could not be stored: lines may be read again after a restart");
-        }
-    }
 }
 
 fn view(keeper: &PolicyKeeper) -> PolicyView {
@@ -178,20 +137,6 @@ fn view(keeper: &PolicyKeeper) -> PolicyView {
     }
 }
 
-/// Unreadable content is as none, and said: reading a log from its end loses less than not starting.
-fn read_positions(path: &Path) -> io::Result<Positions> {
-    let read = match durable::read_capped(path, POSITIONS_BYTES_MAX) {
-        Ok(bytes) => serde_json::from_slice(&bytes).map_err(io::Error::from),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Positions::new()),
-        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => Err(error),
-        Err(error) => return Err(error),
-    };
-    Ok(read.unwrap_or_else(|error| {
-        tracing::warn!(%error, "positions.json is damaged: log files are read as if for the first time");
-        Positions::new()
-    }))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -200,12 +145,11 @@ mod tests {
     const NOW: WallTime = WallTime::from_unix_ms(1_800_000_000_000);
 
     #[tokio::test]
-    async fn policy_goes_through_its_trial_and_positions_survive() {
+    async fn policy_goes_through_its_trial_and_survives() {
         let data_dir = tempfile::tempdir().expect("temporary folder");
         let key = SigningKey::from_pkcs8(&SigningKey::generate_pkcs8()).expect("key");
-        let logs = ["/var/log/app".to_owned()];
-        let (disk, mut events, recovered) = Disk::open(data_dir.path(), vec![key.public()], &logs).expect("open");
-        assert_eq!(recovered.policy.in_effect.version, 0);
+        let (disk, mut events, policy) = Disk::open(data_dir.path(), vec![key.public()]).expect("open");
+        assert_eq!(policy.in_effect.version, 0);
 
         let text = "version = 4\nexpires = \"2100-01-01T00:00:00Z\"\n";
         disk.handle_policy(key.sign(Domain::Policy, text.into()), NOW);
@@ -216,24 +160,9 @@ mod tests {
         let event = events.recv().await.expect("confirmed");
         assert_eq!((event.apply, event.view.on_trial), (None, false));
 
-        disk.handle_positions(vec![Cursor { source: "/var/log/app".to_owned(), position: vec![1, 255] }]);
         drop(disk);
         assert_eq!(events.recv().await, None, "the thread has ended");
-        let (_disk, _events, recovered) = Disk::open(data_dir.path(), vec![key.public()], &logs).expect("again");
-        assert_eq!(recovered.policy.in_effect.version, 4);
-        assert_eq!(recovered.positions["/var/log/app"], [1, 255]);
-        let (_disk, _events, recovered) = Disk::open(data_dir.path(), vec![key.public()], &[]).expect("again");
-        assert!(recovered.positions.is_empty(), "nobody reads that log any more");
-    }
-
-    #[test]
-    fn damaged_positions_do_not_keep_the_agent_from_starting() {
-        let data_dir = tempfile::tempdir().expect("temporary folder");
-        let path = data_dir.path().join("positions.json");
-        std::fs::write(&path, "{").expect("file");
-        let (_disk, _events, recovered) = Disk::open(data_dir.path(), Vec::new(), &[]).expect("open");
-        assert!(recovered.positions.is_empty());
-        std::fs::File::create(&path).and_then(|file| file.set_len(POSITIONS_BYTES_MAX + 1)).expect("file");
-        assert!(Disk::open(data_dir.path(), Vec::new(), &[]).is_ok(), "one that has grown beyond all bounds");
+        let (_disk, _events, policy) = Disk::open(data_dir.path(), vec![key.public()]).expect("again");
+        assert_eq!(policy.in_effect.version, 4);
     }
 }

@@ -18,6 +18,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use vedette_edge::metric::MetricSpec;
 
+/// Positions of files by path: where to go on reading after a restart.
+pub type Positions = std::collections::BTreeMap<String, Vec<u8>>;
+
 /// How long a tick waits for the lanes that were asked in it.
 pub const LANE_DEADLINE: Duration = Duration::from_millis(300);
 

@@ -148,6 +148,9 @@ fn spool(page: &mut Page, status: &Status) {
     page.one(&COUNTER.named("batches_quarantined", "Batches put aside unread."), spool.quarantined);
     page.one(&GAUGE.named("batches_pending", "Batches that wait for the collector."), spool.pending);
     page.one(&GAUGE.bytes("spool_bytes", "Memory of batches that wait."), spool.bytes);
+    page.one(&GAUGE.bytes("spool_disk_bytes", "Segments of the spool on disk."), spool.disk.bytes);
+    let failing = u64::from(spool.disk.state != "ok");
+    page.one(&GAUGE.named("spool_disk_failing", "1 while batches wait in memory only."), failing);
 }
 
 /// Rows of zeros where the recorder, or its disk, is off.

@@ -9,6 +9,7 @@ mod pulse;
 mod pump;
 mod reload;
 mod report;
+mod spooling;
 mod tick;
 
 use crate::clock::mono_now;
@@ -142,6 +143,7 @@ async fn turn(
                 agent.handle_reread(reread);
                 teller.tell_reloaded(agent);
             }
+            Some(reply) = inputs.replies.recv() => agent.handle_spool(reply),
             Some(question) = asked.recv() => answer(agent, question),
             told = signals.next() => match told {
                 Told::Reload => {
@@ -214,10 +216,11 @@ async fn drain(agent: &mut Agent, inputs: &mut Inputs, asked: &mut mpsc::Receive
         let order = tokio::select! {
             Some(event) = inputs.link.recv() => agent.handle_link(event),
             Some(lines) = inputs.lines.recv() => { agent.handle_last_lines(lines); Order::None }
+            Some(reply) = inputs.replies.recv() => { agent.handle_spool(reply); Order::None }
             Some(question) = asked.recv() => { answer(agent, question); Order::None }
             () = sleep(drain_ends(begun, agent.lonely_since()).since(mono_now())) => return,
         };
-        if order == Order::Drained {
+        if order == Order::Drained || agent.can_rest() {
             return;
         }
     }
@@ -235,6 +238,7 @@ async fn close(agent: Agent, mut inputs: Inputs) {
     let deadline = Instant::now() + DISK_MAX;
     while let Ok(Some(_)) = timeout_at(deadline, inputs.policies.recv()).await {}
     while let Ok(Some(_)) = timeout_at(deadline, inputs.inventories.recv()).await {}
+    while let Ok(Some(_)) = timeout_at(deadline, inputs.replies.recv()).await {}
     let gone = async { while inputs.workers.recv().await.is_some() {} };
     // A worker that does not end is killed when its task is dropped.
     let _ = timeout(DISK_MAX, gone).await;

@@ -1,86 +1,179 @@
 //! The spool: every batch waits here until the collector has committed it. It is the agent's only checkpoint.
 //!
-//! Sans-IO and in memory: it lives as long as the process, so each start is a new queue epoch. A batch gets its
-//! sequence when it comes in and leaves when it is acknowledged or, if room is short, shed: the oldest batch of the
-//! least important class goes first. Always true: `made = acked + shed + pending`, per class and in bytes.
+//! Sans-IO. A batch gets its sequence when it comes in and leaves when it is acknowledged or, if room is short, shed: the
+//! oldest of the least important class goes first. Always true: `made = acked + shed + pending`, per class.
+//!
+//! This is the half in memory: what is not in the [`log`] yet, and a window of what is to be sent next. The other half
+//! does the input and output in a thread of its own ([`keeper`]); the two talk in [`Request`] and [`Reply`]. A batch is
+//! handed to the connection once the log has it, so a sequence never means two batches. While the disk fails or does not
+//! answer, batches are sent all the same, as many wait as fit into memory, and the log says that it may not know all.
 
-mod cursors;
+pub mod books;
+mod dialogue;
+pub mod files;
+pub mod keeper;
+mod lane;
+pub mod log;
+pub mod marks;
+pub mod segment;
 
-use cursors::Cursors;
+use books::Reason;
+use keeper::Standings;
+pub use lane::Counts;
+use lane::{Lane, State, Waiting};
+use log::{Gone, Page, Recovered, class_index};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use vedette_protocol::ids::{QueueEpoch, Sequence};
 use vedette_protocol::session::agent::EncodedBatch;
+use vedette_protocol::time::MonoTime;
 use vedette_protocol::v1::{Class, Cursor, Outcome};
 
 /// Classes from the most to the least important.
 pub const CLASSES: [Class; 3] = [Class::Finding, Class::Feature, Class::Log];
 
-/// Memory that one waiting batch costs beyond its bytes: map node, reference counts, cursor bookkeeping.
+/// Memory that one waiting batch costs beyond its bytes: map node, reference counts, bookkeeping.
 const ENTRY_OVERHEAD_BYTES: usize = 160;
 
 /// Batches shed after they were sent, whose acknowledgement would still prove them stored.
 const SHED_IN_FLIGHT_MAX: usize = 1024;
 
-/// What became of the batches of one class.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Given a sequence.
-    pub made: u64,
-    /// Settled by the collector, quarantined ones included.
-    pub acked: u64,
-    /// Dropped here for want of room.
-    pub shed: u64,
-    /// Waiting.
-    pub pending: u64,
-    /// Part of `acked` that the collector had before.
-    pub duplicates: u64,
-    /// Part of `acked` that the collector put aside unread.
-    pub quarantined: u64,
+/// Batches that the log has are kept in memory, too, as long as all take no more than this.
+const WINDOW_BYTES: usize = 1 << 20;
+
+/// How the disk is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Disk {
+    /// There is none: the spool lives as long as the process. For people: why.
+    Absent(String),
+    /// It takes what it is given.
+    Well,
+    /// It does not, for this reason. It is tried again and again.
+    Failing(String),
+}
+
+/// What the disk has done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// These batches are in the log, for good if they carry cursors.
+    Written(Vec<Sequence>),
+    /// It takes batches again.
+    Resumed,
+    /// There is no room in the log for this batch.
+    NoRoom(Sequence),
+    /// The disk fails; these batches are not in the log, and nothing will be until [`Request::Resume`].
+    Failed {
+        /// Batches.
+        unwritten: Vec<Sequence>,
+        /// Why.
+        reason: String,
+    },
+    /// It was told that these need not be sent again.
+    Settled(Vec<(Class, Sequence)>),
+    /// Positions were taken down, or not.
+    Noted(Result<(), Standings>),
+    /// Batches from the log; `None` if they cannot be read now.
+    Page(Class, Option<Page>),
+    /// Batches are gone.
+    Gone(Gone),
+    /// The marks were written, or not.
+    Marked(Result<(), String>),
+    /// What the log takes up: bytes and segments.
+    Size(u64, u64),
 }
 
 /// Batches that wait for the collector's word.
 pub struct Spool {
     epoch: QueueEpoch,
     next: Sequence,
+    series_next: u32,
     bytes: usize,
     bytes_max: usize,
     lanes: [Lane; 3],
-    cursors: Cursors,
-    shed_in_flight: BTreeMap<Sequence, usize>,
+    shed_in_flight: BTreeMap<Sequence, (usize, Reason)>,
     acks_unknown: u64,
-}
-
-/// Waiting batches of one class; those from `unsent` on were not handed to the present connection, those from `new` on
-/// to none.
-struct Lane {
-    frames: BTreeMap<Sequence, Waiting>,
-    unsent: Sequence,
-    new: Sequence,
-    counts: Counts,
-}
-
-/// A batch that waits, with the memory that it costs.
-struct Waiting {
-    frame: Arc<[u8]>,
-    cost_bytes: usize,
+    disk: Disk,
+    /// What the log does not have yet and was not asked to take, in order.
+    unwritten: BTreeMap<Sequence, Class>,
+    /// Where sources stand after batches that were settled without having been in the log.
+    unnoted: Standings,
+    /// Where sources stand for good, since this was asked last.
+    safe: BTreeMap<String, Vec<u8>>,
+    /// Settled, and the log has not confirmed it; true for those that it was told.
+    settling: BTreeMap<Sequence, (Class, bool)>,
+    requests: usize,
+    handed_bytes: usize,
+    /// Since when the disk owes an answer.
+    asked: Option<MonoTime>,
+    stalled: bool,
+    /// What the disk refused; it is asked again at this time.
+    retry: Option<MonoTime>,
+    resuming: bool,
+    /// One batch is given to a disk that has failed, to see how it is.
+    is_trial: bool,
+    marked: MonoTime,
+    mark_due: bool,
+    is_marked: bool,
+    /// Batches may have been sent that the log does not have.
+    beyond_the_log: bool,
+    log_bytes: u64,
+    log_segments: u64,
 }
 
 impl Spool {
-    /// An empty spool that holds at most `bytes_max` bytes. `epoch` must never have been used on this host before.
-    pub fn new(epoch: QueueEpoch, bytes_max: usize) -> Self {
-        let lane =
-            || Lane { frames: BTreeMap::new(), unsent: Sequence(0), new: Sequence(0), counts: Counts::default() };
+    /// An empty spool without a disk, for the reason given, that holds at most `bytes_max` bytes. `epoch` must never have
+    /// been used on this host before.
+    pub fn in_memory(epoch: QueueEpoch, bytes_max: usize, reason: impl Into<String>) -> Self {
         Self {
             epoch,
             next: Sequence(1),
+            series_next: 0,
             bytes: 0,
             bytes_max,
-            lanes: [lane(), lane(), lane()],
-            cursors: Cursors::default(),
+            lanes: [Lane::default(), Lane::default(), Lane::default()],
             shed_in_flight: BTreeMap::new(),
             acks_unknown: 0,
+            disk: Disk::Absent(reason.into()),
+            unwritten: BTreeMap::new(),
+            unnoted: Standings::new(),
+            safe: BTreeMap::new(),
+            settling: BTreeMap::new(),
+            requests: 0,
+            handed_bytes: 0,
+            asked: None,
+            stalled: false,
+            retry: None,
+            resuming: false,
+            is_trial: false,
+            marked: MonoTime::default(),
+            mark_due: false,
+            is_marked: true,
+            beyond_the_log: false,
+            log_bytes: 0,
+            log_segments: 0,
         }
+    }
+
+    /// Goes on with what a log holds; at most `bytes_max` bytes wait in memory if the disk fails.
+    pub fn recovered(recovered: &Recovered, bytes_max: usize) -> Self {
+        let mut spool = Self::in_memory(QueueEpoch(recovered.epoch), bytes_max, "");
+        spool.disk = Disk::Well;
+        spool.next = Sequence(recovered.next);
+        spool.series_next = recovered.series_next;
+        for (at, lane) in spool.lanes.iter_mut().enumerate() {
+            let pending = recovered.pending[at];
+            let (made, books) = (recovered.made[at], recovered.books[at]);
+            let acked = made.saturating_sub(books.shed_total() + pending);
+            *lane = Lane { books, ..Lane::default() };
+            (lane.made, lane.acked, lane.pending) = (acked + books.shed_total() + pending, acked, pending);
+            lane.hole = (pending > 0).then_some(recovered.from[at]);
+        }
+        spool
+    }
+
+    /// Series indices from this on were not given yet; it is kept with every batch.
+    pub fn set_series_next(&mut self, series_next: u32) {
+        self.series_next = self.series_next.max(series_next);
     }
 
     /// Takes a batch in. `encode` is told its sequence and gives the encoded frame, or nothing if no frame can hold it;
@@ -93,18 +186,22 @@ impl Spool {
     ) -> Sequence {
         let sequence = self.next;
         self.next = Sequence(sequence.0 + 1);
-        let counts = &mut self.lanes[index(class)].counts;
-        counts.made += 1;
-        counts.pending += 1;
-        self.cursors.add(sequence, cursors);
-        let waiting = encode(sequence).map(|frame| Waiting { cost_bytes: cost(&frame, cursors), frame: frame.into() });
-        match waiting.filter(|waiting| waiting.cost_bytes <= self.bytes_max) {
-            Some(waiting) => {
-                self.bytes += waiting.cost_bytes;
+        let lane = self.lane_mut(class);
+        lane.made += 1;
+        lane.pending += 1;
+        match encode(sequence) {
+            Some(frame) if cost(&frame, cursors) <= self.bytes_max => {
+                let waiting = Waiting::new(frame.into(), cursors);
+                self.bytes += waiting.cost_bytes();
                 self.lane_mut(class).frames.insert(sequence, waiting);
-                self.shed_surplus();
+                self.unwritten.insert(sequence, class);
+                self.make_room();
             }
-            None => self.shed_one(index(class), sequence),
+            unfit => {
+                let reason = if unfit.is_some() { Reason::MemoryRoom } else { Reason::Unsendable };
+                self.note(sequence, cursors.to_vec());
+                self.count_shed(class, sequence, reason, true);
+            }
         }
         sequence
     }
@@ -112,16 +209,29 @@ impl Spool {
     /// Another limit from now on; what is beyond it is shed.
     pub fn set_bytes_max(&mut self, bytes_max: usize) {
         self.bytes_max = bytes_max;
-        self.shed_surplus();
+        self.make_room();
+    }
+
+    /// Where a source stands, without a batch that says so.
+    pub fn handle_cursor(&mut self, cursor: Cursor) {
+        self.note(Sequence(self.next.0 - 1), vec![cursor]);
     }
 
     /// The next batch of `class` to hand to the connection, oldest first. Ask for the important classes first.
     pub fn poll_send(&mut self, class: Class) -> Option<EncodedBatch> {
+        let without_log = self.is_without_log();
         let lane = self.lane_mut(class);
-        let (&sequence, waiting) = lane.frames.range(lane.unsent..).next()?;
+        let next = lane.frames.range(lane.unsent..).next();
+        let is_behind_hole = |sequence| lane.hole.is_some_and(|hole| hole <= sequence);
+        if !without_log && lane.hole.is_some() && next.is_none_or(|(&sequence, _)| is_behind_hole(sequence)) {
+            lane.is_wanted = true;
+            return None;
+        }
+        let (&sequence, waiting) = next.filter(|(_, waiting)| without_log || waiting.state == State::Written)?;
+        let bytes = Arc::clone(&waiting.frame);
         lane.unsent = Sequence(sequence.0 + 1);
         lane.new = lane.new.max(lane.unsent);
-        Some(EncodedBatch { sequence, class, bytes: Arc::clone(&waiting.frame) })
+        Some(EncodedBatch { sequence, class, bytes })
     }
 
     /// The connection had no room for the batch that was polled last of its class: it is polled again.
@@ -131,27 +241,25 @@ impl Spool {
 
     /// A batch cannot be sent at all: it is shed.
     pub fn handle_unsendable(&mut self, sequence: Sequence) {
-        if let Some(lane) = (0..self.lanes.len()).find(|lane| self.lanes[*lane].frames.contains_key(&sequence)) {
-            self.shed_one(lane, sequence);
+        if let Some(class) = self.class_of(sequence) {
+            let unlogged = self.leave(class, sequence);
+            self.count_shed(class, sequence, Reason::Unsendable, unlogged);
         }
     }
 
     /// The collector has settled a batch. Whatever the outcome, sending it again would not help.
     pub fn handle_ack(&mut self, sequence: Sequence, outcome: Outcome) {
-        let Some((lane, waiting)) =
-            self.lanes.iter_mut().find_map(|lane| lane.frames.remove(&sequence).map(|waiting| (lane, waiting)))
-        else {
-            return self.handle_late_ack(sequence);
-        };
-        lane.counts.pending -= 1;
-        lane.counts.acked += 1;
+        let Some(class) = self.class_of(sequence) else { return self.handle_late_ack(sequence) };
+        let unlogged = self.leave(class, sequence);
+        let lane = self.lane_mut(class);
+        lane.books.unlogged += u64::from(unlogged);
+        lane.pending -= 1;
+        lane.acked += 1;
         match outcome {
             Outcome::Committed => {}
-            Outcome::Duplicate => lane.counts.duplicates += 1,
-            Outcome::Quarantined => lane.counts.quarantined += 1,
+            Outcome::Duplicate => lane.duplicates += 1,
+            Outcome::Quarantined => lane.quarantined += 1,
         }
-        self.bytes -= waiting.cost_bytes;
-        self.cursors.settle(sequence);
     }
 
     /// The connection is new or gone: everything that is not acknowledged has to be sent again.
@@ -161,9 +269,10 @@ impl Spool {
         }
     }
 
-    /// Sources whose settled position moved since the last call, with that position.
-    pub fn take_settled_cursors(&mut self) -> Vec<Cursor> {
-        self.cursors.take_moved()
+    /// Sources of which the log has more, or more was settled or shed, since the last call, with where they stand.
+    pub fn take_safe_cursors(&mut self) -> Vec<Cursor> {
+        let safe = std::mem::take(&mut self.safe);
+        safe.into_iter().map(|(source, position)| Cursor { source, position }).collect()
     }
 
     /// Life of this spool.
@@ -171,26 +280,48 @@ impl Spool {
         self.epoch
     }
 
+    /// The sequence that the next batch gets.
+    pub fn next_sequence(&self) -> Sequence {
+        self.next
+    }
+
+    /// How the disk is.
+    pub fn disk(&self) -> Disk {
+        match &self.disk {
+            Disk::Well if self.stalled => Disk::Failing("it does not answer".to_owned()),
+            disk => disk.clone(),
+        }
+    }
+
+    /// Whether all that waits would survive the end of the process.
+    pub fn is_safe(&self) -> bool {
+        self.disk() == Disk::Well && self.unwritten.is_empty() && self.requests == 0
+    }
+
     /// What became of the batches of `class`.
     pub fn counts(&self, class: Class) -> Counts {
-        self.lanes[index(class)].counts
+        self.lanes[class_index(class)].counts()
     }
 
     /// What became of all batches.
     pub fn totals(&self) -> Counts {
-        self.lanes.iter().fold(Counts::default(), |sum, lane| Counts {
-            made: sum.made + lane.counts.made,
-            acked: sum.acked + lane.counts.acked,
-            shed: sum.shed + lane.counts.shed,
-            pending: sum.pending + lane.counts.pending,
-            duplicates: sum.duplicates + lane.counts.duplicates,
-            quarantined: sum.quarantined + lane.counts.quarantined,
-        })
+        self.lanes.iter().map(Lane::counts).fold(Counts::default(), Counts::plus)
     }
 
-    /// Memory in use, an estimate that includes bookkeeping; never above the limit.
+    /// Batches shed, by [`Reason`].
+    pub fn shed_by_reason(&self) -> [u64; books::REASONS] {
+        let sum = |reason: usize| self.lanes.iter().map(|lane| lane.books.shed[reason]).sum();
+        std::array::from_fn(sum)
+    }
+
+    /// Memory in use, an estimate that includes bookkeeping; above the limit only by what the disk is being given.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Bytes and segments of the log.
+    pub fn log_size(&self) -> (u64, u64) {
+        (self.log_bytes, self.log_segments)
     }
 
     /// Acknowledgements of batches that were not waiting: sent twice and answered twice, or shed meanwhile.
@@ -200,59 +331,103 @@ impl Spool {
 
     /// A batch that was shed while it was on its way has arrived after all: it is not lost and not counted so.
     fn handle_late_ack(&mut self, sequence: Sequence) {
-        let Some(lane) = self.shed_in_flight.remove(&sequence) else {
+        let Some((at, reason)) = self.shed_in_flight.remove(&sequence) else {
             self.acks_unknown += 1;
             return;
         };
-        self.lanes[lane].counts.shed -= 1;
-        self.lanes[lane].counts.acked += 1;
+        self.lanes[at].books.shed[reason as usize] -= 1;
+        self.lanes[at].acked += 1;
     }
 
-    fn shed_surplus(&mut self) {
+    /// Keeps memory within its bounds: what the log has can go; of the rest the oldest of the lowest class is shed.
+    fn make_room(&mut self) {
+        let window = if self.is_without_log() { self.bytes_max } else { self.bytes_max.min(WINDOW_BYTES) };
+        while self.bytes > window {
+            let evicted = self.lanes.iter_mut().rev().find_map(Lane::evict);
+            match evicted {
+                Some(cost_bytes) => self.bytes -= cost_bytes,
+                None => break,
+            }
+        }
         while self.bytes > self.bytes_max {
-            let Some((lane, oldest)) = self.least_important() else { return };
-            self.shed_one(lane, oldest);
+            let Some((class, sequence)) = self.least_important() else { return };
+            let unlogged = self.leave(class, sequence);
+            self.count_shed(class, sequence, Reason::MemoryRoom, unlogged);
         }
     }
 
-    fn least_important(&self) -> Option<(usize, Sequence)> {
-        (0..self.lanes.len()).rev().find_map(|lane| Some((lane, *self.lanes[lane].frames.first_key_value()?.0)))
+    /// The oldest of the lowest class that only memory has.
+    fn least_important(&self) -> Option<(Class, Sequence)> {
+        CLASSES.into_iter().rev().find_map(|class| {
+            let mut frames = self.lanes[class_index(class)].frames.iter();
+            frames.find(|(_, waiting)| waiting.state == State::Unwritten).map(|(sequence, _)| (class, *sequence))
+        })
     }
 
-    fn shed_one(&mut self, lane: usize, sequence: Sequence) {
-        let Lane { frames, new, counts, .. } = &mut self.lanes[lane];
-        counts.pending -= 1;
-        counts.shed += 1;
-        if let Some(waiting) = frames.remove(&sequence) {
-            self.bytes -= waiting.cost_bytes;
+    /// A batch leaves memory for good. Whether the log never heard of it.
+    fn leave(&mut self, class: Class, sequence: Sequence) -> bool {
+        let Some(waiting) = self.lane_mut(class).frames.remove(&sequence) else { return false };
+        self.bytes -= waiting.cost_bytes();
+        let unlogged = self.unwritten.remove(&sequence).is_some();
+        if unlogged {
+            self.note(sequence, waiting.cursors);
+        } else {
+            self.keep_safe(&waiting.cursors);
+            self.settling.insert(sequence, (class, false));
         }
-        if sequence < *new {
-            self.shed_in_flight.insert(sequence, lane);
+        unlogged
+    }
+
+    fn count_shed(&mut self, class: Class, sequence: Sequence, reason: Reason, unlogged: bool) {
+        let lane = self.lane_mut(class);
+        lane.pending -= 1;
+        lane.books.shed[reason as usize] += 1;
+        lane.books.unlogged += u64::from(unlogged);
+        self.is_marked = false;
+        self.remember_shed(class, sequence, reason);
+    }
+
+    fn remember_shed(&mut self, class: Class, sequence: Sequence, reason: Reason) {
+        if sequence < self.lane_mut(class).new {
+            self.shed_in_flight.insert(sequence, (class_index(class), reason));
         }
         if self.shed_in_flight.len() > SHED_IN_FLIGHT_MAX {
             self.shed_in_flight.pop_first();
         }
-        self.cursors.settle(sequence);
+    }
+
+    fn note(&mut self, sequence: Sequence, cursors: Vec<Cursor>) {
+        self.keep_safe(&cursors);
+        if !matches!(self.disk, Disk::Absent(_)) {
+            self.unnoted.extend(cursors.into_iter().map(|cursor| (cursor.source, (sequence, cursor.position))));
+        }
+    }
+
+    fn keep_safe(&mut self, cursors: &[Cursor]) {
+        self.safe.extend(cursors.iter().map(|cursor| (cursor.source.clone(), cursor.position.clone())));
+    }
+
+    /// Batches are sent although the log does not have them.
+    fn is_without_log(&self) -> bool {
+        self.stalled || self.disk != Disk::Well
+    }
+
+    fn class_of(&self, sequence: Sequence) -> Option<Class> {
+        CLASSES.into_iter().find(|class| self.lanes[class_index(*class)].frames.contains_key(&sequence))
     }
 
     fn lane_mut(&mut self, class: Class) -> &mut Lane {
-        &mut self.lanes[index(class)]
+        &mut self.lanes[class_index(class)]
     }
 }
 
-fn index(class: Class) -> usize {
-    match class {
-        Class::Finding => 0,
-        Class::Feature => 1,
-        Class::Log => 2,
-    }
-}
-
-/// Positions are kept apart from the frame until the batch is settled, and can be long.
+/// Positions wait beside the frame, and can be long.
 fn cost(frame: &[u8], cursors: &[Cursor]) -> usize {
     let positions: usize = cursors.iter().map(|cursor| cursor.source.len() + cursor.position.len()).sum();
     frame.len() + positions + ENTRY_OVERHEAD_BYTES
 }
 
+#[cfg(test)]
+mod disk_tests;
 #[cfg(test)]
 mod tests;

@@ -318,7 +318,7 @@ pub struct RecorderStatus {
     pub disk_bytes_max: u64,
 }
 
-/// The spool: `made = acked + shed + pending`.
+/// The spool: `made = acked + shed + pending`, since its queue epoch began.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SpoolStatus {
     /// Its life.
@@ -333,10 +333,40 @@ pub struct SpoolStatus {
     pub pending: u64,
     /// Memory in use.
     pub bytes: u64,
+    /// Part of `shed` by what was the reason.
+    pub shed_reasons: ShedReasons,
+    /// Its other half.
+    pub disk: SpoolDiskStatus,
     /// Part of `acked` that the collector had before.
     pub duplicates: u64,
     /// Part of `acked` that the collector put aside unread.
     pub quarantined: u64,
+}
+
+/// Batches shed, by reason.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShedReasons {
+    /// The disk's share was full.
+    pub disk_room: u64,
+    /// Memory's share was full, and the disk did not take it.
+    pub memory_room: u64,
+    /// Damaged on disk.
+    pub damaged: u64,
+    /// No collector would take it.
+    pub unsendable: u64,
+}
+
+/// The spool's disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpoolDiskStatus {
+    /// `ok`, `failing` or `absent`.
+    pub state: String,
+    /// Why, if not `ok`.
+    pub reason: String,
+    /// Bytes of all segments.
+    pub bytes: u64,
+    /// Segments.
+    pub segments: u64,
 }
 
 /// The connection.

@@ -265,7 +265,7 @@ mod tests {
         };
         let collector = CollectorConfig { address: "127.0.0.1:9".to_owned(), server_name: "collector".to_owned() };
         let (uplink, _events, _task) = Uplink::open(&collector, &identity, agent, NOW).expect("usable identity");
-        let mut spool = Spool::new(QueueEpoch(3), 1 << 20);
+        let mut spool = Spool::in_memory(QueueEpoch(3), 1 << 20, "test");
         for class in [Class::Feature, Class::Finding] {
             spool.push(class, &[], |_| Some(vec![0; 64]));
         }

@@ -1,5 +1,8 @@
 //! The binary through its public doors, alone on a host: no detectors, and no collector but where one is named.
 
+#[path = "it/kills.rs"]
+mod kills;
+
 use serde_json::Value;
 use std::fs;
 use std::io::{Read, Write};
@@ -338,7 +341,8 @@ fn certificate_is_renewed_without_a_restart_and_outlives_one() {
         let ends = status["host"]["certificate_ends"].as_str().and_then(|ends| ends.parse().ok());
         ends > old.certificate_ends() && status["link"]["connected"] == true
     };
-    let status = bench.status_with(is_new);
+    let is_stored = || Identity::load(&bench.path("data")).is_ok_and(|new| new.key_der != old.key_der);
+    let status = bench.status_with(|status| is_new(status) && is_stored());
     assert_eq!(status["agent"]["pid"], pid);
     assert_eq!(status["host"]["id"], HOST.to_string());
     // The link uses the new key first, then the disk gets it.

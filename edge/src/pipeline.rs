@@ -330,6 +330,18 @@ impl Pipeline {
         }
     }
 
+    /// Series indices below `next` were given earlier in this queue epoch, by a process that has ended: none of them is
+    /// given again. Call it before the first reading.
+    pub fn handle_series_given(&mut self, next: u32) {
+        self.registry.skip_indices(next);
+        self.announced = self.registry.next_index();
+    }
+
+    /// Series indices from this on were not given yet.
+    pub fn series_next(&self) -> u32 {
+        self.registry.next_index()
+    }
+
     /// The books.
     pub fn ledger(&self) -> &Ledger {
         &self.ledger

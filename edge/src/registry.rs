@@ -194,6 +194,11 @@ impl Registry {
         (0u32..).zip(&mut self.slots).filter_map(|(slot, series)| Some((slot, series.as_mut()?)))
     }
 
+    /// Indices below `next` were given before, and are not given again.
+    pub(crate) fn skip_indices(&mut self, next: u32) {
+        self.next_index = self.next_index.max(next);
+    }
+
     /// The index that the next new series will get.
     pub(crate) fn next_index(&self) -> u32 {
         self.next_index

@@ -14,6 +14,7 @@ use vedette_protocol::signature::PublicKey;
 const INTERVAL_MS: std::ops::RangeInclusive<u64> = 1_000..=3_600_000;
 /// A tick asks a detector about at most 65,536 values.
 const ROWS: std::ops::RangeInclusive<i64> = 1..=65_000;
+const DISK_BYTES: std::ops::RangeInclusive<u64> = 16 << 20..=1 << 40;
 const SPOOL_BYTES: std::ops::RangeInclusive<u64> = 64 * 1024..=1 << 30;
 const RECORDER_MEMORY_BYTES: std::ops::RangeInclusive<u64> = 0..=1 << 30;
 const RECORDER_DISK_BYTES: std::ops::RangeInclusive<u64> = 0..=1 << 40;
@@ -44,6 +45,11 @@ pub(super) fn config(root: &mut Table<'_>) -> Config {
     }
     if let Some(mut table) = root.table("metrics") {
         metrics(&mut table, &mut config.metrics);
+    }
+    config.spool.directory = config.data_dir.join("spool");
+    if let Some(mut table) = root.table("spool") {
+        set(&mut config.spool.directory, path(&mut table, "directory"));
+        set(&mut config.spool.bytes_max, table.size_bytes("bytes-max", DISK_BYTES));
     }
     if let Some(mut table) = root.table("limits") {
         limits(&mut table, &mut config.limits);

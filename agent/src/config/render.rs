@@ -148,13 +148,25 @@ fn sections(config: &Config) -> Vec<Section> {
             ],
         ),
         section(
+            "[spool]",
+            "Where batches wait for the collector, on disk. It outlives restarts and crashes.",
+            vec![
+                setting("directory", path(&config.spool.directory), "A directory of its own; `spool` in `data-dir`."),
+                setting(
+                    "bytes-max",
+                    size(config.spool.bytes_max),
+                    "Bytes on disk, 16MiB to 1024GiB; the oldest of the least important goes first.",
+                ),
+            ],
+        ),
+        section(
             "[limits]",
             "Bounds on memory; what they cut off is counted in `status`.",
             vec![
                 setting(
                     "memory-spool",
                     size(config.limits.memory_spool_bytes as u64),
-                    "Batches that wait for the collector: 64KiB to 1GiB.",
+                    "Batches that wait while the spool's disk does not take them: 64KiB to 1GiB.",
                 ),
                 setting("series-max", config.limits.series_max, "Series; more are folded: 1 to 65000."),
                 setting("templates-max", config.limits.templates_max, "Log templates; more are folded: 1 to 65000."),

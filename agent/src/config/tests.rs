@@ -47,6 +47,9 @@ parameters."log-novelty".surge = 3.0
 [metrics]
 listen = "0.0.0.0:9469"
 public = true
+[spool]
+directory = "/srv/spool"
+bytes-max = "64MiB"
 [limits]
 memory-spool = "16MiB"
 series-max = 50
@@ -84,6 +87,8 @@ service = "app"
     let limits = LimitsConfig { memory_spool_bytes: 16 << 20, series_max: 50, templates_max: 60 };
     assert_eq!(config.limits, limits);
     assert_eq!(config.recorder, RecorderLimits { memory_bytes: 0, disk_bytes: 1 << 30 });
+    let spool = SpoolConfig { directory: "/srv/spool".into(), bytes_max: 64 << 20 };
+    assert_eq!(config.spool, spool);
     let source = |name| config.sources.iter().find(|source| source.spec.name == name).copied().unwrap();
     assert_eq!((source("process").interval_ms, source("process").enabled), (5_000, true));
     assert!(!source("cgroup").enabled);

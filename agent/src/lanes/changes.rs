@@ -1,9 +1,9 @@
 //! The lane of watched files: one thread looks at them once a tick.
 
 use super::LaneState;
+use super::Positions;
 use crate::clock::wall_now;
 use crate::config::FileConfig;
-use crate::disk::Positions;
 use crate::files::watch::{Watch, WatchCounts};
 use crate::source::Root;
 use std::io;

@@ -2,8 +2,8 @@
 //! taken yet stays in the file, so a burst of lines costs time and never memory.
 
 use super::LaneState;
+use super::Positions;
 use crate::config::FileConfig;
-use crate::disk::Positions;
 use crate::files::tail::{Tail, TailCounts};
 use crate::source::Root;
 use std::io;

@@ -3,6 +3,7 @@
 use super::detectors::{Found, Shelf};
 use super::pulse::Pulse;
 use super::reload::Reread;
+use super::spooling::Kept;
 use super::tick::{Phase, PipelineSink};
 use super::{Start, StartError};
 use crate::clock::{Ticker, mono_now, wall_now};
@@ -20,7 +21,8 @@ use crate::lanes::{Lanes, Report};
 use crate::log::Log;
 use crate::recorder::RecorderDisk;
 use crate::source::Root;
-use crate::spool::{Counts, Spool};
+use crate::spool::keeper::Keeper;
+use crate::spool::{Counts, Reply, Spool};
 use crate::status::{RefusedStatus, ReloadStatus};
 use crate::uplink::{Order, Renewed, Uplink};
 use crate::worker_process::{ScoreBuffers, WorkerEvent, WorkerProcess};
@@ -32,8 +34,8 @@ use vedette_detector_host::supervise::{Supervisor, SupervisorConfig, WorkerId};
 use vedette_edge::pipeline::{Pipeline, PipelineConfig};
 use vedette_edge::recorder::RecorderConfig;
 use vedette_link::client::{LinkEvent, LinkTask};
-use vedette_protocol::ids::{BootId, QueueEpoch};
-use vedette_protocol::session::agent::AgentIdentity;
+use vedette_protocol::ids::BootId;
+use vedette_protocol::session::agent::{AgentIdentity, FIRST_SEQUENCE};
 use vedette_protocol::time::{MonoTime, WallTime};
 use vedette_protocol::v1::{Change, Cursor};
 
@@ -50,6 +52,7 @@ pub(super) struct Inputs {
     pub(super) link: mpsc::Receiver<LinkEvent>,
     pub(super) policies: mpsc::Receiver<PolicyEvent>,
     pub(super) reread: mpsc::Receiver<Reread>,
+    pub(super) replies: mpsc::UnboundedReceiver<Reply>,
 }
 
 /// The running agent.
@@ -81,6 +84,8 @@ pub(super) struct Agent {
     pub(super) score_buffers: ScoreBuffers,
     pub(super) workers: BTreeMap<WorkerId, WorkerProcess>,
     pub(super) spool: Spool,
+    /// The spool's disk, if it has one.
+    pub(super) keeper: Option<Keeper>,
     pub(super) uplink: Uplink,
     pub(super) policy: PolicyView,
     pub(super) expiry: Expiry,
@@ -104,23 +109,25 @@ impl Agent {
         let root = Root::from_variables(|name| std::env::var_os(name));
         let (host_name, boot) = (host::name(&root), host::boot(&root));
         let (now, wall) = (mono_now(), wall_now());
-        let spool = Spool::new(new_epoch(wall), config.limits.memory_spool_bytes);
+        let Kept { spool, keeper, replies, positions, series_next } =
+            Kept::open(&config, boot, wall, &position_sources(&config));
         let in_data_dir = StartError::io(config.data_dir.display().to_string());
-        let (disk, policies, recovered) =
-            Disk::open(&config.data_dir, config.trust.policy_keys.clone(), &position_sources(&config))
-                .map_err(in_data_dir)?;
+        let (disk, policies, policy) =
+            Disk::open(&config.data_dir, config.trust.policy_keys.clone()).map_err(in_data_dir)?;
+        // By this the collector sees that the agent has restarted: what it knew of open episodes is gone.
+        let first = (FIRST_SEQUENCE.to_owned(), spool.next_sequence().0.to_string());
         let hello = AgentIdentity {
             software: env!("CARGO_PKG_VERSION").to_owned(),
             host_name: host_name.clone(),
             boot,
             queue_epoch: spool.epoch(),
-            resource: host::resource(),
+            resource: host::resource().into_iter().chain([first]).collect(),
         };
         let (uplink, link, task) = Uplink::open(&config.collector, &identity, hello, now)?;
         let threads = || StartError::io("threads");
         let (lanes, reports) = Lanes::open(&config.sources, &root).map_err(threads())?;
-        let (line_lane, lines) = LineLane::open(&config.logs, &root, &recovered.positions).map_err(threads())?;
-        let (change_lane, changes) = ChangeLane::open(&config.watch, &root, &recovered.positions).map_err(threads())?;
+        let (line_lane, lines) = LineLane::open(&config.logs, &root, &positions).map_err(threads())?;
+        let (change_lane, changes) = ChangeLane::open(&config.watch, &root, &positions).map_err(threads())?;
         let store = Store::open(&config.data_dir).map_err(StartError::io(config.data_dir.display().to_string()))?;
         let (inventory_lane, inventories) =
             InventoryLane::open(&config.inventories, &root, store, identity.host, wall).map_err(threads())?;
@@ -129,7 +136,8 @@ impl Agent {
         let mut supervisor = Supervisor::new(SupervisorConfig::default());
         supervisor.set_detectors(now, on_shelf.wanted);
         let (worker_events, workers) = mpsc::channel(WORKER_EVENTS);
-        let mut pipeline = Pipeline::new(pipeline_config(&config, &identity, &recovered.policy), now, wall);
+        let mut pipeline = Pipeline::new(pipeline_config(&config, &identity, &policy), now, wall);
+        pipeline.handle_series_given(series_next);
         let recorder = open_recorder(&config, &mut pipeline);
         let mut agent = Self {
             config,
@@ -138,7 +146,7 @@ impl Agent {
             reload: ReloadStatus::default(),
             ticker: Ticker::new(Instant::now(), wall),
             directives: DirectiveGate::new(identity.host, identity.online_key),
-            policy: recovered.policy,
+            policy,
             expiry: Expiry::default(),
             started: now,
             last_tick: now,
@@ -150,8 +158,7 @@ impl Agent {
             healthy_before: (0, 0),
             pulse: Pulse::default(),
             change_cursor: None,
-            watch_state: recovered
-                .positions
+            watch_state: positions
                 .get(changes::SOURCE)
                 .map(|position| Cursor { source: changes::SOURCE.to_owned(), position: position.clone() }),
             confinement,
@@ -168,13 +175,14 @@ impl Agent {
             detectors_refused: on_shelf.refused,
             score_buffers: ScoreBuffers::default(),
             spool,
+            keeper,
             uplink,
             disk,
             recorder,
             worker_events,
         };
         agent.pump(now);
-        Ok((agent, Inputs { reports, lines, changes, inventories, workers, link, policies, reread }, task))
+        Ok((agent, Inputs { reports, lines, changes, inventories, workers, link, policies, reread, replies }, task))
     }
 
     /// Ticks that were run to their end.
@@ -190,6 +198,11 @@ impl Agent {
     /// Nothing waits for the collector's word, and no lines are on their way from the last question to the log files.
     pub(super) fn all_settled(&self) -> bool {
         self.spool.totals().pending == 0 && self.line_lane.idle()
+    }
+
+    /// The collector is not there, and what waits for it waits on disk: the next start sends it.
+    pub(super) fn can_rest(&self) -> bool {
+        self.line_lane.idle() && self.spool.is_safe() && self.uplink.lonely_since().is_some()
     }
 
     /// A lane has read its source.
@@ -240,7 +253,7 @@ impl Agent {
                 self.change_cursor = cursor;
                 self.tell_change(now, last);
             }
-            (None, Some(cursor)) => self.disk.handle_positions(vec![cursor]),
+            (None, Some(cursor)) => self.spool.handle_cursor(cursor),
             (None, None) => {}
         }
         self.end_collecting_if_complete();
@@ -352,7 +365,7 @@ impl Agent {
 
     /// Ends worker and threads by closing their inputs.
     pub(super) fn close(mut self) {
-        self.store_positions();
+        self.close_spool();
         self.store_recorded();
     }
 
@@ -411,28 +424,5 @@ fn pipeline_config(config: &Config, identity: &Identity, policy: &PolicyView) ->
         series_max: config.limits.series_max,
         templates_max: config.limits.templates_max,
         sources: config.intervals(),
-    }
-}
-
-/// A new life of the spool: milliseconds since the epoch, then 12 random bits, so that an epoch never comes back even
-/// if the clock does. Below 2⁵³: exact in every JSON reader.
-fn new_epoch(wall: WallTime) -> QueueEpoch {
-    let mut random = [0; 2];
-    ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut random)
-        .expect("the operating system has randomness");
-    let ms = wall.unix_ms().unsigned_abs() & ((1 << 41) - 1);
-    QueueEpoch((ms << 12) | u64::from(u16::from_le_bytes(random) & 0xfff))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn queue_epochs_differ_even_within_a_millisecond_and_fit_every_json_reader() {
-        let wall = WallTime::from_unix_ms(1_800_000_000_123);
-        let epochs: std::collections::BTreeSet<_> = (0..64).map(|_| new_epoch(wall)).collect();
-        assert!(epochs.len() > 32, "{}", epochs.len());
-        assert!(epochs.iter().all(|epoch| epoch.0 < 1 << 53 && epoch.0 >> 12 == 1_800_000_000_123));
     }
 }

@@ -25,6 +25,7 @@ impl Agent {
             }
         }
         self.uplink.pump(&mut self.spool);
+        self.drive_spool(now);
     }
 
     /// Tells the collector what is in effect, if that has changed.
@@ -53,6 +54,7 @@ impl Agent {
         let (tenant, boot, queue_epoch, wall) = (self.identity.tenant, self.boot, self.spool.epoch(), wall_now());
         let kept = cursors.clone();
         cursors.iter_mut().for_each(shorten);
+        self.spool.set_series_next(self.pipeline.series_next());
         self.spool.push(class, &kept, |sequence| {
             let batch = Batch { tenant, boot, queue_epoch, sequence, class, mono: now, wall, cursors, body };
             // What the collector would put aside unread is told here, where the reason can be seen.

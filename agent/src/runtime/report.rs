@@ -10,7 +10,7 @@ use crate::recorder::RecorderDisk;
 use crate::recorder::read::{IN_MEMORY_MAX, InMemory};
 use crate::status::{
     ClassCounts, DetectorStatus, DirectiveStatus, FilesStatus, HostStatus, InventoryStatus, LogStatus, PolicyStatus,
-    ProcessStatus, RecorderStatus, ScoresStatus, SeriesStatus, SourceStatus, SpoolStatus, Status, TickStatus,
+    ProcessStatus, RecorderStatus, ScoresStatus, SeriesStatus, ShedReasons, SourceStatus, SpoolDiskStatus, SpoolStatus, Status, TickStatus,
     WatchStatus, WorkerStatus,
 };
 use crate::uplink::remedy;
@@ -90,6 +90,7 @@ impl Agent {
             problems.push(format!("no tick for {} s", now.since(self.last_tick).as_secs()));
         }
         problems.extend(self.lonely_problem(now));
+        problems.extend(self.spool_problem());
         let collector_now = self.collector_now(now);
         let policy = &self.policy.in_effect;
         if let Some(expires) = policy.expires.filter(|_| stale(policy, collector_now)) {
@@ -216,9 +217,32 @@ impl Agent {
         })
     }
 
+    fn spool_disk_status(&self) -> SpoolDiskStatus {
+        let (bytes, segments) = self.spool.log_size();
+        let (state, reason) = match self.spool.disk() {
+            crate::spool::Disk::Well => ("ok", String::new()),
+            crate::spool::Disk::Failing(reason) => ("failing", reason),
+            crate::spool::Disk::Absent(reason) => ("absent", reason),
+        };
+        SpoolDiskStatus { state: state.to_owned(), reason, bytes, segments }
+    }
+
+    fn spool_problem(&self) -> Option<String> {
+        match self.spool.disk() {
+            crate::spool::Disk::Well => None,
+            crate::spool::Disk::Failing(reason) => {
+                Some(format!("the spool's disk fails ({reason}): batches wait in memory until it works again"))
+            }
+            crate::spool::Disk::Absent(reason) => Some(format!(
+                "no spool on disk ({reason}): what waits is lost when the agent ends; mend it and restart the agent"
+            )),
+        }
+    }
+
     fn spool_status(&self) -> SpoolStatus {
         let totals = self.spool.totals();
         let shed = |class| self.spool.counts(class).shed;
+        let [disk_room, memory_room, damaged, unsendable] = self.spool.shed_by_reason();
         SpoolStatus {
             queue_epoch: self.spool.epoch().0,
             made: totals.made,
@@ -228,6 +252,8 @@ impl Agent {
             bytes: self.spool.bytes() as u64,
             duplicates: totals.duplicates,
             quarantined: totals.quarantined,
+            shed_reasons: ShedReasons { disk_room, memory_room, damaged, unsendable },
+            disk: self.spool_disk_status(),
         }
     }
 }

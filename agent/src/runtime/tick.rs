@@ -81,7 +81,9 @@ impl Agent {
             let healthy = self.healthy_since_last_tick();
             self.disk.handle_trial_tick(healthy);
         }
+        self.spool.handle_tick(now);
         self.pump(now);
+        self.settle_inventories();
         self.report();
         self.tell_expiry(now);
         self.uplink.set_counts(&self.spool);
@@ -91,8 +93,6 @@ impl Agent {
         if self.warmed_up.is_none() && self.pipeline.warm_up_left(now).is_zero() {
             self.warmed_up = Some(now.since(self.started));
         }
-        // At once: what is settled and not noted would be read and counted again after a crash.
-        self.store_positions();
         let took = Instant::now().saturating_duration_since(due);
         self.tick_ns_max = self.tick_ns_max.max(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
     }
@@ -123,14 +123,11 @@ impl Agent {
         }
     }
 
-    pub(super) fn store_positions(&mut self) {
-        let moved = self.spool.take_settled_cursors();
-        let (inventories, moved): (Vec<_>, Vec<_>) =
-            moved.into_iter().partition(|one| one.source == inventories::SOURCE);
-        inventories.iter().for_each(|settled| self.inventory_lane.handle_settled(&settled.position));
-        if !moved.is_empty() {
-            self.disk.handle_positions(moved);
-        }
+    /// What an inventory is compared with moves on once the spool has what was told of it.
+    fn settle_inventories(&mut self) {
+        let safe = self.spool.take_safe_cursors();
+        let inventories = safe.iter().filter(|cursor| cursor.source == inventories::SOURCE);
+        inventories.for_each(|cursor| self.inventory_lane.handle_settled(&cursor.position));
     }
 }
 

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 const ROOMY: usize = 1 << 20;
 
 fn spool(frames: usize, frame_bytes: usize) -> Spool {
-    Spool::new(QueueEpoch(7), frames * (frame_bytes + ENTRY_OVERHEAD_BYTES))
+    Spool::in_memory(QueueEpoch(7), frames * (frame_bytes + ENTRY_OVERHEAD_BYTES), "test")
 }
 
 fn push(spool: &mut Spool, class: Class, len: usize) -> u64 {
@@ -20,13 +20,9 @@ fn drain(spool: &mut Spool) -> Vec<u64> {
     std::iter::from_fn(|| poll(spool)).map(|batch| batch.sequence.0).collect()
 }
 
-fn cursor(source: &str, position: u8) -> Cursor {
-    Cursor { source: source.to_owned(), position: vec![position] }
-}
-
 #[test]
 fn findings_pass_features_and_features_pass_logs() {
-    let mut spool = Spool::new(QueueEpoch(1), ROOMY);
+    let mut spool = Spool::in_memory(QueueEpoch(1), ROOMY, "test");
     for class in [Class::Log, Class::Feature, Class::Finding, Class::Log, Class::Finding] {
         push(&mut spool, class, 10);
     }
@@ -48,7 +44,7 @@ fn full_spool_drops_oldest_of_lowest_class_and_says_so() {
 
 #[test]
 fn positions_that_wait_with_their_batches_count_as_memory() {
-    let mut spool = Spool::new(QueueEpoch(1), 10_000);
+    let mut spool = Spool::in_memory(QueueEpoch(1), 10_000, "test");
     let watch = |n: u8| Cursor { source: "vedette.watch".to_owned(), position: vec![n; 3_000] };
     for n in 0..5 {
         spool.push(Class::Finding, &[watch(n)], |_| Some(vec![0; 100]));
@@ -81,7 +77,7 @@ fn batch_that_can_never_fit_sheds_only_itself() {
 
 #[test]
 fn everything_unacked_is_sent_again_after_reconnect() {
-    let mut spool = Spool::new(QueueEpoch(1), ROOMY);
+    let mut spool = Spool::in_memory(QueueEpoch(1), ROOMY, "test");
     for _ in 0..4 {
         push(&mut spool, Class::Feature, 10);
     }
@@ -95,7 +91,7 @@ fn everything_unacked_is_sent_again_after_reconnect() {
 
 #[test]
 fn batch_without_room_on_the_connection_is_next_again() {
-    let mut spool = Spool::new(QueueEpoch(1), ROOMY);
+    let mut spool = Spool::in_memory(QueueEpoch(1), ROOMY, "test");
     push(&mut spool, Class::Feature, 10);
     push(&mut spool, Class::Feature, 10);
     let first = poll(&mut spool).expect("a batch");
@@ -105,7 +101,7 @@ fn batch_without_room_on_the_connection_is_next_again() {
 
 #[test]
 fn batch_that_cannot_be_sent_is_shed_and_counted() {
-    let mut spool = Spool::new(QueueEpoch(1), ROOMY);
+    let mut spool = Spool::in_memory(QueueEpoch(1), ROOMY, "test");
     push(&mut spool, Class::Feature, 10);
     spool.handle_unsendable(Sequence(1));
     spool.handle_unsendable(Sequence(1));
@@ -114,7 +110,7 @@ fn batch_that_cannot_be_sent_is_shed_and_counted() {
 
 #[test]
 fn second_ack_of_a_batch_changes_nothing_but_its_own_count() {
-    let mut spool = Spool::new(QueueEpoch(1), ROOMY);
+    let mut spool = Spool::in_memory(QueueEpoch(1), ROOMY, "test");
     push(&mut spool, Class::Finding, 10);
     spool.handle_ack(Sequence(1), Outcome::Committed);
     spool.handle_ack(Sequence(1), Outcome::Duplicate);
@@ -145,21 +141,6 @@ fn batch_shed_after_a_reconnect_that_arrived_before_it_is_not_called_shed() {
     assert_eq!(spool.totals(), Counts { made: 2, acked: 1, pending: 1, ..Counts::default() });
 }
 
-#[test]
-fn cursor_moves_over_a_settled_prefix_only() {
-    let mut spool = Spool::new(QueueEpoch(1), ROOMY);
-    for position in 1..=3 {
-        spool.push(Class::Log, &[cursor("/a", position)], |_| Some(vec![0; 8]));
-    }
-    spool.handle_ack(Sequence(2), Outcome::Committed);
-    assert_eq!(spool.take_settled_cursors(), []);
-    spool.handle_ack(Sequence(1), Outcome::Duplicate);
-    assert_eq!(spool.take_settled_cursors(), [cursor("/a", 2)]);
-    assert_eq!(spool.take_settled_cursors(), [], "told once");
-    spool.handle_ack(Sequence(3), Outcome::Committed);
-    assert_eq!(spool.take_settled_cursors(), [cursor("/a", 3)]);
-}
-
 #[derive(Clone, Debug)]
 enum Step {
     Push(usize, usize),
@@ -180,7 +161,7 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #[test]
     fn every_batch_made_is_acked_shed_or_pending(steps in prop::collection::vec(step(), 1..200)) {
-        let mut spool = Spool::new(QueueEpoch(1), 4_000);
+        let mut spool = Spool::in_memory(QueueEpoch(1), 4_000, "test");
         let mut sent = std::collections::BTreeSet::new();
         for step in steps {
             match step {

@@ -1,6 +1,6 @@
 //! The status as a screen for people: what matters first, one thing a line.
 
-use super::{DetectorStatus, FilesStatus, ReloadStatus, ScoresStatus, Status, WorkerStatus};
+use super::{DetectorStatus, FilesStatus, ReloadStatus, ScoresStatus, SpoolDiskStatus, Status, WorkerStatus};
 use std::fmt::{self, Write as _};
 
 /// Renders the status.
@@ -61,7 +61,16 @@ fn collector(out: &mut String, status: &Status) -> fmt::Result {
         out,
         "batches     {} made, {} acknowledged, {} waiting, {shed} shed",
         spool.made, spool.acked, spool.pending
-    )
+    )?;
+    spool_disk(out, &spool.disk)
+}
+
+fn spool_disk(out: &mut String, disk: &SpoolDiskStatus) -> fmt::Result {
+    let SpoolDiskStatus { state, reason, bytes, segments } = disk;
+    match state.as_str() {
+        "ok" => writeln!(out, "spool       {} KiB on disk in {segments} segments", bytes.div_ceil(1024)),
+        state => writeln!(out, "spool       disk {}: {reason}", state.to_uppercase()),
+    }
 }
 
 fn reload(out: &mut String, reload: &ReloadStatus) -> fmt::Result {

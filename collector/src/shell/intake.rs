@@ -12,7 +12,8 @@ use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc, watch};
 use vedette_link::clock::Clock;
 use vedette_link::server::{ConnectionId, ServerEvent, ServerHandle};
-use vedette_protocol::ids::{HostId, TenantId};
+use vedette_protocol::ids::{HostId, Sequence, TenantId};
+use vedette_protocol::session::agent::FIRST_SEQUENCE;
 use vedette_protocol::v1::{Batch, BatchKey, DecodeError, Hello, InEffect};
 
 /// Bytes of batches that wait for their commit; further ones wait in the network.
@@ -149,8 +150,10 @@ impl Intake {
         for directive in self.directives.live(host, self.clock.wall()) {
             self.server.send_directive(connection, directive);
         }
-        let Hello { host_name, software, queue_epoch, .. } = hello;
-        self.agent(host, AgentWrite::Hello { host_name, software, queue_epoch, skew_ns }).await
+        let Hello { host_name, software, queue_epoch, resource, .. } = hello;
+        let told = resource.iter().find(|(name, _)| name == FIRST_SEQUENCE);
+        let first_sequence = Sequence(told.and_then(|(_, value)| value.parse().ok()).unwrap_or(0));
+        self.agent(host, AgentWrite::Hello { host_name, software, queue_epoch, first_sequence, skew_ns }).await
     }
 
     async fn batch(

@@ -232,6 +232,7 @@ fn agents_are_remembered_with_what_they_last_said() {
             host_name: "web-1".into(),
             software: "0.1".into(),
             queue_epoch: QueueEpoch(1),
+            first_sequence: Sequence(1),
             skew_ns: -7,
         };
         assert_eq!([tell(hello()), tell(hello())], [0, 0]);
@@ -399,10 +400,15 @@ fn life(store: &mut dyn Store, epoch: u64, sequence: u64) -> (bool, bool) {
 }
 
 fn hello(store: &mut dyn Store, epoch: u64) -> Vec<Event> {
+    hello_from(store, epoch, 1)
+}
+
+fn hello_from(store: &mut dyn Store, epoch: u64, first: u64) -> Vec<Event> {
     let write = AgentWrite::Hello {
         host_name: String::new(),
         software: "0.1".into(),
         queue_epoch: QueueEpoch(epoch),
+        first_sequence: Sequence(first),
         skew_ns: 0,
     };
     let logged = store.commit(&[Write::Agent { host: HostId([1; 16]), at: at(3), write }]).unwrap().logged;
@@ -427,6 +433,23 @@ fn a_queue_epoch_that_was_never_seen_is_a_restart_and_what_was_late_does_not_und
         assert_eq!(life(&mut *store, 40, 2), (true, false));
         assert_eq!(life(&mut *store, 60, 1), (true, true), "a batch without a hello begins a life as well");
         assert_eq!(life(&mut *store, 40, 3), (false, false));
+    });
+}
+
+#[test]
+fn a_higher_first_sequence_within_a_queue_epoch_is_a_restart() {
+    each_store(|open| {
+        let mut store = open();
+        let restarted = [Event::AgentRestarted { host: HostId([1; 16]) }];
+        assert_eq!(hello_from(&mut *store, 50, 3), []);
+        assert_eq!(life(&mut *store, 50, 3), (true, false));
+        assert_eq!(hello_from(&mut *store, 50, 3), [], "the same process on another connection");
+        assert_eq!(hello_from(&mut *store, 50, 9), restarted);
+        assert_eq!(life(&mut *store, 50, 4), (false, false), "it waited on disk");
+        assert_eq!(life(&mut *store, 50, 9), (true, false));
+        assert_eq!(hello_from(&mut *store, 50, 3), [], "a hello that was late on its way");
+        assert_eq!(hello_from(&mut *store, 60, 1), restarted, "the spool was lost");
+        assert_eq!(life(&mut *store, 60, 1), (true, false));
     });
 }
 
@@ -463,7 +486,8 @@ fn lives_are_found_in_a_file_of_the_version_before() {
         life(&mut store, epoch, sequence);
     }
     drop(store);
-    let before = "DROP INDEX stream_begun; ALTER TABLE stream DROP COLUMN begun;
+    let before =
+        "ALTER TABLE agent DROP COLUMN first_sequence; DROP INDEX stream_begun; ALTER TABLE stream DROP COLUMN begun;
                   ALTER TABLE agent DROP COLUMN queue_epoch; DELETE FROM stream; PRAGMA user_version = 1;";
     rusqlite::Connection::open(&path).unwrap().execute_batch(before).unwrap();
     let mut store = SqliteStore::open(&path).unwrap();

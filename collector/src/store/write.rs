@@ -150,6 +150,8 @@ pub enum AgentWrite {
         software: String,
         /// Life of its spool.
         queue_epoch: QueueEpoch,
+        /// The first sequence that its process gives; zero if it does not say.
+        first_sequence: Sequence,
         /// Host's clock minus the collector's clock.
         skew_ns: i64,
     },

@@ -21,6 +21,10 @@ use std::time::Duration;
 /// Settled batches that are recognised; more than any queue in front of a session holds.
 const SETTLED_REMEMBERED: usize = 512;
 
+/// Resource attribute of the hello: the first sequence that the agent's process gives. A higher one than before within a
+/// queue epoch says that it has restarted, and lost what it knew of its open episodes.
+pub const FIRST_SEQUENCE: &str = "vedette.first_sequence";
+
 /// What the hello says of the agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AgentIdentity {

@@ -33,6 +33,7 @@ impl Plan {
             keep("agent.socket", *socket != wanted.socket);
             keep("collector", *collector != wanted.collector);
             keep("metrics", *metrics != wanted.metrics);
+            keep("spool", before.spool != wanted.spool);
             keep("trust.policy-keys", before.trust.policy_keys != wanted.trust.policy_keys);
             keep("detectors.execution", before.detectors.execution != wanted.detectors.execution);
             keep("limits.templates-max", before.limits.templates_max != wanted.limits.templates_max);
@@ -42,6 +43,7 @@ impl Plan {
         config.socket.clone_from(&before.socket);
         config.collector.clone_from(&before.collector);
         config.metrics = before.metrics;
+        config.spool.clone_from(&before.spool);
         config.trust.policy_keys.clone_from(&before.trust.policy_keys);
         config.detectors.execution = before.detectors.execution;
         config.limits.templates_max = before.limits.templates_max;
@@ -57,6 +59,7 @@ impl Plan {
             socket: _,
             collector: _,
             metrics: _,
+            spool: _,
             log,
             trust: TrustConfig { policy_keys: _, author_keys },
             detectors: DetectorsConfig { directory, shadow_directory, execution: _, parameters, shadow_parameters },

@@ -8,7 +8,7 @@
 use crate::store::StoreError;
 use rusqlite::Connection;
 
-const MIGRATIONS: &[&str] = &[V1, V2];
+const MIGRATIONS: &[&str] = &[V1, V2, V3];
 
 const V1: &str = "
 CREATE TABLE batch (
@@ -105,6 +105,11 @@ UPDATE stream SET begun = unixepoch() * 1000000000;
 UPDATE agent SET queue_epoch = latest.queue_epoch
     FROM (SELECT host, queue_epoch, max(rowid) FROM batch GROUP BY host) AS latest WHERE latest.host = agent.host;
 CREATE INDEX stream_begun ON stream (begun);
+";
+
+/// Lives within a queue epoch, which outlives restarts of its agent: the first sequence of the one that is on.
+const V3: &str = "
+ALTER TABLE agent ADD COLUMN first_sequence INTEGER NOT NULL DEFAULT 0;
 ";
 
 /// Brings the schema to the latest version, each step in a transaction of its own.

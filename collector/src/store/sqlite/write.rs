@@ -20,8 +20,8 @@ pub(super) fn apply(
         Write::Batch(batch) => {
             let outcome = data::apply(transaction, batch)?;
             if outcome == Outcome::Committed {
-                let current =
-                    life::is_current(transaction, batch.host, batch.batch.queue_epoch, batch.received, logged)?;
+                let (epoch, sequence) = (batch.batch.queue_epoch, batch.batch.sequence);
+                let current = life::is_current(transaction, batch.host, epoch, sequence, batch.received, logged)?;
                 for event in batch.events(current) {
                     logged.push(append(transaction, batch.received, event)?);
                 }
@@ -174,8 +174,8 @@ fn agent(
             set("host_name = ?2, enrolled = ?3", params![host.0, host_name, at.unix_ns])?;
             logged.push(append(transaction, at, Event::HostSeen { host, name: host_name.clone() })?);
         }
-        AgentWrite::Hello { host_name, software, queue_epoch, skew_ns } => {
-            life::is_current(transaction, host, *queue_epoch, at, logged)?;
+        AgentWrite::Hello { host_name, software, queue_epoch, first_sequence, skew_ns } => {
+            life::hello(transaction, host, *queue_epoch, *first_sequence, at, logged)?;
             let known: Option<String> = transaction
                 .prepare_cached("SELECT host_name FROM agent WHERE host = ?1")?
                 .query_row([host.0], |row| row.get(0))
