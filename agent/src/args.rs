@@ -62,6 +62,15 @@ pub enum Command {
         #[command(subcommand)]
         command: RecorderCommand,
     },
+    /// Look at the spool on disk, or put it right after damage. The agent starts whatever is in there.
+    #[command(
+        after_help = "Examples:\n  vedette-agent buffer verify\n  vedette-agent buffer repair --directory /var/lib/vedette/spool"
+    )]
+    Buffer {
+        /// What to do.
+        #[command(subcommand)]
+        command: BufferCommand,
+    },
     /// The detector worker; the agent starts it.
     #[command(hide = true)]
     Worker {
@@ -69,6 +78,31 @@ pub enum Command {
         #[arg(value_parser = execution)]
         execution: Execution,
     },
+}
+
+/// `buffer`.
+#[derive(Debug, Subcommand)]
+pub enum BufferCommand {
+    /// Read everything and change nothing (exit code 1 if something is wrong).
+    #[command(after_help = "Examples:\n  vedette-agent buffer verify --output json")]
+    Verify(BufferArguments),
+    /// Keep all good batches and say what is left out; the agent must not run.
+    #[command(after_help = "Examples:\n  systemctl stop vedette-agent\n  vedette-agent buffer repair")]
+    Repair(BufferArguments),
+}
+
+/// Which spool.
+#[derive(Debug, Args)]
+pub struct BufferArguments {
+    /// Configuration file.
+    #[arg(long, value_name = "FILE", default_value = CONFIG_PATH, env = "VEDETTE_CONFIG")]
+    pub config: PathBuf,
+    /// The spool's directory, instead of the configured one.
+    #[arg(long, value_name = "DIR")]
+    pub directory: Option<PathBuf>,
+    /// For people or for programs.
+    #[arg(long, value_enum, default_value_t = Output::Human)]
+    pub output: Output,
 }
 
 fn execution(name: &str) -> Result<Execution, String> {

@@ -1,5 +1,6 @@
 //! What each subcommand does, and with which exit code it ends.
 
+mod buffer;
 mod check;
 mod metrics;
 mod print_config;
@@ -69,6 +70,7 @@ pub fn main() -> ExitCode {
         Command::Status(arguments) => status::run(&arguments),
         Command::Metrics(arguments) => metrics::run(&arguments),
         Command::Recorder { command } => recorder::run(&command),
+        Command::Buffer { command } => buffer::run(&command),
         Command::Enroll(arguments) => enroll::run(&arguments),
         Command::Worker { execution } => worker::run(execution),
     };

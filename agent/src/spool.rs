@@ -11,6 +11,7 @@
 pub mod books;
 mod dialogue;
 pub mod files;
+pub mod inspect;
 pub mod keeper;
 mod lane;
 pub mod log;
@@ -314,7 +315,8 @@ impl Spool {
         std::array::from_fn(sum)
     }
 
-    /// Memory in use, an estimate that includes bookkeeping; above the limit only by what the disk is being given.
+    /// Memory in use, an estimate that includes bookkeeping; above the limit only by what the disk is
+    /// being given, and what is on its way to the collector.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
@@ -350,10 +352,19 @@ impl Spool {
             }
         }
         while self.bytes > self.bytes_max {
+            // What is on its way to the collector is not kept waiting for, nor shed for: the disk takes what comes.
+            if !self.is_without_log() && self.unwritten_bytes() <= self.bytes_max {
+                return;
+            }
             let Some((class, sequence)) = self.least_important() else { return };
             let unlogged = self.leave(class, sequence);
             self.count_shed(class, sequence, Reason::MemoryRoom, unlogged);
         }
+    }
+
+    fn unwritten_bytes(&self) -> usize {
+        let waiting = self.unwritten.iter().filter_map(|(at, class)| self.lanes[class_index(*class)].frames.get(at));
+        waiting.map(Waiting::cost_bytes).sum()
     }
 
     /// The oldest of the lowest class that only memory has.

@@ -10,8 +10,8 @@ use crate::recorder::RecorderDisk;
 use crate::recorder::read::{IN_MEMORY_MAX, InMemory};
 use crate::status::{
     ClassCounts, DetectorStatus, DirectiveStatus, FilesStatus, HostStatus, InventoryStatus, LogStatus, PolicyStatus,
-    ProcessStatus, RecorderStatus, ScoresStatus, SeriesStatus, ShedReasons, SourceStatus, SpoolDiskStatus, SpoolStatus, Status, TickStatus,
-    WatchStatus, WorkerStatus,
+    ProcessStatus, RecorderStatus, ScoresStatus, SeriesStatus, ShedReasons, SourceStatus, SpoolDiskStatus, SpoolStatus,
+    Status, TickStatus, WatchStatus, WorkerStatus,
 };
 use crate::uplink::remedy;
 use std::time::Duration;

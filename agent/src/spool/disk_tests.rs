@@ -351,7 +351,8 @@ proptest! {
                 Step::Commit(most) => rig.commit(most),
                 Step::Reconnect => rig.reconnect(),
                 // What memory alone holds dies with the process: that is what the disk is for.
-                Step::Kill if is_failing || !rig.spool.is_safe() => rig.work(),
+                // So do counts that were not marked down in the last five seconds.
+                Step::Kill if is_failing || !rig.spool.is_safe() || !rig.spool.is_marked => rig.work(),
                 Step::Kill => rig.kill(),
                 Step::Full => { rig.disk.limit(Some(0)); is_failing = true; }
                 Step::Fail => { rig.disk.fail(Some(ErrorKind::Other)); is_failing = true; }

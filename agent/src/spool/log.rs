@@ -15,7 +15,8 @@ mod crash_tests;
 mod tests;
 
 pub use recover::{Damage, Recovered};
-pub(crate) use segments::{scan, segment_name};
+use segments::segment_name;
+pub(crate) use segments::{Listed, listed, scan};
 
 use super::books::{Books, Reason};
 use super::files::Files;
@@ -424,7 +425,7 @@ fn make_new(files: &mut impl Files, name: &str) -> io::Result<()> {
 }
 
 /// The file of marks, of full size from the start: later it is only written over.
-fn make_marks(files: &mut impl Files) -> io::Result<()> {
+pub(crate) fn make_marks(files: &mut impl Files) -> io::Result<()> {
     make_new(files, MARKS)?;
     files.write(MARKS, 0, &[0; 2 * PLACE_BYTES])
 }

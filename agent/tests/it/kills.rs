@@ -180,3 +180,46 @@ fn spool_of_garbage_or_without_a_disk_does_not_keep_the_agent_from_starting() {
     assert!(status["problems"][0].as_str().is_some_and(|problem| problem.contains("no spool on disk")), "{status}");
     agent.stop();
 }
+
+#[test]
+fn buffer_is_verified_beside_a_running_agent_and_repaired_without_one() {
+    let bench = Bench::new();
+    bench.enrol();
+    let buffer = |what: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vedette-agent"));
+        command.args(["buffer", what, "--output", "json", "--config"]).arg(bench.path("agent.toml"));
+        let output = command.output().expect("the binary runs");
+        let told: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        (output.status.code(), told, stderr(&output))
+    };
+    let (code, _, text) = buffer("verify");
+    assert!(code == Some(1) && text.contains("there is no spool"), "{text}");
+    let mut agent = bench.start();
+    bench.status_with(|status| {
+        status["spool"]["made"].as_u64() > Some(0) && status["spool"]["disk"]["bytes"].as_u64() > Some(0)
+    });
+    let (code, told, text) = buffer("verify");
+    assert_eq!((code, &told["in_use"]), (Some(0), &Value::from(true)), "{told} {text}");
+    let (code, _, text) = buffer("repair");
+    assert!(code == Some(1) && text.contains("is in use: stop the agent first"), "{text}");
+    agent.child.kill().expect("it runs");
+    agent.child.wait().expect("it ends");
+
+    let folder = fs::read_dir(bench.path("data/spool")).expect("folder");
+    let mut segments = folder.map(|entry| entry.expect("entry").path()).filter(|path| path.extension().is_some());
+    let segment = segments.next().expect("a segment");
+    assert_eq!(fs::metadata(&segment).expect("metadata").permissions().mode() & 0o777, 0o600);
+    let mut bytes = fs::read(&segment).expect("segment");
+    let last = bytes.len() - 10;
+    bytes[last] ^= 1;
+    fs::write(&segment, &bytes).expect("segment");
+    let (code, told, _) = buffer("verify");
+    assert!(code == Some(1) && told["problems"].as_array().is_some_and(|list| !list.is_empty()), "{told}");
+    let (code, told, text) = buffer("repair");
+    assert!(code == Some(0) && told["repaired"].as_array().is_some_and(|list| !list.is_empty()), "{told} {text}");
+    assert_eq!(buffer("verify").0, Some(0));
+    let mut agent = bench.start();
+    let status = bench.status_with(|status| status["ready"] == true);
+    assert_eq!(status["spool"]["disk"]["state"], "ok");
+    agent.stop();
+}

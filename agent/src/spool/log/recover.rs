@@ -8,8 +8,8 @@
 use super::super::books::Reason;
 use super::super::files::Files;
 use super::super::marks::{Marks, PLACE_BYTES};
-use super::super::segment::{HEADER_BYTES, Header, decode_cursors};
-use super::segments::{Found, Index, Lane, Segment, parse_name, scan, segment_name};
+use super::super::segment::decode_cursors;
+use super::segments::{Found, Index, Lane, Listed, Segment, listed, scan, segment_name};
 use super::{LEAP, Log, LogConfig, MARKS, SERIES_LEAP, class_index, make_marks};
 use crate::spool::CLASSES;
 use crate::spool::books::Books;
@@ -54,13 +54,6 @@ pub struct Damage {
     pub leapt: bool,
 }
 
-/// A segment that the folder has.
-struct Listed {
-    first: Sequence,
-    bytes: u64,
-    header: Option<Header>,
-}
-
 impl<F: Files> Log<F> {
     /// Opens the log in `files`. `fresh` is the queue epoch to begin with if there is none to go on with.
     ///
@@ -68,16 +61,14 @@ impl<F: Files> Log<F> {
     ///
     /// Of the file system only; content can be anything.
     pub fn open(files: F, config: LogConfig, boot: BootId, fresh: QueueEpoch) -> io::Result<(Self, Recovered)> {
-        let listed = files.list()?;
-        let marks = match listed.iter().find(|(name, _)| name == MARKS) {
+        let all = files.list()?;
+        let marks = match all.iter().find(|(name, _)| name == MARKS) {
             Some(_) => Marks::decode(&files.read(MARKS, 0, 2 * PLACE_BYTES)?),
             None => None,
         };
-        let segments: Vec<_> = listed.iter().filter_map(|(name, bytes)| Some((parse_name(name)?, *bytes))).collect();
-        let has = |epoch| segments.iter().any(|((of, ..), _)| *of == epoch);
-        let latest = segments.iter().map(|((epoch, ..), _)| *epoch).max();
-        let epoch = marks.map(|marks| marks.epoch).filter(|epoch| has(*epoch)).or(latest).unwrap_or(fresh);
-        let known = marks.filter(|marks| marks.epoch == epoch && has(epoch));
+        let (found, segments) = listed(&all, marks);
+        let epoch = found.unwrap_or(fresh);
+        let known = marks.filter(|marks| Some(marks.epoch) == found);
         let blank = Marks {
             turn: marks.map_or(0, |marks| marks.turn),
             epoch,
@@ -100,23 +91,22 @@ impl<F: Files> Log<F> {
             gone: VecDeque::new(),
         };
         let mut damage = Damage::default();
-        for ((of, class, first), _) in segments.iter().filter(|((of, ..), _)| *of != epoch) {
-            log.files.remove(&segment_name(*of, *class, *first))?;
+        for stranger in segments.iter().filter(|segment| segment.epoch != epoch) {
+            log.files.remove(&stranger.name)?;
             damage.strangers += 1;
         }
         // A clean end leaves nothing to the power; nor does the end of a process within one boot.
         let was_cut = !known.is_some_and(|marks| marks.clean || marks.boot == boot);
         for class in CLASSES {
-            let of_class = segments.iter().filter(|((of, c, _), _)| (*of, *c) == (epoch, class));
-            let mut of_class: Vec<_> = of_class.map(|((.., first), bytes)| (*first, *bytes)).collect();
-            of_class.sort_unstable();
+            let of_class = segments.iter().filter(|segment| (segment.epoch, segment.class) == (epoch, class));
+            let of_class: Vec<_> = of_class.collect();
             log.open_lane(class, &of_class, was_cut, &mut damage)?;
         }
         log.last = log.last.max(log.marks.through.into_iter().max().unwrap_or(Sequence(0)));
-        if listed.iter().find(|(name, _)| name == MARKS).is_none_or(|(_, bytes)| *bytes != 2 * PLACE_BYTES as u64) {
+        if all.iter().find(|(name, _)| name == MARKS).is_none_or(|(_, bytes)| *bytes != 2 * PLACE_BYTES as u64) {
             make_marks(&mut log.files)?;
         }
-        if has(epoch) && (was_cut || known.is_some_and(|marks| marks.beyond_the_log)) {
+        if found.is_some() && (was_cut || known.is_some_and(|marks| marks.beyond_the_log)) {
             log.last = Sequence(log.last.0.saturating_add(LEAP));
             log.series_next = log.series_next.saturating_add(SERIES_LEAP);
             damage.leapt = true;
@@ -143,7 +133,7 @@ impl<F: Files> Log<F> {
         };
         Recovered {
             epoch: self.epoch.0,
-            next: self.last.0 + 1,
+            next: self.last.0.saturating_add(1),
             series_next: self.series_next,
             positions: self
                 .standings
@@ -158,28 +148,17 @@ impl<F: Files> Log<F> {
         }
     }
 
-    fn open_lane(
-        &mut self,
-        class: Class,
-        listed: &[(Sequence, u64)],
-        was_cut: bool,
-        damage: &mut Damage,
-    ) -> io::Result<()> {
-        let mut headers = Vec::with_capacity(listed.len());
-        for &(first, bytes) in listed {
-            let head = self.files.read(&segment_name(self.epoch, class, first), 0, HEADER_BYTES)?;
-            let header = Header::decode(&head).filter(|header| (header.class, header.first) == (class, first));
-            headers.push(Listed { first, bytes, header });
-        }
+    fn open_lane(&mut self, class: Class, listed: &[&Listed], was_cut: bool, damage: &mut Damage) -> io::Result<()> {
+        let headers = listed.iter().map(|segment| segment.read_header(&self.files)).collect::<io::Result<Vec<_>>>()?;
         let through = self.marks.through[class_index(class)];
         let damaged_before = self.marks.books[class_index(class)].shed[Reason::Damaged as usize];
         let mut lane = Lane { damaged_before, ..Lane::new(through) };
         for at in 0..headers.len() {
-            let Listed { first, bytes, header } = headers[at];
+            let (&Listed { first, bytes, .. }, header) = (listed[at], headers[at]);
             let is_last = at + 1 == headers.len();
             let ordinal = lane.segments.back().map_or(0, |before| before.ordinal + before.frames_ever);
             let mut segment = Segment { bytes, ..Segment::new(first, header.map_or(ordinal, |header| header.ordinal)) };
-            let counted = headers.get(at + 1).and_then(|next| next.header).and_then(|next| {
+            let counted = headers.get(at + 1).copied().flatten().and_then(|next| {
                 let frames = next.ordinal.checked_sub(segment.ordinal)?;
                 (header.is_some() && next.previous == first).then_some(frames)
             });

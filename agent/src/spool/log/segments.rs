@@ -2,6 +2,7 @@
 
 use super::super::CLASSES;
 use super::super::files::Files;
+use super::super::marks::Marks;
 use super::super::segment::{
     HEADER_BYTES, Header, Kind, PAYLOAD_BYTES_MAX, RECORD_BYTES, Record, Stretch, class_number, stretches,
 };
@@ -12,6 +13,9 @@ use vedette_protocol::v1::Class;
 
 /// Nothing that was written can be longer: a segment that is full but for a byte, and the largest record.
 const SEGMENT_BYTES_MAX: usize = 2 * PAYLOAD_BYTES_MAX;
+
+/// No spool lives long enough for more; nothing above can be added to without care.
+const SEQUENCE_MAX: Sequence = Sequence(1 << 60);
 
 /// The segments of one class, oldest first.
 #[derive(Debug)]
@@ -177,7 +181,7 @@ pub(crate) fn scan(content: &[u8], first: Sequence) -> Found<'_> {
         match stretch {
             Stretch::Record(record) => {
                 let is_frame = record.kind == Kind::Frame;
-                if is_frame && record.sequence < next {
+                if is_frame && (record.sequence < next || record.sequence > SEQUENCE_MAX) {
                     found.bad.push((at, record.end));
                 } else {
                     if is_frame {
@@ -215,11 +219,47 @@ pub(crate) fn segment_name(epoch: QueueEpoch, class: Class, first: Sequence) -> 
 }
 
 /// What [`segment_name`] was told; `None` for other names.
-pub(crate) fn parse_name(name: &str) -> Option<(QueueEpoch, Class, Sequence)> {
+fn parse_name(name: &str) -> Option<(QueueEpoch, Class, Sequence)> {
     let (class, rest) = name.strip_suffix(".seg")?.split_once('-')?;
     let (epoch, first) = rest.split_once('-')?;
     let hex = |text: &str| u64::from_str_radix(text, 16).ok();
     let class = CLASSES.into_iter().find(|known| class == class_number(*known).to_string())?;
     let (epoch, first) = (QueueEpoch(hex(epoch)?), Sequence(hex(first)?));
-    (segment_name(epoch, class, first) == name).then_some((epoch, class, first))
+    let is_ours = segment_name(epoch, class, first) == name && first <= SEQUENCE_MAX;
+    is_ours.then_some((epoch, class, first))
+}
+
+/// A segment that a folder has.
+#[derive(Clone, Debug)]
+pub(crate) struct Listed {
+    pub(crate) name: String,
+    pub(crate) epoch: QueueEpoch,
+    pub(crate) class: Class,
+    pub(crate) first: Sequence,
+    pub(crate) bytes: u64,
+}
+
+/// The segments among files, in order, and which life of the spool goes on: the one that the marks name, or the latest.
+pub(crate) fn listed(files: &[(String, u64)], marks: Option<Marks>) -> (Option<QueueEpoch>, Vec<Listed>) {
+    let segment = |(name, bytes): &(String, u64)| {
+        let (epoch, class, first) = parse_name(name)?;
+        Some(Listed { name: name.clone(), epoch, class, first, bytes: *bytes })
+    };
+    let mut segments: Vec<_> = files.iter().filter_map(segment).collect();
+    segments.sort_unstable_by_key(|segment| (segment.epoch, segment.class, segment.first));
+    let marked = marks.map(|marks| marks.epoch).filter(|epoch| segments.iter().any(|one| one.epoch == *epoch));
+    (marked.or(segments.last().map(|latest| latest.epoch)), segments)
+}
+
+impl Listed {
+    /// Its header, if that is whole and its own.
+    pub(crate) fn read_header(&self, files: &impl Files) -> io::Result<Option<Header>> {
+        let header = Header::decode(&files.read(&self.name, 0, HEADER_BYTES)?);
+        Ok(header.filter(|header| (header.class, header.first) == (self.class, self.first)))
+    }
+
+    /// All of it that can be meant.
+    pub(crate) fn read(&self, files: &impl Files) -> io::Result<Vec<u8>> {
+        files.read(&self.name, 0, SEGMENT_BYTES_MAX)
+    }
 }
