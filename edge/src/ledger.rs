@@ -41,6 +41,8 @@ pub struct Ledger {
 
     /// Log lines handed in.
     pub lines: u64,
+    /// Further lines of log lines that are events of several: counted once, with the first of them.
+    pub lines_joined: u64,
     /// Log lines cut at the length limit.
     pub lines_cut: u64,
     /// Log lines with bytes that are not UTF-8.

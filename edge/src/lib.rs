@@ -14,6 +14,7 @@ pub mod codec;
 pub mod features;
 pub mod logs;
 pub mod mask;
+pub mod multiline;
 pub mod templates;
 
 pub mod budget;

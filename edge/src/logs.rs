@@ -9,7 +9,8 @@
 pub mod sequences;
 
 use crate::ledger::Ledger;
-use crate::mask;
+use crate::mask::{KeyBlock, Masks};
+use crate::multiline;
 use crate::templates::{Mined, Miner, Novelty};
 use vedette_protocol::ids::{SeriesKey, TemplateId};
 use vedette_protocol::series::{SeriesKind, SeriesMeta};
@@ -23,7 +24,7 @@ pub const TOTAL_ROW: u32 = 0;
 /// Bytes of a line that are looked at; what is longer is cut and counted.
 pub const LINE_BYTES_MAX: usize = 8_192;
 /// Log sources that are told apart.
-pub const LOG_SOURCES_MAX: usize = 64;
+pub const LOG_SOURCES_MAX: usize = 128;
 /// A line with more than one control byte in this many is binary.
 const BINARY_SHARE: usize = 8;
 /// Aliases of a source that wait to be told. Beyond that an id keeps its last text at the collector; no count is lost.
@@ -54,9 +55,10 @@ struct Counts {
 #[derive(Debug)]
 struct Source {
     path: String,
-    service: String,
     /// As told to others.
     masked_path: String,
+    masked_service: String,
+    key_block: KeyBlock,
     cursor: Option<Cursor>,
     has_cursors: bool,
     /// Counts of templates that made room before they were shipped, with what is needed to announce them.
@@ -78,6 +80,7 @@ struct Alias {
 /// Bytes of a line to masked text: what every line goes through before anything is made of it.
 #[derive(Debug, Default)]
 pub struct LineReader {
+    masks: Masks,
     text: String,
     masked: String,
 }
@@ -88,7 +91,7 @@ impl LineReader {
     pub fn read(&mut self, line: &[u8], ledger: &mut Ledger) -> &str {
         self.read_text(line, ledger);
         self.masked.clear();
-        ledger.masked += u64::from(mask::mask_into(&self.text, &mut self.masked));
+        ledger.masked += u64::from(self.masks.mask_into(&self.text, &mut self.masked));
         &self.masked
     }
 
@@ -130,6 +133,8 @@ pub struct LogBook {
     reader: LineReader,
     /// Source of the last line.
     last: Option<usize>,
+    /// Where the source of the last line is: most lines come in runs.
+    last_source: usize,
 }
 
 impl LogBook {
@@ -144,10 +149,16 @@ impl LogBook {
             generation: 0,
             reader: LineReader::default(),
             last: None,
+            last_source: 0,
         }
     }
 
-    /// Takes one line, without its line end.
+    /// Masks more than what always is. Ask for it before the first line.
+    pub fn set_masks(&mut self, masks: Masks) {
+        self.reader.masks = masks;
+    }
+
+    /// Takes one line or event of several, without its line end.
     pub fn accept(&mut self, path: &str, service: &str, line: &[u8], ledger: &mut Ledger) {
         ledger.lines += 1;
         self.last = self.source(path, service);
@@ -156,6 +167,8 @@ impl LogBook {
             return;
         };
         self.reader.read(line, ledger);
+        let key_block = &mut self.sources[source].key_block;
+        ledger.masked += u64::from(key_block.mask(&self.reader.text, &mut self.reader.masked));
         self.count(source, ledger);
     }
 
@@ -166,7 +179,14 @@ impl LogBook {
 
     fn count(&mut self, source: usize, ledger: &mut Ledger) {
         let ordinal = u32::try_from(source).expect("log sources are limited");
-        let outcome = self.miner.accept(ordinal, &self.reader.masked);
+        let event = &self.reader.masked;
+        let outcome = match multiline::headline(event) {
+            None => self.miner.accept(ordinal, event),
+            Some(line) => {
+                ledger.lines_joined += event.matches('\n').count() as u64;
+                self.miner.accept_event(ordinal, &line, &multiline::in_one_line(event))
+            }
+        };
         let slot = outcome.slot as usize;
         if slot >= self.counts.len() {
             self.counts.resize(slot + 1, Counts::default());
@@ -220,7 +240,11 @@ impl LogBook {
     }
 
     fn source(&mut self, path: &str, service: &str) -> Option<usize> {
+        if self.sources.get(self.last_source).is_some_and(|source| source.path == path) {
+            return Some(self.last_source);
+        }
         if let Some(at) = self.sources.iter().position(|source| source.path == path) {
+            self.last_source = at;
             return Some(at);
         }
         if self.sources.len() >= LOG_SOURCES_MAX {
@@ -228,8 +252,9 @@ impl LogBook {
         }
         self.sources.push(Source {
             path: path.to_owned(),
-            service: service.to_owned(),
-            masked_path: mask::masked(path),
+            masked_path: self.reader.masks.masked(path),
+            masked_service: self.reader.masks.masked(service),
+            key_block: KeyBlock::default(),
             cursor: None,
             has_cursors: false,
             orphans: Vec::new(),
@@ -252,9 +277,13 @@ impl LogBook {
         source.has_cursors = true;
     }
 
-    /// Takes what may be shipped of each source: windows with their cursors. Nothing for a source with no news.
+    /// Takes what may be shipped of each source: windows with their cursors, those with nothing but a cursor last, since
+    /// it may be that of others together. Nothing for a source with no news.
     pub fn take_windows(&mut self, end: WallTime, window_ms: u32) -> Vec<(LogWindow, Vec<Cursor>)> {
-        (0..self.sources.len()).filter_map(|source| self.take_window(source, end, window_ms)).collect()
+        let mut windows: Vec<_> =
+            (0..self.sources.len()).filter_map(|source| self.take_window(source, end, window_ms)).collect();
+        windows.sort_by_key(|(window, _)| window.counts.is_empty());
+        windows
     }
 
     fn take_window(&mut self, at: usize, end: WallTime, window_ms: u32) -> Option<(LogWindow, Vec<Cursor>)> {
@@ -325,7 +354,7 @@ impl LogBook {
         let source = &self.sources[mined.source as usize];
         let attributes = [
             ("log.file.path", source.masked_path.clone()),
-            ("service.name", mask::masked(&source.service)),
+            ("service.name", source.masked_service.clone()),
             ("vedette.template.id", format!("{:016x}", mined.id.0)),
         ];
         Some(line_series(attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()))
@@ -335,7 +364,7 @@ impl LogBook {
     pub fn template(&self, row: u32) -> Option<(&str, &str, Template)> {
         let mined = self.miner.get(row.checked_sub(1)?)?;
         let source = self.sources.get(mined.source as usize)?;
-        Some((&source.masked_path, &source.service, template(mined)))
+        Some((&source.masked_path, &source.masked_service, template(mined)))
     }
 
     /// Number of templates.

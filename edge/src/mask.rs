@@ -1,12 +1,21 @@
 //! Secrets and personal data out of every text, before anything is stored or sent.
 //!
 //! One pass over the bytes, no regular expressions, no state: the same text always gives the same result, and masking
-//! what was masked changes nothing. Where a secret cannot be told from an innocent word, it is masked.
+//! what was masked changes nothing. Where a secret cannot be told from an innocent word, it is masked. What an operator
+//! adds ([`Masks`]) comes before that; a key that spans lines ([`KeyBlock`]) is all that is remembered from one to the next.
 
+mod key_block;
+mod numbers;
+mod rules;
 mod words;
+
+pub use key_block::KeyBlock;
+pub use rules::{MaskRules, Masks, PATTERN_BYTES_MAX, Pattern};
 
 use words::{Verdict, judge_word, names_secret};
 
+/// Schemes of authorisation with several values on their line.
+const MANY_VALUES: [&str; 6] = ["digest", "aws4-hmac-sha256", "negotiate", "ntlm", "oauth", "hawk"];
 /// Takes the place of a secret value.
 pub const SECRET: &str = "<secret>";
 const PRIVATE_KEY: &str = "<private-key>";
@@ -14,7 +23,8 @@ const PRIVATE_KEY: &str = "<private-key>";
 const PEM_BEGIN: &str = "-----BEGIN";
 const PEM_KEY: &str = "PRIVATE KEY-----";
 /// Whatever may take the place of a secret or of personal data.
-pub const PLACEHOLDERS: [&str; 6] = [SECRET, PRIVATE_KEY, "<email>", "<card>", "<jwt>", "<aws-key>"];
+pub const PLACEHOLDERS: [&str; 9] =
+    [SECRET, PRIVATE_KEY, "<email>", "<card>", "<iban>", "<jwt>", "<aws-key>", "<address>", rules::MASKED];
 
 /// `text` with every secret replaced.
 pub fn masked(text: &str) -> String {
@@ -71,7 +81,10 @@ impl Masker<'_> {
             // With what stands before it: in JSON that is the `n` of an escaped line end.
             return self.private_key(start);
         }
-        if self.may_be_key(end, word) && names_secret(word) && self.secret_value(end, word) {
+        if self.may_be_key(start, end) && names_secret(word) && self.secret_value(end, word) {
+            return;
+        }
+        if word.eq_ignore_ascii_case("identified") && self.sql_password(end) {
             return;
         }
         if is_scheme(word) && self.secret_after_space(end) {
@@ -83,7 +96,12 @@ impl Masker<'_> {
         match judge_word(word) {
             Verdict::Local => self.email(start, end),
             Verdict::Digits => self.card(start),
-            Verdict::Replace(mask) => self.replace(start, end, mask),
+            Verdict::Account => {
+                if !self.iban(start) {
+                    self.email(start, end);
+                }
+            }
+            Verdict::Replace(part, mask) => self.replace(start + part.start, start + part.end, mask),
         }
     }
 
@@ -100,24 +118,40 @@ impl Masker<'_> {
     }
 
     /// A cheap look at what follows a word, before its letters are looked at.
-    fn may_be_key(&self, end: usize, word: &str) -> bool {
+    fn may_be_key(&self, start: usize, end: usize) -> bool {
         match self.byte(end) {
             Some(b'=' | b':' | b'"' | b'\'') => true,
+            Some(b'>') => start > 0 && self.bytes[start - 1] == b'<',
             Some(b'\\') => matches!(self.byte(end + 1), Some(b'"' | b'\'')),
-            Some(b' ') => word.starts_with("--") || matches!(self.byte(self.skip_spaces(end)), Some(b'=' | b':')),
+            Some(b' ') => {
+                self.text[start..].starts_with("--")
+                    || matches!(self.byte(self.skip_spaces(end)), Some(b'=' | b':' | b'\'' | b'"'))
+            }
             _ => false,
         }
     }
 
-    /// `key=value`, `key: value`, `"key": "value"`, `\"key\": \"value\"`, `--key value`, `key: Scheme value`.
+    /// `key=value`, `key: value`, `"key": "value"`, `\"key\": \"value\"`, `--key value`, `key 'value'`,
+    /// `key: Scheme value`, `<key>value</key>`.
     fn secret_value(&mut self, key_end: usize, key: &str) -> bool {
+        if self.byte(key_end) == Some(b'>') {
+            return self.element(key_end + 1);
+        }
         let mut at = key_end;
         at += usize::from(self.byte(at) == Some(b'\\'));
         at += usize::from(matches!(self.byte(at), Some(b'"' | b'\'')));
         at = self.skip_spaces(at);
         match self.byte(at) {
-            Some(b'=' | b':') => at = self.skip_spaces(at + 1 + usize::from(self.byte(at + 1) == Some(b'>'))),
+            Some(b'=' | b':') => {
+                let is_header = self.byte(at) == Some(b':');
+                at = self.skip_spaces(at + 1 + usize::from(self.byte(at + 1) == Some(b'>')));
+                if is_header && let Some(end) = self.header_end(at, key) {
+                    self.replace(at, end, SECRET);
+                    return true;
+                }
+            }
             _ if key.starts_with("--") && at > key_end => {}
+            Some(b'"' | b'\'') if at > key_end && self.byte(key_end) == Some(b' ') => {}
             _ => return false,
         }
         let scheme_end = self.word_end(at);
@@ -151,10 +185,71 @@ impl Masker<'_> {
             let end = (0..inside.len()).find(|place| inside[*place] == quote && !escaped(*place));
             return (at + 1, at + 1 + end.unwrap_or(inside.len()));
         }
-        let ends = |byte: &u8| {
-            byte.is_ascii_whitespace() || matches!(byte, b'&' | b',' | b';' | b'"' | b'\'' | b')' | b'}' | b']')
+        (at, (at..self.bytes.len()).find(|place| self.ends_value(*place)).unwrap_or(self.bytes.len()))
+    }
+
+    /// Whether a value without quotes ends before this byte. What may separate two values may also be part of a
+    /// password: it separates only if white space, a bracket's end or another key comes after it.
+    fn ends_value(&self, at: usize) -> bool {
+        let next = self.byte(at + 1);
+        let ends = |byte: u8| byte.is_ascii_whitespace() || matches!(byte, b'"' | b'\'');
+        match self.bytes[at] {
+            byte if ends(byte) => true,
+            b'&' | b',' | b';' => {
+                let word_end = self.word_end(at + 1);
+                next.is_none_or(ends) || (word_end > at + 1 && matches!(self.byte(word_end), Some(b'=' | b':')))
+            }
+            b')' | b'}' | b']' => {
+                next.is_none_or(|next| ends(next) || matches!(next, b')' | b'}' | b']' | b',' | b';' | b'.'))
+            }
+            _ => false,
+        }
+    }
+
+    /// Where the value of a header ends that goes to the end of its line: cookies, and schemes with several values.
+    fn header_end(&self, at: usize, key: &str) -> Option<usize> {
+        let rest = &self.text[at..];
+        let line = rest.find(['\n', '\r', '"', '\'']).unwrap_or(rest.len());
+        let scheme = rest[..line].split(' ').next().unwrap_or_default();
+        let has_many = match key.len() {
+            6.. if ends_with_ignoring_case(key, "cookie") => scheme.contains('='),
+            13.. if ends_with_ignoring_case(key, "authorization") => {
+                MANY_VALUES.iter().any(|name| name.eq_ignore_ascii_case(scheme))
+            }
+            _ => false,
         };
-        (at, at + rest.iter().position(ends).unwrap_or(rest.len()))
+        if !has_many {
+            return None;
+        }
+        // A quote ends it only if it was open before.
+        let quotes = self.bytes[..at].iter().filter(|byte| matches!(byte, b'"' | b'\'')).count();
+        let end = if quotes % 2 == 1 { line } else { rest.find(['\n', '\r']).unwrap_or(rest.len()) };
+        (end > 0).then_some(at + end)
+    }
+
+    /// `<key>value</key>`, with `at` after the first `>`.
+    fn element(&mut self, at: usize) -> bool {
+        let rest = &self.text[at..];
+        let end = if rest.starts_with(SECRET) { SECRET.len() } else { rest.find('<').unwrap_or(rest.len()) };
+        if end > 0 {
+            self.replace(at, at + end, SECRET);
+        }
+        end > 0
+    }
+
+    /// `IDENTIFIED BY 'value'`.
+    fn sql_password(&mut self, end: usize) -> bool {
+        let by = self.skip_spaces(end);
+        let by_end = self.word_end(by);
+        let at = self.skip_spaces(by_end);
+        if !self.text[by..by_end].eq_ignore_ascii_case("by") || self.byte(at) != Some(b'\'') {
+            return false;
+        }
+        let (start, end) = self.value(at);
+        if start < end {
+            self.replace(start, end, SECRET);
+        }
+        start < end
     }
 
     /// `Bearer token`, `Basic token`.
@@ -228,9 +323,18 @@ impl Masker<'_> {
             at += 1;
         }
         let joined = self.byte(end).is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
-        if count >= 13 && !joined && (3..=6).contains(&digits[0]) && luhn(&digits[..count]) {
+        if count >= 13 && !joined && (3..=6).contains(&digits[0]) && numbers::luhn(&digits[..count]) {
             self.replace(start, end, "<card>");
         }
+    }
+
+    /// The number of a bank account, in one or in groups of four.
+    fn iban(&mut self, start: usize) -> bool {
+        let end = start + numbers::iban_bytes(&self.bytes[start..]);
+        if end > start {
+            self.replace(start, end, "<iban>");
+        }
+        end > start
     }
 
     fn private_key(&mut self, start: usize) {
@@ -263,13 +367,8 @@ fn is_scheme(word: &str) -> bool {
     word.eq_ignore_ascii_case("bearer") || word.eq_ignore_ascii_case("basic")
 }
 
-/// Check digit of ISO/IEC 7812-1.
-fn luhn(digits: &[u8]) -> bool {
-    let weigh = |(place, digit): (usize, &u8)| match (place % 2, digit * 2) {
-        (0, _) => u32::from(*digit),
-        (_, doubled) => u32::from(doubled / 10 + doubled % 10),
-    };
-    digits.iter().rev().enumerate().map(weigh).sum::<u32>() % 10 == 0
+fn ends_with_ignoring_case(text: &str, end: &str) -> bool {
+    text.len() >= end.len() && text.as_bytes()[text.len() - end.len()..].eq_ignore_ascii_case(end.as_bytes())
 }
 
 #[cfg(test)]

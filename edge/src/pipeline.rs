@@ -17,7 +17,7 @@ use crate::evidence::{RawBuffer, Suspects};
 use crate::judge::Judge;
 use crate::ledger::Ledger;
 use crate::logs::LogBook;
-use crate::mask;
+use crate::mask::Masks;
 use crate::metric::MetricSpec;
 use crate::normalise::{Clocks, Refusal};
 use crate::oddness::Oddness;
@@ -109,6 +109,7 @@ pub struct Pipeline {
     clocks: Clocks,
     tick: u64,
     started: MonoTime,
+    masks: Masks,
     registry: Registry,
     due: Vec<u32>,
     logs: LogBook,
@@ -143,6 +144,7 @@ impl Pipeline {
             clocks: Clocks::new(now, wall),
             tick: 0,
             started: now,
+            masks: Masks::default(),
             registry: Registry::new(config.series_max),
             due: Vec::new(),
             logs: LogBook::new(config.templates_max),
@@ -171,6 +173,18 @@ impl Pipeline {
         };
         pipeline.replan(now);
         pipeline
+    }
+
+    /// Masks more than what always is, in every text from now on. Ask for it before anything is handed in.
+    pub fn set_masks(&mut self, masks: Masks) {
+        self.registry.set_masks(masks.clone());
+        self.logs.set_masks(masks.clone());
+        self.masks = masks;
+    }
+
+    /// What is masked.
+    pub fn masks(&self) -> &Masks {
+        &self.masks
     }
 
     /// One reading of a source. Attributes may come in any order. No heap allocation once the series is known.
@@ -238,8 +252,8 @@ impl Pipeline {
     /// A change on the host: goes out at once.
     pub fn handle_change(&mut self, now: MonoTime, mut change: Change) {
         let _ = now;
-        change.target = mask::masked(&change.target);
-        change.service = mask::masked(&change.service);
+        change.target = self.masks.masked(&change.target);
+        change.service = self.masks.masked(&change.service);
         self.enqueue(Class::Finding, Body::Changes(vec![change]), Vec::new());
     }
 

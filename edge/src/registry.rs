@@ -4,7 +4,7 @@
 //! [`SeriesIndex`] is never given twice; the collector knows series by that.
 
 use crate::features::Window;
-use crate::mask;
+use crate::mask::{self, Masks};
 use crate::metric::MetricSpec;
 use crate::normalise::{Normaliser, Sample};
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -54,6 +54,7 @@ pub struct Series {
 /// All series of a host.
 #[derive(Debug)]
 pub struct Registry {
+    masks: Masks,
     slots: Vec<Option<Series>>,
     free: VecDeque<u32>,
     by_fingerprint: HashMap<u128, u32, BuildHasherDefault<FirstWord>>,
@@ -79,6 +80,7 @@ impl Registry {
     /// An empty registry for at most `series_max` series, of which one metric may have half.
     pub fn new(series_max: usize) -> Self {
         Self {
+            masks: Masks::default(),
             slots: Vec::new(),
             free: VecDeque::new(),
             by_fingerprint: HashMap::default(),
@@ -88,6 +90,11 @@ impl Registry {
             folded: HashSet::default(),
             folded_readings: 0,
         }
+    }
+
+    /// Masks more than what always is. Ask for it before the first reading.
+    pub fn set_masks(&mut self, masks: Masks) {
+        self.masks = masks;
     }
 
     /// Finds the series of a reading or makes it. Attributes may come in any order. Allocates only for a new series.
@@ -111,7 +118,7 @@ impl Registry {
             self.fold(fingerprint);
             return Found::Folded;
         }
-        let meta = spec.series_meta(masked(attributes), interval_ms);
+        let meta = spec.series_meta(masked(&self.masks, attributes), interval_ms);
         let series = Series {
             index: SeriesIndex(self.next_index),
             key: meta.key(),
@@ -228,8 +235,8 @@ impl Series {
 }
 
 /// Attribute values as they may be stored: masked, and cut at a limit.
-fn masked(attributes: &[(&str, &str)]) -> Vec<(String, String)> {
-    let masked_value = |value: &str| mask::masked(mask::cut(value, ATTRIBUTE_BYTES_MAX));
+fn masked(masks: &Masks, attributes: &[(&str, &str)]) -> Vec<(String, String)> {
+    let masked_value = |value: &str| masks.masked(mask::cut(value, ATTRIBUTE_BYTES_MAX));
     attributes
         .iter()
         .take(ATTRIBUTES_MAX)

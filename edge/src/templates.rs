@@ -43,7 +43,7 @@ pub struct Mined {
     pub source: u32,
     /// Skeleton, as general as it has become; at most about a kibibyte.
     pub text: String,
-    /// The first line, masked, at most 512 bytes.
+    /// The first line or event, masked, at most 512 bytes.
     pub exemplar: String,
     /// Which template of this miner it is, counted from 0: never used again, unlike its slot.
     pub ordinal: u64,
@@ -144,6 +144,11 @@ impl Miner {
 
     /// Takes one masked line of a source. Allocates nothing if its very skeleton was seen before.
     pub fn accept(&mut self, source: u32, line: &str) -> Outcome {
+        self.accept_event(source, line, line)
+    }
+
+    /// Takes the line that an event is known by; `exemplar` is what people see of the first event of its kind.
+    pub fn accept_event(&mut self, source: u32, line: &str, exemplar: &str) -> Outcome {
         self.lines += 1;
         tokens::read(line, &mut self.tokens);
         let leaf = self.tokens.iter().fold(seed(source), |hash, token| words::mix(hash, token.word.hash));
@@ -160,7 +165,7 @@ impl Miner {
         let outcome = match self.compare(shape) {
             Some(Match::Same(slot)) => self.join(slot),
             Some(Match::Places(places)) => self.generalise(places, shape, line),
-            None => self.open(source, shape, line),
+            None => self.open(source, shape, line, exemplar),
         };
         if self.leaves.len() >= self.templates_max.saturating_mul(LEAVES_PER_TEMPLATE) {
             self.leaves.clear();
@@ -296,7 +301,7 @@ impl Miner {
         Outcome { slot: survivor, novelty: Novelty::Generalised, evicted: None, absorbed }
     }
 
-    fn open(&mut self, source: u32, shape: u64, line: &str) -> Outcome {
+    fn open(&mut self, source: u32, shape: u64, line: &str, exemplar: &str) -> Outcome {
         text::skeleton(line, &self.tokens, &mut self.text);
         let id = TemplateId::of(&self.text);
         text::readable(line, &self.tokens, &self.words, &mut self.text);
@@ -304,7 +309,7 @@ impl Miner {
             id,
             source,
             text: self.text.clone(),
-            exemplar: crate::mask::cut(line, EXEMPLAR_BYTES_MAX).to_owned(),
+            exemplar: crate::mask::cut(exemplar, EXEMPLAR_BYTES_MAX).to_owned(),
             ordinal: self.mined,
             words: self.words.clone(),
             seen_at: self.lines,

@@ -6,6 +6,7 @@ mod it {
     pub(crate) mod detection;
     pub(crate) mod host;
     pub(crate) mod logs;
+    pub(crate) mod masking;
     pub(crate) mod recorder;
     pub(crate) mod scorer;
     pub(crate) mod shipping;

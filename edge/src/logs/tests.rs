@@ -156,3 +156,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn cursor_of_several_sources_goes_out_after_their_lines() {
+    let (mut book, mut ledger) = (LogBook::new(10), Ledger::default());
+    let cursor = |source: &str| Cursor { source: source.into(), position: vec![1] };
+    book.set_cursor(cursor("journald"));
+    for source in ["journald/a", "journald/b"] {
+        book.accept(source, "", b"line", &mut ledger);
+        book.set_cursor(cursor(source));
+    }
+    book.set_cursor(cursor("journald"));
+    let windows = book.take_windows(WallTime::default(), 1);
+    let sources: Vec<_> = windows.iter().map(|(window, cursors)| (window.source.as_str(), cursors.len())).collect();
+    assert_eq!(sources, [("journald/a", 1), ("journald/b", 1), ("journald", 1)]);
+}

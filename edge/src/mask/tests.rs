@@ -20,6 +20,24 @@ fn values_of_secret_keys_are_masked() {
 }
 
 #[test]
+fn what_separates_values_may_be_part_of_a_password() {
+    check("password=a,b;c&d, user=bob", "password=<secret>, user=bob");
+    check("{password=abc,user=bob}", "{password=<secret>,user=bob}");
+    check("connect(user=bob, pwd=a)b)", "connect(user=bob, pwd=<secret>)");
+    check("<password>hunter2</password>", "<password><secret></password>");
+    check("ALTER USER bob IDENTIFIED BY 'hunter2' x", "ALTER USER bob IDENTIFIED BY '<secret>' x");
+    check("CREATE ROLE bob PASSWORD 'hunter2'", "CREATE ROLE bob PASSWORD '<secret>'");
+}
+
+#[test]
+fn headers_with_several_values_are_masked_whole() {
+    check("Cookie: a=b; theme=c", "Cookie: <secret>");
+    check("curl -H 'Cookie: a=b; c=d' -v", "curl -H 'Cookie: <secret>' -v");
+    check("Authorization: Digest username=\"bob\", response=\"6629\"", "Authorization: <secret>");
+    check("{\"cookie\":\"a=b; c=d\",\"n\":1}", "{\"cookie\":\"<secret>\",\"n\":1}");
+}
+
+#[test]
 fn json_within_json_is_masked_too() {
     check(r#"{"log":"{\"password\":\"hunter2\",\"n\":1}"}"#, r#"{"log":"{\"password\":\"<secret>\",\"n\":1}"}"#);
     check(r#"say \"token\": \"a b\\\"c\" end"#, r#"say \"token\": \"<secret>\" end"#);
@@ -36,6 +54,9 @@ fn schemes_and_tokens_are_masked() {
     check("key wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY0 in", "key <secret> in");
     check("key /JalrXUtnFEMIaK7MDENGabPxRfiCYEXAMPLEKEY0 in", "key <secret> in");
     check("key /JalrXUtnFEMI/K7MDENGabPxRfiCYEXAMPLEKEY0 in", "key <secret> in");
+    check("/tmp/ghp_abcdefghijklmnopqrstuvwxyz0123456789/x", "/tmp/<secret>/x");
+    check("AKIAIOSFODNN7EXAMPLE/20260101/us-east-1", "<aws-key>/20260101/us-east-1");
+    check("https://hooks.slack.com/services/T0/B0/abc", "https://hooks.slack.com/services/<secret>");
 }
 
 #[test]
@@ -58,6 +79,13 @@ fn card_numbers_are_masked_by_their_check_digit() {
 }
 
 #[test]
+fn account_numbers_are_masked_by_their_check_digits() {
+    check("to DE89370400440532013000 sent", "to <iban> sent");
+    check("to DE89 3704 0044 0532 0130 00, GB82 WEST 1234 5698 7654 32.", "to <iban>, <iban>.");
+    check("part DE89370400440532013001", "part DE89370400440532013001");
+}
+
+#[test]
 fn innocent_text_stays() {
     for text in [
         "GET /api/v1/items?page=2 200 12ms",
@@ -74,7 +102,7 @@ fn innocent_text_stays() {
 
 proptest! {
     #[test]
-    fn masking_is_idempotent(text in r#"(password|token|Bearer|basic|eyJ|AKIA|a@b\.co|://|--pass|-----BEGIN|PRIVATE KEY-----|4111111111111111|<secret>|\\"|\\\\"|[ -~é\n]){0,14}"#) {
+    fn masking_is_idempotent(text in r#"(password|cookie|<pwd>|Cookie: a=|IDENTIFIED BY|DE89 3704 0044 0532 0130 00|password|token|Bearer|basic|eyJ|AKIA|a@b\.co|://|--pass|-----BEGIN|PRIVATE KEY-----|4111111111111111|<secret>|\\"|\\\\"|[ -~é\n]){0,14}"#) {
         let once = masked(&text);
         prop_assert_eq!(masked(&once), once);
     }

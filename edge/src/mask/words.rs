@@ -1,18 +1,22 @@
 //! What a single word gives away: keys of secrets, tokens with a known start, keys by their look.
 
+use std::ops::Range;
+
 /// What a word is by itself.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Verdict {
     /// Nothing by itself; may be the part before `@` of an address.
     Local,
     /// Begins with a digit: may begin a card's number.
     Digits,
-    /// A secret.
-    Replace(&'static str),
+    /// Begins like the number of a bank account.
+    Account,
+    /// This part of it is a secret.
+    Replace(Range<usize>, &'static str),
 }
 
 /// Anywhere in a key, in lower case: its value is secret.
-const SECRET_KEYS: [&str; 15] = [
+const SECRET_KEYS: [&str; 17] = [
     "password",
     "passwd",
     "passphrase",
@@ -28,11 +32,14 @@ const SECRET_KEYS: [&str; 15] = [
     "private_key",
     "credential",
     "authorization",
+    "accountkey",
+    "signature",
 ];
 /// As a whole segment of a key.
-const SECRET_SEGMENTS: [&str; 8] = ["auth", "pass", "pw", "pin", "sid", "sessionid", "cookie", "jwt"];
+const SECRET_SEGMENTS: [&str; 13] =
+    ["auth", "pass", "pw", "pin", "sid", "sessionid", "cookie", "jwt", "otp", "cvv", "cvc", "ssn", "sig"];
 /// Tokens that say what they are, with their least length.
-const PREFIXES: [(&str, usize); 23] = [
+const PREFIXES: [(&str, usize); 35] = [
     ("ghp_", 20),
     ("gho_", 20),
     ("ghu_", 20),
@@ -56,8 +63,23 @@ const PREFIXES: [(&str, usize); 23] = [
     ("ya29.", 24),
     ("dop_v1_", 40),
     ("AGE-SECRET-KEY-", 40),
+    ("xoxr-", 20),
+    ("xoxs-", 20),
+    ("xoxe.", 20),
+    ("sk_test_", 16),
+    ("rk_test_", 16),
+    ("GOCSPX-", 20),
+    ("shpat_", 30),
+    ("glsa_", 30),
+    ("lin_api_", 30),
+    ("dckr_pat_", 20),
+    ("dapi", 36),
+    ("ATATT3", 40),
 ];
 const KEY_BYTES_MAX: usize = 64;
+const AWS_KEY_BYTES: usize = 20;
+/// Whoever knows the path after it may write to a channel.
+const WEBHOOK: &str = "hooks.slack.com/services/";
 
 /// Whether the value after this key is secret.
 pub(super) fn names_secret(word: &str) -> bool {
@@ -82,27 +104,44 @@ fn contains(text: &[u8], wanted: &[u8]) -> bool {
 pub(super) fn judge_word(word: &str) -> Verdict {
     let bytes = word.as_bytes();
     if bytes.len() >= 16
-        && let Some(mask) = long_secret(word)
+        && let Some((part, mask)) = long_secret(word)
     {
-        return Verdict::Replace(mask);
+        return Verdict::Replace(part, mask);
     }
-    if bytes[0].is_ascii_digit() && bytes.iter().all(|byte| byte.is_ascii_digit() || *byte == b'-') {
-        return Verdict::Digits;
+    match bytes {
+        [b'0'..=b'9', ..] if bytes.iter().all(|byte| byte.is_ascii_digit() || *byte == b'-') => Verdict::Digits,
+        [b'A'..=b'Z', b'A'..=b'Z', b'0'..=b'9', b'0'..=b'9', ..] => Verdict::Account,
+        _ => Verdict::Local,
     }
-    Verdict::Local
 }
 
-fn long_secret(word: &str) -> Option<&'static str> {
-    if is_jwt(word) {
-        return Some("<jwt>");
+fn long_secret(word: &str) -> Option<(Range<usize>, &'static str)> {
+    let mut start = 0;
+    // A token may be a part of a path or of an address.
+    for part in word.split('/') {
+        if part.len() >= 16
+            && let Some((length, mask)) = token(part)
+        {
+            return Some((start..start + length, mask));
+        }
+        start += part.len() + 1;
     }
-    if is_aws_key(word) {
-        return Some("<aws-key>");
+    if let Some(hook) = word.find(WEBHOOK).map(|at| at + WEBHOOK.len()).filter(|at| *at < word.len()) {
+        return Some((hook..word.len(), super::SECRET));
     }
-    if PREFIXES.iter().any(|(prefix, length)| word.len() >= *length && word.starts_with(prefix)) {
-        return Some(super::SECRET);
+    is_random(word).then_some((0..word.len(), super::SECRET))
+}
+
+/// Length and mask of a token with which `part` begins.
+fn token(part: &str) -> Option<(usize, &'static str)> {
+    if is_jwt(part) {
+        return Some((part.len(), "<jwt>"));
     }
-    is_random(word).then_some(super::SECRET)
+    if begins_with_aws_key(part) {
+        return Some((AWS_KEY_BYTES, "<aws-key>"));
+    }
+    let is_token = PREFIXES.iter().any(|(prefix, length)| part.len() >= *length && part.starts_with(prefix));
+    is_token.then_some((part.len(), super::SECRET))
 }
 
 /// RFC 7519: three base64url parts, the first of which encodes `{"`.
@@ -111,9 +150,10 @@ fn is_jwt(word: &str) -> bool {
 }
 
 /// `AKIA` or `ASIA` and 16 capitals or digits.
-fn is_aws_key(word: &str) -> bool {
+fn begins_with_aws_key(word: &str) -> bool {
     let Some(rest) = word.strip_prefix("AKIA").or_else(|| word.strip_prefix("ASIA")) else { return false };
-    rest.len() == 16 && rest.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
+    let upper = rest.bytes().take_while(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit()).count();
+    upper == AWS_KEY_BYTES - 4 && !rest[upper..].starts_with(|next: char| next.is_ascii_alphanumeric())
 }
 
 /// A long word that looks drawn at random from base64: capitals, small letters and digits all mixed.

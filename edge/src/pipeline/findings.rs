@@ -3,7 +3,6 @@
 use super::Pipeline;
 use crate::episodes::Episode;
 use crate::judge::{Decision, DecisionKind, Judge, Track};
-use crate::mask;
 use std::time::Duration;
 use vedette_protocol::time::MonoTime;
 use vedette_protocol::v1::{Body, Class, EpisodeEvent, Evidence, Finding, Subject};
@@ -237,7 +236,7 @@ impl Pipeline {
                 let (source, service, template) = self.logs.template(slot)?;
                 Subject::LogTemplate {
                     source: source.to_owned(),
-                    service: mask::masked(service),
+                    service: service.to_owned(),
                     id: template.id,
                     text: template.text,
                     exemplar: template.exemplar,
