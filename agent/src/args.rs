@@ -50,6 +50,9 @@ pub enum Command {
         after_help = "Examples:\n  vedette-agent metrics\n  vedette-agent metrics > /var/lib/node_exporter/vedette.prom"
     )]
     Metrics(SocketArguments),
+    /// What the running agent has spent since it started: CPU and bytes by source, detector and kind.
+    #[command(after_help = "Examples:\n  vedette-agent cost\n  vedette-agent cost --output json")]
+    Cost(StatusArguments),
     /// Get this host's identity from the collector with a one-time token.
     #[command(after_help = "Examples:\n  vedette-agent enroll --collector-ca ca.pem --token-file token")]
     Enroll(EnrollArguments),

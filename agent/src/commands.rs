@@ -2,6 +2,7 @@
 
 mod buffer;
 mod check;
+mod cost;
 mod metrics;
 mod print_config;
 mod recorder;
@@ -68,6 +69,7 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::run(&arguments.config),
         Command::PrintConfig(arguments) => print_config::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
+        Command::Cost(arguments) => cost::run(&arguments),
         Command::Metrics(arguments) => metrics::run(&arguments),
         Command::Recorder { command } => recorder::run(&command),
         Command::Buffer { command } => buffer::run(&command),

@@ -12,6 +12,7 @@ pub use own::Report;
 pub use readings::{ATTRIBUTES_MAX, Readings};
 
 use crate::config::SourceConfig;
+use crate::cost::thread_cpu_ns;
 use crate::source::{DropReason, Lane, Root, Sink, Source, SourceError};
 use own::OwnLane;
 use std::time::{Duration, Instant};
@@ -76,6 +77,8 @@ pub struct SourceRecord {
     pub ns_last: u64,
     /// Time all readings took.
     pub ns_total: u64,
+    /// CPU time of all readings, and of taking their values.
+    pub cpu_ns: u64,
     /// Why the last reading failed.
     pub last_error: Option<String>,
 }
@@ -165,11 +168,12 @@ impl Lanes {
                 self.waiting += usize::from(entry.ask());
                 continue;
             };
-            let begun = Instant::now();
+            let (begun, cpu_begun_ns) = (Instant::now(), thread_cpu_ns());
             let mut tagged = Tagged { name: entry.name, interval_ms: entry.interval_ms, sink, dropped: 0 };
             let result = source.read(&mut tagged);
             let dropped = tagged.dropped;
             entry.record.reads += 1;
+            entry.record.cpu_ns += thread_cpu_ns().saturating_sub(cpu_begun_ns);
             entry.finish(result, begun.elapsed(), dropped);
         }
     }
@@ -186,7 +190,9 @@ impl Lanes {
             return;
         }
         let (name, interval_ms) = (entry.name, entry.interval_ms);
+        let cpu_begun_ns = thread_cpu_ns();
         report.readings.replay(|metric, attributes, value| sink.reading(name, interval_ms, metric, attributes, value));
+        entry.record.cpu_ns += report.cpu_ns + thread_cpu_ns().saturating_sub(cpu_begun_ns);
         let dropped = report.readings.dropped();
         entry.finish(report.result, report.took, dropped);
         if let Runner::Own { lane, state } = &mut entry.runner {

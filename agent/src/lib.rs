@@ -14,6 +14,7 @@ pub mod source;
 
 pub mod clock;
 pub mod control;
+pub mod cost;
 pub mod disk;
 pub mod durable;
 pub mod enroll;

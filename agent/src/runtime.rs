@@ -5,6 +5,7 @@
 
 mod agent;
 pub(crate) mod detectors;
+mod meter;
 mod pulse;
 mod pump;
 mod reload;
@@ -248,6 +249,7 @@ fn answer(agent: &Agent, question: Asked) {
     let answer = match question.question {
         Question::Status | Question::Metrics => Answer::Status(Box::new(agent.status())),
         Question::Recorder => Answer::Recorder(agent.recorded_in_memory()),
+        Question::Cost => Answer::Cost(Box::new(agent.bill())),
     };
     // Who asked has hung up: nothing is lost.
     let _ = question.answer.send(answer);

@@ -15,6 +15,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
+use vedette_agent::cost::Bill;
 use vedette_agent::identity::Identity;
 use vedette_link::authority::Authority;
 use vedette_link::clock::{Clock as _, SystemClock};
@@ -529,6 +530,23 @@ fn service_supervisor_hears_readiness_progress_reload_and_the_end() {
     let (code, log) = agent.stop();
     assert_eq!(code, Some(0), "{log}");
     supervisor.hears("STOPPING=1");
+}
+
+#[test]
+fn bill_names_who_was_paid_and_does_not_exceed_what_the_kernel_counts() {
+    let bench = Bench::new();
+    bench.enrol();
+    let _agent = bench.start();
+    bench.status_with(|status| status["ticks"]["run"].as_u64() >= Some(3));
+    let output = bench.output("cost", &["--output", "json"]);
+    let bill: Bill = serde_json::from_slice(&output.stdout).expect("a bill");
+    let cpu = bill.sources.iter().find(|one| one.name == "cpu").expect("cpu");
+    assert!(cpu.reads >= 3 && cpu.cpu_ns > 0 && cpu.series > 0, "{cpu:?}");
+    let (known, all) = (bill.agent_known_ns(), bill.agent_cpu_ns);
+    assert!(known > 0 && known <= all, "{known} of {all} ns");
+    assert!(bill.batches.iter().any(|one| one.name == "series" && one.bytes > 0), "{:?}", bill.batches);
+    let screen = String::from_utf8(bench.output("cost", &[]).stdout).expect("text");
+    assert!(screen.contains("not explained") && screen.contains("of a core"), "{screen}");
 }
 
 #[test]

@@ -387,6 +387,11 @@ impl Pipeline {
         }
     }
 
+    /// The source of each metric series.
+    pub fn series_sources(&self) -> impl Iterator<Item = &'static str> {
+        self.registry.iter().map(|(_, series)| series.source)
+    }
+
     /// Series that a detector has been told of.
     pub fn series_of(&self, detector: u32) -> usize {
         let judge = self.judges.iter().find(|judge| judge.id() == detector);

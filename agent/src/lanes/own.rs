@@ -1,6 +1,7 @@
 //! A thread for one source that can wait for something.
 
 use super::Readings;
+use crate::cost::thread_cpu_ns;
 use crate::source::{Source, SourceError};
 use std::io;
 use std::sync::mpsc as sync_mpsc;
@@ -17,6 +18,7 @@ pub struct Report {
     pub(super) readings: Readings,
     pub(super) result: Result<(), SourceError>,
     pub(super) took: Duration,
+    pub(super) cpu_ns: u64,
 }
 
 pub(super) struct OwnLane {
@@ -56,9 +58,10 @@ fn answer(
     reports: &mpsc::Sender<Report>,
 ) {
     for mut readings in asked {
-        let begun = Instant::now();
+        let (begun, cpu_begun_ns) = (Instant::now(), thread_cpu_ns());
         let result = source.read(&mut readings);
-        let report = Report { index, readings, result, took: begun.elapsed() };
+        let cpu_ns = thread_cpu_ns().saturating_sub(cpu_begun_ns);
+        let report = Report { index, readings, result, took: begun.elapsed(), cpu_ns };
         if reports.blocking_send(report).is_err() {
             return;
         }

@@ -15,11 +15,13 @@ pub enum Question {
     Metrics,
     /// What the flight recorder holds that is not on disk yet, as JSON.
     Recorder,
+    /// [`crate::cost::Bill`] as JSON.
+    Cost,
 }
 
 /// Every question with its name.
 const ALL: &[(&str, Question)] =
-    &[("status", Question::Status), ("metrics", Question::Metrics), ("recorder", Question::Recorder)];
+    &[("status", Question::Status), ("metrics", Question::Metrics), ("recorder", Question::Recorder), ("cost", Question::Cost)];
 
 impl fmt::Display for Question {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

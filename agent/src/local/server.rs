@@ -1,6 +1,7 @@
 //! The agent's end of the local interface.
 
 use super::{CONNECTIONS_MAX, QUESTION_BYTES_MAX, Question};
+use crate::cost::Bill;
 use crate::metrics;
 use crate::recorder::read::InMemory;
 use crate::status::Status;
@@ -34,6 +35,8 @@ pub enum Answer {
     Status(Box<Status>),
     /// To [`Question::Recorder`].
     Recorder(Vec<InMemory>),
+    /// To [`Question::Cost`].
+    Cost(Box<Bill>),
 }
 
 impl Asked {
@@ -46,10 +49,10 @@ impl Asked {
         let (answer, answered) = oneshot::channel();
         loop_.send(Self { question, answer }).await.map_err(io::Error::other)?;
         Ok(match (answered.await.map_err(io::Error::other)?, question) {
-            (Answer::Status(status), Question::Status) => json(&*status),
             (Answer::Status(status), Question::Metrics) => metrics::render(&status),
-            (Answer::Recorder(series), Question::Recorder) => json(&series),
-            (answer, _) => return Err(io::Error::other(format!("{answer:?} answers another question"))),
+            (Answer::Status(status), _) => json(&*status),
+            (Answer::Recorder(series), _) => json(&series),
+            (Answer::Cost(bill), _) => json(&*bill),
         })
     }
 }

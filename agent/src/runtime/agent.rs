@@ -1,6 +1,7 @@
 //! All state of the running agent. Nothing here waits; every `handle_*` ends with what follows from it done or queued.
 
 use super::detectors::{Found, Shelf};
+use super::meter::{Meter, Stage};
 use super::pulse::Pulse;
 use super::reload::Reread;
 use super::spooling::Kept;
@@ -10,6 +11,7 @@ use crate::clock::{Ticker, mono_now, wall_now};
 use crate::config::{Config, RecorderLimits};
 use crate::control::directive::DirectiveGate;
 use crate::control::policy::Expiry;
+use crate::cost::thread_cpu_ns;
 use crate::disk::{Disk, PolicyEvent, PolicyView};
 use crate::host;
 use crate::identity::Identity;
@@ -100,6 +102,7 @@ pub(super) struct Agent {
     watch_state: Option<Cursor>,
     pub(super) healthy_before: (u64, u64),
     pub(super) pulse: Pulse,
+    pub(super) meter: Meter,
 }
 
 impl Agent {
@@ -157,6 +160,7 @@ impl Agent {
             phase: Phase::Idle,
             healthy_before: (0, 0),
             pulse: Pulse::default(),
+            meter: Meter::default(),
             change_cursor: None,
             watch_state: positions
                 .get(changes::SOURCE)
@@ -387,9 +391,10 @@ impl Agent {
     }
 
     fn take_lines(&mut self, lines: &Lines) {
-        let now = mono_now();
+        let (now, began_ns) = (mono_now(), thread_cpu_ns());
         lines.replay(|path, service, line| self.pipeline.handle_log_line(now, path, service, line));
         lines.positions().for_each(|cursor| self.pipeline.handle_cursor(cursor));
+        self.meter.spent(Stage::Lines, began_ns);
     }
 
     fn tell_change(&mut self, now: MonoTime, change: Change) {

@@ -1,8 +1,10 @@
 //! Carries actions out: the pipeline's to worker, spool and sources, the supervisor's to processes and pipeline.
 
 use super::agent::Agent;
+use super::meter::Stage;
 use crate::clock::{mono_now, wall_now};
 use crate::control::policy::stale;
+use crate::cost::thread_cpu_ns;
 use crate::worker_process::WorkerProcess;
 use vedette_detector_host::supervise::{self, Exit, Running, WorkerId};
 use vedette_edge::pipeline::{Action, DetectorSlot};
@@ -52,16 +54,20 @@ impl Agent {
             cursors.extend(self.change_cursor.take());
         }
         let (tenant, boot, queue_epoch, wall) = (self.identity.tenant, self.boot, self.spool.epoch(), wall_now());
-        let kept = cursors.clone();
+        let (noted, began_ns) = (self.meter.note(&body), thread_cpu_ns());
+        let (kept, mut bytes) = (cursors.clone(), 0);
         cursors.iter_mut().for_each(shorten);
         self.spool.set_series_next(self.pipeline.series_next());
         self.spool.push(class, &kept, |sequence| {
             let batch = Batch { tenant, boot, queue_epoch, sequence, class, mono: now, wall, cursors, body };
             // What the collector would put aside unread is told here, where the reason can be seen.
             encode(&batch)
+                .inspect(|frame| bytes = frame.len() as u64)
                 .inspect_err(|error| tracing::warn!(sequence = sequence.0, %error, "batch cannot be sent"))
                 .ok()
         });
+        self.meter.made(&noted, bytes);
+        self.meter.spent(Stage::Encode, began_ns);
     }
 
     fn supervise(&mut self, now: MonoTime, action: supervise::Action) {
@@ -121,7 +127,9 @@ impl Agent {
         match reply {
             WorkerReply::Scores { detector, tick, scores, .. } => {
                 self.pulse.handle_answered();
+                let began_ns = thread_cpu_ns();
                 self.pipeline.handle_scores(now, detector, tick, &scores);
+                self.meter.judged(detector, began_ns);
                 self.score_buffers.put(scores);
             }
             WorkerReply::Explanations { detector, explanations } => {

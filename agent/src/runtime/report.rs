@@ -3,6 +3,7 @@
 use super::agent::Agent;
 use crate::clock::mono_now;
 use crate::control::policy::stale;
+use crate::cost::{Bill, DetectorCost, SourceCost, children_cpu_ns, process_cpu_ns};
 use crate::lanes::SourceView;
 use crate::lanes::inventories::InventoryView;
 use crate::lanes::lines::FileState;
@@ -14,6 +15,7 @@ use crate::status::{
     Status, TickStatus, WatchStatus, WorkerStatus,
 };
 use crate::uplink::remedy;
+use std::collections::BTreeMap;
 use std::time::Duration;
 use vedette_detector_host::supervise;
 use vedette_protocol::time::{MonoTime, WallTime};
@@ -71,6 +73,37 @@ impl Agent {
                 .files()
                 .map(|(path, changes)| WatchStatus { path: path.to_owned(), changes })
                 .collect(),
+        }
+    }
+
+    /// What was spent so far, and on whom.
+    pub(super) fn bill(&self) -> Bill {
+        let mut series: BTreeMap<&str, u64> = BTreeMap::new();
+        for source in self.pipeline.series_sources() {
+            *series.entry(source).or_default() += 1;
+        }
+        let source = |view: SourceView<'_>| {
+            let (features, bytes) = self.meter.shipped(view.name);
+            let series = series.get(view.name).copied().unwrap_or(0);
+            let (reads, cpu_ns) = (view.record.reads, view.record.cpu_ns);
+            SourceCost { name: view.name.to_owned(), reads, cpu_ns, series, features, bytes }
+        };
+        let detector = |one: supervise::DetectorStatus| DetectorCost {
+            judge_ns: self.meter.judge_ns(one.detector),
+            name: one.name,
+            shadow_of: one.shadow_of,
+            values: one.values,
+            guest_ns: one.guest_ns,
+        };
+        Bill {
+            uptime_ms: millis(mono_now().since(self.started)),
+            agent_cpu_ns: process_cpu_ns(),
+            worker_cpu_ns: children_cpu_ns(self.worker().pid),
+            sources: self.lanes.views().map(source).collect(),
+            detectors: self.supervisor.detectors().into_iter().map(detector).collect(),
+            stages: self.meter.stages(),
+            batches: self.meter.batches(),
+            udp_sent_bytes: self.uplink.status().udp_bytes_sent,
         }
     }
 

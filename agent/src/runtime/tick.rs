@@ -1,7 +1,9 @@
 //! One tick: ask and read, wait for lanes until the deadline, then let the pipeline think.
 
 use super::agent::Agent;
+use super::meter::Stage;
 use crate::clock::{mono_now, wall_now};
+use crate::cost::thread_cpu_ns;
 use crate::lanes::{LANE_DEADLINE, TickSink, inventories};
 use tokio::time::Instant;
 use vedette_edge::metric::MetricSpec;
@@ -74,7 +76,9 @@ impl Agent {
     fn finish_tick(&mut self, due: Instant) {
         let (now, wall) = (mono_now(), wall_now());
         self.phase = Phase::Idle;
+        let began_ns = thread_cpu_ns();
         self.pipeline.handle_tick(now, wall);
+        self.meter.spent(Stage::Tick, began_ns);
         self.store_recorded();
         self.directives.handle_tick(now);
         if self.policy.on_trial {
