@@ -50,6 +50,13 @@ pub enum Command {
         after_help = "Examples:\n  vedette-agent metrics\n  vedette-agent metrics > /var/lib/node_exporter/vedette.prom"
     )]
     Metrics(SocketArguments),
+    /// Look at all that the agent needs, step by step, with what to do (exit code 1 if a step fails, 78 for a bad file).
+    ///
+    /// Looks with the rights of whoever asks: run it as the agent's user to see what the agent sees.
+    #[command(
+        after_help = "Examples:\n  vedette-agent diagnose\n  sudo -u vedette vedette-agent diagnose --output json"
+    )]
+    Diagnose(DiagnoseArguments),
     /// What the running agent has spent since it started: CPU and bytes by source, detector and kind.
     #[command(after_help = "Examples:\n  vedette-agent cost\n  vedette-agent cost --output json")]
     Cost(StatusArguments),
@@ -225,6 +232,16 @@ pub enum ExportForm {
     Csv,
     /// Exact times and the masked log lines.
     Json,
+
+/// `diagnose`.
+#[derive(Debug, Args)]
+pub struct DiagnoseArguments {
+    /// Configuration file.
+    #[arg(long, value_name = "FILE", default_value = CONFIG_PATH, env = "VEDETTE_CONFIG")]
+    pub config: PathBuf,
+    /// For people or for programs.
+    #[arg(long, value_enum, default_value_t = Output::Human)]
+    pub output: Output,
 }
 
 /// `enroll`.

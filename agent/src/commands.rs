@@ -3,6 +3,7 @@
 mod buffer;
 mod check;
 mod cost;
+mod diagnose;
 mod metrics;
 mod print_config;
 mod recorder;
@@ -69,6 +70,7 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::run(&arguments.config),
         Command::PrintConfig(arguments) => print_config::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
+        Command::Diagnose(arguments) => diagnose::run(&arguments),
         Command::Cost(arguments) => cost::run(&arguments),
         Command::Metrics(arguments) => metrics::run(&arguments),
         Command::Recorder { command } => recorder::run(&command),

@@ -15,6 +15,7 @@ pub mod source;
 pub mod clock;
 pub mod control;
 pub mod cost;
+pub mod diagnose;
 pub mod disk;
 pub mod durable;
 pub mod enroll;

@@ -20,6 +20,7 @@ use crate::local::{Answer, Asked, Question, Socket};
 use crate::log::Log;
 use crate::metrics::listen::Listener;
 use crate::notify::Notify;
+use crate::status::RefusedStatus;
 use crate::uplink::Order;
 use agent::{Agent, Inputs};
 use std::io;
@@ -78,6 +79,12 @@ pub struct Start {
     pub confinement: Vec<String>,
     /// Its log.
     pub log: Log,
+}
+
+/// How many detectors of a configuration may run, by what is signed and for whom, and those that may not.
+pub fn detectors_of(config: &Config) -> (usize, Vec<RefusedStatus>) {
+    let found = detectors::Shelf::look_as(config, config.detectors.execution.resolve());
+    (found.wanted.len(), found.refused)
 }
 
 /// Runs the agent until SIGTERM or SIGINT, then hands over what is left.

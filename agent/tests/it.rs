@@ -550,6 +550,20 @@ fn bill_names_who_was_paid_and_does_not_exceed_what_the_kernel_counts() {
 }
 
 #[test]
+fn diagnosis_without_a_collector_fails_at_that_step_and_says_so() {
+    let bench = Bench::new();
+    bench.enrol();
+    let output = bench.output("diagnose", &["--output", "json"]);
+    let told: Value = serde_json::from_slice(&output.stdout).expect("one object");
+    assert_eq!((output.status.code(), &told["fine"]), (Some(1), &Value::Bool(false)), "{told}");
+    let steps = told["steps"].as_array().expect("steps");
+    let failed: Vec<_> = steps.iter().filter(|step| step["outcome"] == "fail").map(|step| &step["name"]).collect();
+    assert_eq!(failed, ["collector"], "{told:#}");
+    bench.write_config("[limits]\nseries-max = 0\n");
+    assert_eq!(bench.output("diagnose", &[]).status.code(), Some(78));
+}
+
+#[test]
 fn own_metrics_come_through_socket_and_port_alike() {
     let bench = Bench::new();
     bench.enrol();
