@@ -232,6 +232,7 @@ pub enum ExportForm {
     Csv,
     /// Exact times and the masked log lines.
     Json,
+}
 
 /// `diagnose`.
 #[derive(Debug, Args)]

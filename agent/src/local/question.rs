@@ -20,8 +20,12 @@ pub enum Question {
 }
 
 /// Every question with its name.
-const ALL: &[(&str, Question)] =
-    &[("status", Question::Status), ("metrics", Question::Metrics), ("recorder", Question::Recorder), ("cost", Question::Cost)];
+const ALL: &[(&str, Question)] = &[
+    ("status", Question::Status),
+    ("metrics", Question::Metrics),
+    ("recorder", Question::Recorder),
+    ("cost", Question::Cost),
+];
 
 impl fmt::Display for Question {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -136,6 +136,7 @@ fn kind(body: &Body) -> &'static str {
         Body::Logs(_) => "logs",
         Body::Findings(_) => "findings",
         Body::Changes(_) => "changes",
+        Body::Block(_) => "sample blocks",
     }
 }
 
