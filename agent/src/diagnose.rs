@@ -3,6 +3,7 @@
 
 mod collector;
 mod host;
+mod spool;
 mod trust;
 
 use crate::config::{Config, Unusable};
@@ -74,6 +75,7 @@ pub async fn run(file: &Path, root: &Root) -> (Vec<Step>, bool) {
     steps.extend(host::files(&config, root));
     steps.push(host::detectors(&config, status.as_ref()));
     steps.extend(host::disk(&config));
+    steps.push(spool::spool(&config, status.as_ref()));
     steps.push(host::kernel(root));
     steps.push(agent(&config, status.as_ref()));
     (steps, false)

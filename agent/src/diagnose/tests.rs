@@ -1,5 +1,6 @@
 use super::*;
 use crate::identity::tests::certified;
+use crate::status::{SpoolDiskStatus, SpoolStatus};
 use std::fs;
 
 /// A host with one readable source and a configuration with `more`; nobody is a collector there.
@@ -37,6 +38,7 @@ async fn each_step_says_what_it_found_and_what_to_do() {
         ("detectors", Outcome::Warn, "detectors.directory"),
         ("data directory", Outcome::Ok, ""),
         ("disk space", Outcome::Ok, ""),
+        ("spool", Outcome::Ok, ""),
         ("agent", Outcome::Warn, "systemctl"),
     ] {
         let step = of(&steps, name);
@@ -80,4 +82,38 @@ async fn files_and_refused_detectors_are_named() {
     assert_eq!((files[1].outcome, files[1].found.as_str()), (Outcome::Warn, "/etc/absent.conf is not there"));
     let detectors = of(&steps, "detectors");
     assert!(detectors.outcome == Outcome::Fail && detectors.found.contains("`odd`"), "{detectors:?}");
+}
+
+#[tokio::test]
+async fn spool_is_told_with_its_directory_and_what_keeps_it_off_the_disk() {
+    let (steps, _) = diagnosed("", |_| {}).await;
+    assert!(of(&steps, "spool").found.contains("data/spool: made at the first run, at most 256 MiB, "), "{steps:#?}");
+    let (steps, _) = diagnosed("", |folder| {
+        fs::create_dir(folder.join("data/spool")).expect("spool");
+        fs::write(folder.join("data/spool/segment"), [0; 2049]).expect("segment");
+    })
+    .await;
+    assert!(of(&steps, "spool").found.contains("data/spool: 3 KiB of at most 256 MiB, "), "{steps:#?}");
+    let link = |folder: &Path| std::os::unix::fs::symlink("/tmp", folder.join("data/spool")).expect("link");
+    let (steps, _) = diagnosed("", link).await;
+    let spool = of(&steps, "spool");
+    assert!(spool.outcome == Outcome::Warn && spool.found.contains("not a directory"), "{spool:?}");
+}
+
+#[test]
+fn spool_without_room_for_its_bound_or_without_its_disk_is_a_warning() {
+    let room = |held_mib: u64, free_mib: u64| {
+        let room = spool::Room { held_bytes: Some(held_mib << 20), free_bytes: free_mib << 20 };
+        room.step(Path::new("/spool"), 256 << 20).outcome
+    };
+    assert_eq!(room(0, 255), Outcome::Warn);
+    assert_eq!(room(1, 255), Outcome::Ok, "what waits already has its room");
+    assert_eq!(room(300, 0), Outcome::Ok);
+    for (state, remedy) in [("failing", "make room"), ("absent", "restart")] {
+        let disk = SpoolDiskStatus { state: state.to_owned(), reason: "odd".to_owned(), ..Default::default() };
+        let status = Status { spool: SpoolStatus { disk, ..Default::default() }, ..Default::default() };
+        let step = spool::spool(&Config::default(), Some(&status));
+        assert!(step.outcome == Outcome::Warn && step.found.contains("odd"), "{step:?}");
+        assert!(step.remedy.contains(remedy), "{step:?}");
+    }
 }

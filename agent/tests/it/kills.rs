@@ -3,6 +3,7 @@
 use super::*;
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::Mutex;
 use tokio::runtime::Runtime;
