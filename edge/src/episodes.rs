@@ -22,6 +22,8 @@ const SCORE_MIN: f32 = 4.0;
 const COMPANY: [f32; 3] = [0.5, 0.25, 0.125];
 /// What the evidence of another series of the same family counts for.
 const KIN: f32 = 0.6;
+/// What the evidence of another detector on the same series counts for: both see the same values.
+const SAME: f32 = 0.2;
 /// What becomes odd within this time of each other may have one cause.
 const TOGETHER_MS: u64 = 15_000;
 /// Odd moments without company that are taken as seen before the first one.
@@ -50,7 +52,7 @@ const UPDATE_MS_MIN: u128 = 5_000;
 #[derive(Clone, Copy, Debug)]
 struct Witness {
     kin: Kin,
-    slot: u32,
+    series: SeriesKey,
     surprise: f32,
     second: f32,
     /// When the strongest became odd.
@@ -98,31 +100,32 @@ impl Default for Board {
 
 impl Board {
     /// One series of a family is odd since a moment; counts until another.
-    pub fn report(&mut self, now: MonoTime, kin: Kin, slot: u32, surprise: f32, [since, until]: [MonoTime; 2]) {
+    pub fn report(&mut self, now: MonoTime, kin: Kin, series: SeriesKey, surprise: f32, [since, until]: [MonoTime; 2]) {
         self.witnesses.retain(|witness| witness.until >= now);
         let Some(witness) = self.witnesses.iter_mut().find(|witness| witness.kin == kin) else {
-            self.witnesses.push(Witness { kin, slot, surprise, second: 0.0, since, until });
+            self.witnesses.push(Witness { kin, series, surprise, second: 0.0, since, until });
             return;
         };
         witness.until = witness.until.max(until);
-        if witness.slot == slot {
+        if witness.series == series {
             witness.surprise = surprise;
         } else if surprise > witness.surprise {
             witness.second = witness.surprise;
-            (witness.slot, witness.surprise, witness.since) = (slot, surprise, since);
+            (witness.series, witness.surprise, witness.since) = (series, surprise, since);
         } else {
             witness.second = witness.second.max(surprise);
         }
     }
 
     /// The strongest evidence of other families that became odd when this series did, added up with damping; kin of the
-    /// series says less. What began at another time is another matter: long bouts would meet everybody in the end.
-    pub fn company(&self, now: MonoTime, kin: Kin, slot: u32, since: MonoTime) -> f32 {
+    /// series says less, and another detector on the very series least. What began at another time is another matter: long bouts would meet everybody in the end.
+    pub fn company(&self, now: MonoTime, kin: Kin, series: SeriesKey, since: MonoTime) -> f32 {
         let mut strongest = [0.0f32; COMPANY.len()];
         for witness in self.witnesses.iter().filter(|witness| witness.until >= now && witness.began_with(since)) {
             let mut surprise = match () {
-                () if witness.kin != kin => witness.surprise,
-                () if witness.slot != slot => witness.surprise * KIN,
+                () if witness.kin != kin && witness.series != series => witness.surprise,
+                () if witness.kin != kin => witness.second.max(witness.surprise * SAME),
+                () if witness.series != series => witness.surprise * KIN,
                 () => witness.second * KIN,
             };
             for place in &mut strongest {
@@ -352,15 +355,21 @@ mod tests {
     #[test]
     fn board_counts_other_families_with_damping_and_kin_for_less() {
         let mut board = Board::default();
-        board.report(at(0), (0, 1), 10, 8.0, [at(0), at(2)]);
-        board.report(at(0), (0, 2), 20, 4.0, [at(0), at(2)]);
-        board.report(at(0), (0, 2), 20, 6.0, [at(0), at(2)]);
-        assert_eq!(board.company(at(1), (0, 1), 10, at(0)), 3.0, "a series does not confirm itself");
-        assert_eq!(board.company(at(1), (0, 3), 30, at(0)), 8.0 * 0.5 + 6.0 * 0.25);
-        assert_eq!(board.company(at(1), (1, 1), 10, at(0)), 5.5, "another detector on the same family does");
-        assert_eq!(board.company(at(1), (0, 2), 21, at(0)), 8.0 * 0.5 + 6.0 * KIN * 0.25, "kin does for less");
-        assert_eq!(board.company(at(3), (0, 3), 30, at(0)), 0.0, "old news");
-        assert_eq!(board.company(at(1), (0, 3), 30, at(100)), 0.0, "another matter");
+        board.report(at(0), (0, 1), SeriesKey(10), 8.0, [at(0), at(2)]);
+        board.report(at(0), (0, 2), SeriesKey(20), 4.0, [at(0), at(2)]);
+        board.report(at(0), (0, 2), SeriesKey(20), 6.0, [at(0), at(2)]);
+        assert_eq!(board.company(at(1), (0, 1), SeriesKey(10), at(0)), 3.0, "a series does not confirm itself");
+        assert_eq!(board.company(at(1), (0, 3), SeriesKey(30), at(0)), 8.0 * 0.5 + 6.0 * 0.25);
+        assert_eq!(board.company(at(1), (1, 1), SeriesKey(11), at(0)), 5.5, "another detector on the same family does");
+        let same = 6.0 * 0.5 + 8.0 * SAME * 0.25;
+        assert_eq!(board.company(at(1), (1, 1), SeriesKey(10), at(0)), same, "on the same series it hardly does");
+        assert_eq!(
+            board.company(at(1), (0, 2), SeriesKey(21), at(0)),
+            8.0 * 0.5 + 6.0 * KIN * 0.25,
+            "kin does for less"
+        );
+        assert_eq!(board.company(at(3), (0, 3), SeriesKey(30), at(0)), 0.0, "old news");
+        assert_eq!(board.company(at(1), (0, 3), SeriesKey(30), at(100)), 0.0, "another matter");
     }
 
     #[test]

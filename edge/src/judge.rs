@@ -331,7 +331,7 @@ impl Judge {
             }
             if let Some(since) = track.odd_since {
                 let until = now + Duration::from_millis(u64::from(track.interval_ms) * 2);
-                board.report(now, (self.slot.detector, ward.family), *slot, track.evidence, [since, until]);
+                board.report(now, (self.slot.detector, ward.family), track.key, track.evidence, [since, until]);
             }
             self.odd.push(*slot);
         }
@@ -345,7 +345,7 @@ impl Judge {
             let Some(track) = self.tracks[slot as usize].as_mut() else { continue };
             let ward = &mut self.wards[track.ward as usize];
             let since = track.odd_since.unwrap_or(now);
-            let company = board.company(now, (self.slot.detector, ward.family), slot, since);
+            let company = board.company(now, (self.slot.detector, ward.family), track.key, since);
             if track.odd_since.is_some() && !track.is_open() {
                 odd_ms = odd_ms.max(track.interval_ms);
                 most_company = most_company.max(company);
@@ -358,8 +358,8 @@ impl Judge {
             };
             // A template that was never seen is news by itself.
             // Within one slow interval, anybody may be odd by chance.
-            let alone = (company <= 0.0 || Pace::of(track.interval_ms) != Pace::Seconds)
-                && self.slot.description.input == DetectorInput::Metrics;
+            let alone =
+                (company <= 0.0 || ward.pace != Pace::Seconds) && self.slot.description.input == DetectorInput::Metrics;
             let patience = if alone { ward.patience(now) } else { 0.0 } + track.slowness();
             let confirmed = track.odd_since.is_some() && case.confirmed(track.needed + ward.caution() + patience);
             let kind = track.turn(now, confirmed, case.total());

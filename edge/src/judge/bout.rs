@@ -1,13 +1,11 @@
 //! Evidence that adds up while a series departs: a CUSUM of calibrated surprises (Page 1954).
 //!
-//! Each verdict adds its surprise, at most [`Bout::observe`]'s ceiling, less [`DRIFT`]; a healthy series loses more than
+//! Each verdict adds its surprise, at most [`Bout::observe`]'s ceiling, less [`Pace::drift`]; a healthy series loses more than
 //! it gains, so the sum stays at zero but for bouts. A bout's height says how much and for how long together: a spike
 //! gives a low one, a modest departure that stays a high one. The heights of bouts are calibrated in turn.
 
-use super::pace::News;
+use super::pace::{News, Pace};
 
-/// Decades that a verdict must be worth to count for a bout; a healthy one is worth 0.43 on average.
-const DRIFT: f32 = 2.0;
 /// A verdict below this speaks against the bout: its height halves.
 const CALM: f32 = 1.0;
 /// From this surprise on a verdict begins a bout.
@@ -35,10 +33,10 @@ pub(crate) struct Bout {
 impl Bout {
     /// Takes a verdict: its relative score and its surprise, which counts as `ceiling` at most. Of a series whose scores
     /// follow one another, each is `news` for a share only, unless it is beyond all that was seen.
-    pub(crate) fn observe(&mut self, score: f32, relative: f32, surprise: f32, ceiling: f32, news: News) {
+    pub(crate) fn observe(&mut self, score: f32, relative: f32, surprise: f32, ceiling: f32, pace: Pace, news: News) {
         let share = if surprise >= ceiling { news.if_extreme } else { news.usually };
-        let gain = share * (surprise.min(ceiling) - DRIFT);
-        self.height = if surprise < CALM { self.height / 2.0 - DRIFT } else { self.height + gain };
+        let gain = share * (surprise.min(ceiling) - pace.drift());
+        self.height = if surprise < CALM { self.height / 2.0 - pace.drift() } else { self.height + gain };
         self.height = self.height.max(0.0);
         self.peak = self.peak.max(self.height);
         self.score = self.score.max(score);

@@ -30,13 +30,12 @@ impl Pace {
         }
     }
 
-    /// Decades asked of a lone series on top: values that follow fast are less independent than their scores look, so the
-    /// extrapolation is bolder. Measured (docs/calibration.md), not derived.
-    pub(crate) fn overlap(self) -> f32 {
+    /// Decades that a verdict must be worth to count for a bout; a healthy one is worth 0.43 on average. Values that follow
+    /// one another fast depend on each other, so that a modest one which stays says less.
+    pub(crate) fn drift(self) -> f32 {
         match self {
             Self::Seconds => 2.0,
-            Self::TensOfSeconds => 1.5,
-            Self::Minutes => 1.0,
+            Self::TensOfSeconds | Self::Minutes => 1.4,
         }
     }
 }
@@ -66,11 +65,11 @@ impl Wander {
     }
 
     /// What the next score is worth, which may repeat the last one bit by bit: a detector that looks once a minute says
-    /// the same in between. Where scores hardly ever move, a repetition is what there is.
+    /// the same in between, which is no news. Where scores hardly ever move, a repetition is what there is.
     pub(crate) fn news(&self, repeated: bool) -> News {
         match () {
             () if self.variance < VARIANCE_MIN => News { usually: 1.0, if_extreme: 1.0 },
-            () if repeated => News { usually: FRESHNESS_MIN, if_extreme: FRESHNESS_MIN },
+            () if repeated => News { usually: 0.0, if_extreme: FRESHNESS_MIN },
             () => {
                 let usually = self.freshness();
                 News { usually, if_extreme: usually.max(EXTREME_MIN) }
@@ -112,7 +111,7 @@ mod tests {
             still.learn(0.5);
         }
         assert_eq!((fresh.news(false).usually, still.news(true).usually), (1.0, 1.0));
-        assert_eq!(fresh.news(true).if_extreme, FRESHNESS_MIN);
+        assert_eq!(fresh.news(true), News { usually: 0.0, if_extreme: FRESHNESS_MIN });
         assert!(slow.freshness() < 0.2, "{slow:?}");
     }
 }

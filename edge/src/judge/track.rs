@@ -20,7 +20,10 @@ const SCALE_LATER: [f32; 2] = [1.02, 0.999_8];
 const EARLY: u32 = 300;
 const SCALE_MAX: f32 = 1e6;
 /// Decades for each tenth of news: how far a wander goes is known by its lifetimes.
-const SLOWNESS: f32 = 1.5;
+const SLOWNESS: f32 = 2.5;
+/// A raw score below this, half of what an episode takes, says nothing, however rare it is among its like; but how far a
+/// slow wander goes is learnt from small bouts, too.
+const NOTICE: f32 = 2.0;
 /// Decades of evidence short of an episode from which on the detector is asked not to learn, what a score has to be worth
 /// for it (a slow wander has to be followed), at which intervals (below, a detector's memory holds many values), and
 /// verdicts of one bout for which it is.
@@ -140,6 +143,9 @@ impl Track {
         // Once a departure faded, what is left of it is calm, however rare it is among its like.
         let faded = (self.bout.is_on() || self.is_open()) && score < FADED * self.bout.score;
         self.surprise = if faded { 0.0 } else { ward.scores.surprise(relative) };
+        if score < NOTICE && Bout::begins(self.surprise) && self.wander.news(false).usually >= 1.0 {
+            self.surprise = 0.0;
+        }
         ward.count_verdict();
         let begins = warm && Bout::begins(self.surprise);
         if !(begins || self.bout.is_on() || self.is_noted()) {
@@ -164,7 +170,7 @@ impl Track {
     fn suspect(&mut self, now: MonoTime, relative: f32, ward: &mut Ward, warm: bool) {
         if self.bout.is_on() || (warm && Bout::begins(self.surprise)) {
             let news = self.wander.news(self.repeated);
-            self.bout.observe(self.score, relative, self.surprise, ward.ceiling, news);
+            self.bout.observe(self.score, relative, self.surprise, ward.ceiling, ward.pace, news);
         } else if !self.is_open() {
             self.learn(relative, 1.0, ward);
         }

@@ -10,8 +10,11 @@ const ALARM_APART_MS: u64 = 600_000;
 /// Alarms that are kept out of calibration; what recurs more often is usual here.
 const ALARMS_BELIEVED: f32 = 2.5;
 /// Decades asked of a lone series at first, and seconds over which they fade.
-const PATIENCE: f32 = 2.5;
+const PATIENCE: f32 = 3.5;
 const PATIENCE_S: f32 = 21_600.0;
+/// Decades that are always asked of it on top: values that follow one another are less independent than their scores look,
+/// so the extrapolation is bold. Measured (docs/calibration.md), not derived.
+const LONE: f32 = 1.0;
 /// Decades for each doubling of the scale of bouts beyond that of light tails.
 const HEAVINESS: f32 = 1.2;
 const REACH: f32 = 2.0;
@@ -29,7 +32,7 @@ pub(crate) struct Ward {
     /// Heights of bouts, one in so many verdicts.
     pub(crate) bouts: Pool,
     pub(crate) family: u32,
-    pace: Pace,
+    pub(crate) pace: Pace,
     since: MonoTime,
     /// Decades for bouts that reach far: the farther, the less is known of how far.
     heaviness: f32,
@@ -78,7 +81,7 @@ impl Ward {
     /// Decades on top for a series that is alone with its departure while its like is hardly known: what the host does
     /// each hour was not seen yet.
     pub(crate) fn patience(&self, now: MonoTime) -> f32 {
-        PATIENCE * (1.0 - now.since(self.since).as_secs_f32() / PATIENCE_S).max(0.0) + self.pace.overlap()
+        PATIENCE * (1.0 - now.since(self.since).as_secs_f32() / PATIENCE_S).max(0.0) + LONE
     }
 
     /// Whether alarms are so usual here that they teach as anything else does.

@@ -17,6 +17,8 @@ pub(crate) const BURST: f64 = 3.0;
 /// The spread has so many times the memory of the location: what the location cannot follow shall stand out for a while
 /// before it counts as spread.
 const SPREAD_MEMORIES: f64 = 4.0;
+/// The memory holds this many values at least: a series that is read seldom lives in a slower time of its own.
+const VALUES_MIN: f64 = 30.0;
 /// Once a new level was kept for the length of the memory, the location walks there with this memory.
 const ADOPT_S: f64 = 10.0;
 
@@ -35,7 +37,7 @@ pub(crate) struct Step {
 
 impl Step {
     pub(crate) fn new(dt_ms: u32, memory_s: f64) -> Self {
-        let dt_s = f64::from(dt_ms) * 0.001;
+        let dt_s = (f64::from(dt_ms) * 0.001).at_most(memory_s / VALUES_MIN);
         let share = |memory_s: f64| dt_s / (memory_s + dt_s);
         let (location_share, spread_share) = (share(memory_s), share(SPREAD_MEMORIES * memory_s));
         let reach_s = dt_s.at_most(Envelope::STEP_S_MAX);

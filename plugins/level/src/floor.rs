@@ -1,19 +1,22 @@
 //! The least scale that a series is judged with.
 
 use vedette_sdk::math::Limit as _;
-use vedette_sdk::robust::{Youth, prior_share};
+use vedette_sdk::robust::Youth;
 use vedette_sdk::{Kind, Series};
 
 /// One per cent: what readings of a steady quantity differ by anyway.
 const RELATIVE: f64 = 0.01;
-/// Values after which the prior has lost a third of its weight: an hour at one a second.
-const PRIOR_WEIGHT: f64 = 3_600.0;
+/// Time after which a prior is worth half, and the values that it takes at least and at most.
+const PRIOR_MS: f64 = 3_600_000.0;
+const PRIOR_VALUES: [f64; 2] = [120.0, 3_600.0];
 
 /// Parts of the scale's floor that come from what the series is, told once.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Floor {
     resolution: f64,
     prior: f64,
+    /// Values after which the prior is worth half.
+    prior_values: f64,
     lower: f64,
     upper: f64,
 }
@@ -21,12 +24,14 @@ pub(crate) struct Floor {
 impl Floor {
     pub(crate) fn of(series: &Series) -> Self {
         let resolution = if series.resolution.is_finite() { series.resolution.at_least(0.0) } else { 0.0 };
-        Self { resolution, prior: prior(series), lower: series.lower, upper: series.upper }
+        let [least, most] = PRIOR_VALUES;
+        let prior_values = (PRIOR_MS / f64::from(series.interval_ms.max(1))).at_least(least).at_most(most);
+        Self { resolution, prior: prior(series), prior_values, lower: series.lower, upper: series.upper }
     }
 
     /// The part that a series' youth decides, once so many values were learnt.
     pub(crate) fn after(&self, youth: &Youth) -> f64 {
-        let prior = self.prior * prior_share(youth.counted(), PRIOR_WEIGHT);
+        let prior = self.prior * self.prior_values / (self.prior_values + f64::from(youth.counted()));
         self.resolution.at_least(prior).at_least(f64::MIN_POSITIVE)
     }
 
