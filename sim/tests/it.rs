@@ -78,7 +78,7 @@ fn the_books_balance_and_template_counts_sum_to_the_lines_written() {
     let mut host = Host::typical(*seed);
     for (index, series) in host.all_series().enumerate().filter(|(index, _)| index % 7 == 0) {
         // Flaps on every seventh series, so that episodes are folded and not only opened.
-        for round in 0..8 {
+        for round in 0..6 {
             let start = MINUTE * 10 + MINUTE * 2 * round + Duration::from_secs(index as u64);
             host.inject(series, Fault::new(FaultKind::Step { by: 1e6 }, start, start + Duration::from_secs(40)));
         }
@@ -92,7 +92,7 @@ fn the_books_balance_and_template_counts_sum_to_the_lines_written() {
     rig.drain();
 
     let ledger = *rig.pipeline().ledger();
-    assert!(ledger.emitted > 5 && ledger.folded > 5, "the run was too quiet: {ledger:?}");
+    assert!(ledger.emitted > 5 && ledger.folded > 3, "the run was too quiet: {ledger:?}");
     let opened = rig.findings().filter(|(_, finding)| finding.event == EpisodeEvent::Open).count() as u64;
     assert_eq!(opened, ledger.emitted, "every emitted detection is one finding");
 

@@ -1,7 +1,7 @@
 //! What one detector's scores of one series have been lately.
 
 use super::bout::Bout;
-use super::pace::Wander;
+use super::pace::{Pace, Wander};
 use super::ward::Ward;
 use super::{DecisionKind, HOLD_MS_MAX};
 use crate::episodes::{Episode, SUSPICION, Turn};
@@ -143,7 +143,8 @@ impl Track {
         // Once a departure faded, what is left of it is calm, however rare it is among its like.
         let faded = (self.bout.is_on() || self.is_open()) && score < FADED * self.bout.score;
         self.surprise = if faded { 0.0 } else { ward.scores.surprise(relative) };
-        if score < NOTICE && Bout::begins(self.surprise) && self.wander.news(false).usually >= 1.0 {
+        let small = score < NOTICE && ward.pace == Pace::Seconds && Bout::begins(self.surprise);
+        if small && self.wander.news(false).usually >= 1.0 {
             self.surprise = 0.0;
         }
         ward.count_verdict();

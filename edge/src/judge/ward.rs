@@ -10,7 +10,7 @@ const ALARM_APART_MS: u64 = 600_000;
 /// Alarms that are kept out of calibration; what recurs more often is usual here.
 const ALARMS_BELIEVED: f32 = 2.5;
 /// Decades asked of a lone series at first, and seconds over which they fade.
-const PATIENCE: f32 = 3.5;
+const PATIENCE: f32 = 3.0;
 const PATIENCE_S: f32 = 21_600.0;
 /// Decades that are always asked of it on top: values that follow one another are less independent than their scores look,
 /// so the extrapolation is bold. Measured (docs/calibration.md), not derived.
@@ -18,6 +18,8 @@ const LONE: f32 = 1.0;
 /// Decades for each doubling of the scale of bouts beyond that of light tails.
 const HEAVINESS: f32 = 1.2;
 const REACH: f32 = 2.0;
+/// Decades on top of the budget for everybody: extrapolated tails are bold by a factor of two or three (docs/calibration.md).
+const BOLDNESS: f32 = 0.4;
 /// Decades of caution for each tenfold of alarms.
 const CAUTION: f32 = 4.0;
 /// A single verdict is worth no more than the data can tell: so many decades beyond one in all that were seen, and never
@@ -75,7 +77,7 @@ impl Ward {
 
     /// Decades on top of the budget: where bouts reach far or alarms came too often, the calibration is too bold.
     pub(crate) fn caution(&self) -> f32 {
-        CAUTION * self.alarms.ln_1p() * std::f32::consts::LOG10_E + self.heaviness
+        BOLDNESS + CAUTION * self.alarms.ln_1p() * std::f32::consts::LOG10_E + self.heaviness
     }
 
     /// Decades on top for a series that is alone with its departure while its like is hardly known: what the host does
