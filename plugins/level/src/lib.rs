@@ -7,7 +7,8 @@
 //! source's resolution, one per cent of the value, and a prior for the unit that fades as the series is known better. A
 //! value is judged before it is learnt, and the median of the last three distances counts, so a burst of one tick says
 //! nothing. What stays on one side for longer than a burst is hardly learnt, and a burst is learnt once it is over, so a
-//! ramp stands out while it goes on; a level that was kept for the length of the memory is adopted.
+//! ramp stands out while it goes on; a level that was kept for the length of the memory is adopted. The memory holds thirty
+//! values at least: a series that is read each minute lives in a slower time of its own.
 //!
 //! What it cannot see: a ramp so slow that the location keeps up, which is one that rises by less than about two spreads
 //! within the memory; and of a longer one the part after four times the memory, unless learning is held by then.
@@ -38,7 +39,7 @@ pub mod code {
 }
 
 /// Changes with whatever changes a score or a state.
-const VERSION: &str = "0.2.0";
+const VERSION: &str = "0.3.0";
 /// Beyond this distance a value is away from its baseline, for the onset; it comes back below [`BACK`].
 const AWAY: f64 = 3.0;
 const BACK: f64 = 2.0;
@@ -104,7 +105,7 @@ impl Detector for Level {
                 default: 300.0,
                 minimum: 30.0,
                 maximum: 86_400.0,
-                documentation: "time over which the location is learnt (the spread: four times that), and after which a new level is adopted",
+                documentation: "time over which the location is learnt, thirty values at least (the spread: four times that), and after which a new level is adopted",
             }],
         }
     }
