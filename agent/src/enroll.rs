@@ -52,7 +52,7 @@ pub fn run(arguments: &EnrollArguments) -> Result<(), Failure> {
     let authority = read_authority(&arguments.collector_ca)?;
     let token = read_token(&arguments.token_file)?;
     // Before the token is spent.
-    ensure_own(&config.data_dir)?;
+    ensure_own(&config.data_dir, "enroll")?;
     durable::make_private_folder(&Identity::folder(&config.data_dir))
         .map_err(|error| Failure::io(config.data_dir.display(), &error))?;
     let enrolled = ask_collector(&config, &host::name(&root), &authority, &token)?;
@@ -62,13 +62,13 @@ pub fn run(arguments: &EnrollArguments) -> Result<(), Failure> {
 }
 
 /// What root writes into the folder of another user, that user's agent could not read.
-fn ensure_own(data_dir: &Path) -> Result<(), Failure> {
-    let owner = std::fs::metadata(data_dir).map(|metadata| metadata.uid());
+pub(crate) fn ensure_own(folder: &Path, command: &str) -> Result<(), Failure> {
+    let owner = std::fs::metadata(folder).map(|metadata| metadata.uid());
     match (rustix::process::geteuid().as_raw(), owner) {
         (0, Ok(owner)) if owner != 0 => Err(Failure::denied(format!(
-            "{} belongs to the user with id {owner}: enrol as that user, for example \
-             `runuser -u \"$(id -nu {owner})\" -- vedette-agent enroll …`",
-            data_dir.display()
+            "{} belongs to the user with id {owner}: run this as that user, for example \
+             `runuser -u \"$(id -nu {owner})\" -- vedette-agent {command} …`",
+            folder.display()
         ))),
         _ => Ok(()),
     }

@@ -6,7 +6,8 @@
 //! This is the half in memory: what is not in the [`log`] yet, and a window of what is to be sent next. The other half
 //! does the input and output in a thread of its own ([`keeper`]); the two talk in [`Request`] and [`Reply`]. A batch is
 //! handed to the connection once the log has it, so a sequence never means two batches. While the disk fails or does not
-//! answer, batches are sent all the same, as many wait as fit into memory, and the log says that it may not know all.
+//! answer, batches are sent all the same, and as many wait as fit into memory; so whoever opens a log that was not closed
+//! leaves out the sequences that may have been used.
 
 pub mod books;
 mod dialogue;
@@ -22,7 +23,7 @@ use books::Reason;
 use keeper::Standings;
 pub use lane::Counts;
 use lane::{Lane, State, Waiting};
-use log::{Gone, Page, Recovered, class_index};
+use log::{Gone, Page, Recovered, class_index, stand};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use vedette_protocol::ids::{QueueEpoch, Sequence};
@@ -71,8 +72,8 @@ pub enum Reply {
     },
     /// It was told that these need not be sent again.
     Settled(Vec<(Class, Sequence)>),
-    /// Positions were taken down, or not.
-    Noted(Result<(), Standings>),
+    /// Positions were taken down; or not, and why.
+    Noted(Result<(), (Standings, String)>),
     /// Batches from the log; `None` if they cannot be read now.
     Page(Class, Option<Page>),
     /// Batches are gone.
@@ -98,8 +99,8 @@ pub struct Spool {
     unwritten: BTreeMap<Sequence, Class>,
     /// Where sources stand after batches that were settled without having been in the log.
     unnoted: Standings,
-    /// Where sources stand for good, since this was asked last.
-    safe: BTreeMap<String, Vec<u8>>,
+    /// After which batch sources stand for good, and where, unless that was told.
+    safe: BTreeMap<String, (Sequence, Option<Vec<u8>>)>,
     /// Settled, and the log has not confirmed it; true for those that it was told.
     settling: BTreeMap<Sequence, (Class, bool)>,
     requests: usize,
@@ -115,8 +116,6 @@ pub struct Spool {
     marked: MonoTime,
     mark_due: bool,
     is_marked: bool,
-    /// Batches may have been sent that the log does not have.
-    beyond_the_log: bool,
     log_bytes: u64,
     log_segments: u64,
 }
@@ -149,7 +148,6 @@ impl Spool {
             marked: MonoTime::default(),
             mark_due: false,
             is_marked: true,
-            beyond_the_log: false,
             log_bytes: 0,
             log_segments: 0,
         }
@@ -254,7 +252,7 @@ impl Spool {
         let unlogged = self.leave(class, sequence);
         let lane = self.lane_mut(class);
         lane.books.unlogged += u64::from(unlogged);
-        lane.pending -= 1;
+        lane.pending = lane.pending.saturating_sub(1);
         lane.acked += 1;
         match outcome {
             Outcome::Committed => {}
@@ -272,8 +270,10 @@ impl Spool {
 
     /// Sources of which the log has more, or more was settled or shed, since the last call, with where they stand.
     pub fn take_safe_cursors(&mut self) -> Vec<Cursor> {
-        let safe = std::mem::take(&mut self.safe);
-        safe.into_iter().map(|(source, position)| Cursor { source, position }).collect()
+        let told = |(source, (_, position)): (&String, &mut (Sequence, Option<Vec<u8>>))| {
+            position.take().map(|position| Cursor { source: source.clone(), position })
+        };
+        self.safe.iter_mut().filter_map(told).collect()
     }
 
     /// Life of this spool.
@@ -380,18 +380,20 @@ impl Spool {
         let Some(waiting) = self.lane_mut(class).frames.remove(&sequence) else { return false };
         self.bytes -= waiting.cost_bytes();
         let unlogged = self.unwritten.remove(&sequence).is_some();
+        if !unlogged || waiting.was_handed {
+            self.settling.insert(sequence, (class, false));
+        }
         if unlogged {
             self.note(sequence, waiting.cursors);
         } else {
-            self.keep_safe(&waiting.cursors);
-            self.settling.insert(sequence, (class, false));
+            self.keep_safe(sequence, waiting.cursors);
         }
         unlogged
     }
 
     fn count_shed(&mut self, class: Class, sequence: Sequence, reason: Reason, unlogged: bool) {
         let lane = self.lane_mut(class);
-        lane.pending -= 1;
+        lane.pending = lane.pending.saturating_sub(1);
         lane.books.shed[reason as usize] += 1;
         lane.books.unlogged += u64::from(unlogged);
         self.is_marked = false;
@@ -408,14 +410,22 @@ impl Spool {
     }
 
     fn note(&mut self, sequence: Sequence, cursors: Vec<Cursor>) {
-        self.keep_safe(&cursors);
         if !matches!(self.disk, Disk::Absent(_)) {
-            self.unnoted.extend(cursors.into_iter().map(|cursor| (cursor.source, (sequence, cursor.position))));
+            for Cursor { source, position } in &cursors {
+                stand(&mut self.unnoted, sequence, source, position);
+            }
         }
+        self.keep_safe(sequence, cursors);
     }
 
-    fn keep_safe(&mut self, cursors: &[Cursor]) {
-        self.safe.extend(cursors.iter().map(|cursor| (cursor.source.clone(), cursor.position.clone())));
+    /// Batches can be settled out of order; a source does not go back.
+    fn keep_safe(&mut self, sequence: Sequence, cursors: Vec<Cursor>) {
+        for Cursor { source, position } in cursors {
+            let known = self.safe.entry(source).or_insert((sequence, None));
+            if known.0 <= sequence {
+                *known = (sequence, Some(position));
+            }
+        }
     }
 
     /// Batches are sent although the log does not have them.

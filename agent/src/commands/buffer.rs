@@ -2,6 +2,7 @@
 
 use super::{Failure, load_config, print, without_controls};
 use crate::args::{BufferArguments, BufferCommand, Output};
+use crate::enroll::ensure_own;
 use crate::spool::files::Folder;
 use crate::spool::inspect::{self, Inspection, Repair, SpoolProblem};
 use std::fmt::Write as _;
@@ -18,7 +19,7 @@ pub(super) fn run(command: &BufferCommand) -> Result<(), Failure> {
 fn verify(arguments: &BufferArguments) -> Result<(), Failure> {
     let directory = directory(arguments)?;
     let found = Folder::open_to_look(&directory)
-        .and_then(|(folder, in_use)| inspect::verify(&folder, in_use))
+        .and_then(|(folder, in_use)| inspect::verify(a_spool(&folder)?, in_use))
         .map_err(|error| unusable(&directory, &error))?;
     match arguments.output {
         Output::Json => print(&(json(&found) + "\n"))?,
@@ -29,16 +30,19 @@ fn verify(arguments: &BufferArguments) -> Result<(), Failure> {
 
 fn repair(arguments: &BufferArguments) -> Result<(), Failure> {
     let directory = directory(arguments)?;
-    if !directory.is_dir() {
-        return Err(unusable(&directory, &io::ErrorKind::NotFound.into()));
-    }
-    let repaired = Folder::open(&directory)
-        .and_then(|mut folder| inspect::repair(&mut folder))
+    ensure_own(&directory, "buffer repair")?;
+    let repaired = Folder::open_to_mend(&directory)
+        .and_then(|mut folder| a_spool(&folder).map(drop).and_then(|()| inspect::repair(&mut folder)))
         .map_err(|error| unusable(&directory, &error))?;
     match arguments.output {
         Output::Json => print(&(json(&repaired) + "\n")),
         Output::Human => print(&without_controls(&told(&repaired))),
     }
+}
+
+/// Nothing is to be told, let alone changed, of a folder that is something else.
+fn a_spool(folder: &Folder) -> io::Result<&Folder> {
+    if inspect::is_spool(folder)? { Ok(folder) } else { Err(io::ErrorKind::NotFound.into()) }
 }
 
 fn directory(arguments: &BufferArguments) -> Result<PathBuf, Failure> {

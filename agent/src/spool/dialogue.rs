@@ -3,7 +3,8 @@
 use super::books::Reason;
 use super::keeper::Request;
 use super::lane::{State, Waiting};
-use super::log::{Entry, Gone, Page, class_index};
+use super::log::{Entry, Gone, Page, class_index, stand};
+use super::marks::Given;
 use super::{CLASSES, Disk, Reply, Spool, cost};
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,8 +33,8 @@ impl Spool {
             self.stalled = true;
             tracing::warn!("the spool's disk does not answer: batches wait in memory");
         }
-        if self.stalled || matches!(self.disk, Disk::Failing(_)) {
-            self.beyond_the_log = true;
+        for lane in &mut self.lanes {
+            lane.unreadable_until = lane.unreadable_until.filter(|until| *until > now);
         }
         if matches!(self.disk, Disk::Failing(_)) && self.requests == 0 && self.retry.is_none_or(|at| at <= now) {
             self.retry = Some(now + RETRY);
@@ -67,7 +68,7 @@ impl Spool {
             Reply::Resumed => {
                 self.answered(now, 1);
                 self.is_trial = true;
-                if self.unwritten.is_empty() {
+                if self.unwritten.is_empty() && self.unnoted.is_empty() {
                     self.handle_well();
                 }
             }
@@ -93,13 +94,19 @@ impl Spool {
             }
             Reply::Noted(noted) => {
                 self.answered(now, 1);
-                for (source, standing) in noted.err().unwrap_or_default() {
-                    self.unnoted.entry(source).or_insert(standing);
+                match noted {
+                    Ok(()) => self.handle_well(),
+                    Err((standings, reason)) => {
+                        for (source, (sequence, position)) in standings {
+                            stand(&mut self.unnoted, sequence, &source, &position);
+                        }
+                        self.handle_failed(now, Vec::new(), reason);
+                    }
                 }
             }
             Reply::Page(class, page) => {
                 self.answered(now, 1);
-                self.handle_page(class, page);
+                self.handle_page(now, class, page);
             }
             Reply::Marked(marked) => {
                 self.answered(now, 1);
@@ -121,13 +128,13 @@ impl Spool {
                 self.handed_bytes = 0;
                 last.push(request);
             }
-            last.push(Request::Close { books: self.lanes.each_ref().map(|lane| lane.books) });
+            last.push(Request::Close { books: self.lanes.each_ref().map(|lane| lane.books), given: self.given() });
         }
         last
     }
 
     fn next_request(&mut self) -> Option<Request> {
-        // Before anything is sent past the log; else after all that the marks are to tell of.
+        // They have their blocks on a full disk, too; else they come after all that they are to tell of.
         if self.is_without_log()
             && let Some(mark) = self.mark()
         {
@@ -136,7 +143,7 @@ impl Spool {
         if std::mem::take(&mut self.resuming) {
             return Some(Request::Resume);
         }
-        if matches!(self.disk, Disk::Failing(_)) && !std::mem::take(&mut self.is_trial) {
+        if matches!(self.disk, Disk::Failing(_)) && !self.is_trial {
             return None;
         }
         let untold: Vec<_> = self.settling.iter().filter(|(_, (_, told))| !told).map(|(s, (c, _))| (*c, *s)).collect();
@@ -153,10 +160,11 @@ impl Spool {
             let (frame, cursors, cost_bytes) =
                 (Arc::clone(&waiting.frame), waiting.cursors.clone(), waiting.cost_bytes());
             self.handed_bytes += cost_bytes;
-            self.is_marked = false;
+            (self.is_trial, self.is_marked) = (false, false);
             return Some(Request::Append(Entry { class, sequence, series_next: self.series_next, cursors, frame }));
         }
         if self.unwritten.is_empty() && !self.unnoted.is_empty() {
+            self.is_trial = false;
             return Some(Request::Note(std::mem::take(&mut self.unnoted)));
         }
         if let Some(mark) = self.mark() {
@@ -164,18 +172,19 @@ impl Spool {
         }
         let class = CLASSES.into_iter().find(|class| self.lanes[class_index(*class)].can_load())?;
         let lane = self.lane_mut(class);
-        lane.is_loading = true;
+        lane.loading = lane.hole;
         Some(Request::Load { class, from: lane.hole?, bytes_max: PAGE_BYTES })
     }
 
     fn mark(&mut self) -> Option<Request> {
         std::mem::take(&mut self.mark_due).then(|| {
             self.is_marked = true;
-            // Once everything before is in the log, nothing beyond it can be mistaken for something else.
-            self.beyond_the_log &= self.is_without_log() || !self.unwritten.is_empty();
-            let books = self.lanes.each_ref().map(|lane| lane.books);
-            Request::Mark { books, beyond_the_log: self.beyond_the_log }
+            Request::Mark { books: self.lanes.each_ref().map(|lane| lane.books), given: self.given() }
         })
+    }
+
+    fn given(&self) -> Given {
+        Given { last: Sequence(self.next.0 - 1), series_next: self.series_next }
     }
 
     fn answered(&mut self, now: MonoTime, requests: usize) {
@@ -198,7 +207,7 @@ impl Spool {
         for sequence in unwritten {
             let Some(class) = self.class_of(sequence) else { continue };
             if let Some(waiting) = self.lane_mut(class).frames.get_mut(&sequence) {
-                waiting.state = State::Unwritten;
+                (waiting.state, waiting.was_handed) = (State::Unwritten, true);
             }
             self.unwritten.insert(sequence, class);
         }
@@ -207,8 +216,6 @@ impl Spool {
         }
         if self.disk == Disk::Well {
             self.retry = Some(now + RETRY);
-            // Before anything is sent that the log does not have.
-            (self.beyond_the_log, self.mark_due) = (true, true);
         }
         self.disk = Disk::Failing(reason);
         self.make_room();
@@ -221,7 +228,8 @@ impl Spool {
         let cursors = std::mem::take(&mut waiting.cursors);
         self.bytes -= cost(&waiting.frame, &cursors) - waiting.cost_bytes();
         waiting.state = State::Written;
-        self.safe.extend(cursors.into_iter().map(|cursor| (cursor.source, cursor.position)));
+        self.keep_safe(sequence, cursors);
+        let lane = &mut self.lanes[class_index(class)];
         // What lies behind batches that only the log has is read with them, later.
         if lane.hole.is_some_and(|hole| hole <= sequence)
             && lane.unsent <= sequence
@@ -240,10 +248,14 @@ impl Spool {
         }
     }
 
-    fn handle_page(&mut self, class: Class, page: Option<Page>) {
+    fn handle_page(&mut self, now: MonoTime, class: Class, page: Option<Page>) {
         let lane = &mut self.lanes[class_index(class)];
-        (lane.is_loading, lane.is_wanted) = (false, false);
-        let Some(Page { frames, next }) = page else { return };
+        let (from, hole) = (lane.loading.take(), lane.hole);
+        lane.is_wanted = false;
+        let Some(Page { frames, next }) = page else {
+            lane.unreadable_until = Some(now + RETRY);
+            return;
+        };
         for (sequence, frame) in frames {
             if self.settling.contains_key(&sequence) || lane.frames.contains_key(&sequence) {
                 continue;
@@ -254,7 +266,8 @@ impl Spool {
             lane.unsent = lane.unsent.min(sequence);
             lane.frames.insert(sequence, waiting);
         }
-        lane.hole = next;
+        // What was forgotten meanwhile, as a connection began anew, lies before what was read.
+        lane.hole = hole.filter(|hole| from.is_some_and(|from| *hole < from)).or(next);
     }
 
     fn handle_gone(&mut self, gone: Gone) {
@@ -272,10 +285,13 @@ impl Spool {
                 lane.pending -= frames;
                 lane.books.shed[Reason::DiskRoom as usize] += frames;
                 lane.hole = lane.hole.map(|hole| hole.max(Sequence(through.0 + 1)));
-                let in_memory = lane.frames.range(..=through).filter(|(_, waiting)| waiting.state == State::Written);
-                for sequence in in_memory.map(|(sequence, _)| *sequence).collect::<Vec<_>>() {
+                // Whatever is known of them here: the log had them, if only since this very burst.
+                let in_memory: Vec<_> = lane.frames.range(..=through).map(|(sequence, _)| *sequence).collect();
+                for sequence in in_memory {
                     let waiting = self.lane_mut(class).frames.remove(&sequence).expect("found just now");
                     self.bytes -= waiting.cost_bytes();
+                    self.unwritten.remove(&sequence);
+                    self.keep_safe(sequence, waiting.cursors);
                     self.remember_shed(class, sequence, Reason::DiskRoom);
                 }
             }

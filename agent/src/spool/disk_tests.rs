@@ -1,5 +1,7 @@
 //! The spool with its other half, on a disk that fails, fills up and dies, against a collector that counts.
 
+mod refusals;
+
 use super::files::simulated::Simulated;
 use super::keeper::Worker;
 use super::log::{LEAP, Log, LogConfig};
@@ -63,6 +65,20 @@ impl Rig {
                 self.spool.handle_reply(self.now, reply);
             }
         }
+    }
+
+    /// How often the disk is asked for something while the connection has room, in so many rounds.
+    fn rounds(&mut self, rounds: usize) -> usize {
+        let mut asked = 0;
+        for _ in 0..rounds {
+            self.in_flight.extend(CLASSES.iter().filter_map(|class| self.spool.poll_send(*class)));
+            let burst: Vec<_> = std::iter::from_fn(|| self.spool.poll_request(self.now)).collect();
+            asked += burst.len();
+            for reply in self.worker.carry_out(burst.into_iter()) {
+                self.spool.handle_reply(self.now, reply);
+            }
+        }
+        asked
     }
 
     fn pass(&mut self, time: Duration) {
@@ -247,6 +263,52 @@ fn what_was_sent_past_a_failing_disk_is_never_mistaken_for_something_else() {
     rig.push(Class::Finding, 100);
     rig.drain();
     assert_eq!((rig.missing(), rig.doubled), (0, 0));
+}
+
+#[test]
+fn what_was_sent_past_a_disk_that_takes_no_marks_either_is_never_mistaken_for_something_else() {
+    for is_stalled in [false, true] {
+        let mut rig = Rig::new();
+        rig.push(Class::Feature, 100);
+        rig.work();
+        if is_stalled {
+            rig.push(Class::Finding, 100);
+            let _unanswered = rig.spool.poll_request(rig.now).expect("a batch for the disk");
+            rig.spool.handle_tick(rig.now + SECOND * 3);
+        } else {
+            rig.disk.fail(Some(ErrorKind::Other));
+            rig.push(Class::Finding, 100);
+            rig.pass(SECOND);
+        }
+        let sent = CLASSES.map(|class| rig.spool.poll_send(class)).into_iter().flatten();
+        rig.in_flight.extend(sent);
+        rig.commit(10);
+        assert_eq!(rig.store.len(), 2);
+        rig.disk.fail(None);
+        rig.kill();
+        rig.push(Class::Finding, 100);
+        rig.drain();
+        assert_eq!((rig.missing(), rig.doubled), (0, 0), "stalled: {is_stalled}");
+    }
+}
+
+#[test]
+fn clean_end_remembers_what_was_settled_without_ever_having_been_in_the_log() {
+    let mut rig = Rig::new();
+    rig.push(Class::Finding, 100);
+    let request = rig.spool.poll_request(rig.now).expect("a batch for the disk");
+    rig.push(Class::Finding, 100);
+    rig.spool.handle_tick(rig.now + SECOND * 3);
+    rig.in_flight.extend([Class::Finding; 2].into_iter().filter_map(|class| rig.spool.poll_send(class)));
+    rig.commit(2);
+    for reply in rig.worker.carry_out([request].into_iter()) {
+        rig.spool.handle_reply(rig.now, reply);
+    }
+    rig.pass(SECOND * 6);
+    let last = rig.spool.close();
+    rig.worker.carry_out(last.into_iter());
+    let recovered = start(&rig.disk).2;
+    assert_eq!((recovered.next, recovered.damage.leapt), (3, false));
 }
 
 #[test]

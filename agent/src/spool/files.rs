@@ -61,6 +61,17 @@ impl Folder {
         Ok(Self { folder, open: BTreeMap::new() })
     }
 
+    /// Opens a folder that is there for writing, leaves its mode as it is, and takes its lock.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Folder::open`].
+    pub fn open_to_mend(path: &Path) -> io::Result<Self> {
+        let folder = Self::open_folder(path)?;
+        rustix::fs::flock(&folder, FlockOperation::NonBlockingLockExclusive)?;
+        Ok(Self { folder, open: BTreeMap::new() })
+    }
+
     /// Opens a folder that is there to look into it. Also says whether somebody else is writing to it.
     ///
     /// # Errors

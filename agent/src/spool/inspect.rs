@@ -4,7 +4,7 @@ use super::CLASSES;
 use super::books::Reason;
 use super::files::Files;
 use super::log::{Listed, MARKS, class_index, listed, scan};
-use super::marks::{Marks, PLACE_BYTES};
+use super::marks::{Given, Marks, PLACE_BYTES};
 use super::segment::{Header, RECORD_BYTES, class_number};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -60,6 +60,16 @@ pub struct Repair {
 struct Mended {
     name: String,
     content: Vec<u8>,
+}
+
+/// Whether there is anything in the folder that a spool has.
+///
+/// # Errors
+///
+/// Of the file system.
+pub fn is_spool(files: &impl Files) -> io::Result<bool> {
+    let all = files.list()?;
+    Ok(all.iter().any(|(name, _)| name == MARKS) || !listed(&all, None).1.is_empty())
 }
 
 /// Looks at everything and changes nothing. What an agent is just writing is no problem if it is `in_use`.
@@ -219,12 +229,12 @@ fn mend_marks(files: &mut impl Files, epoch: QueueEpoch, lost: [u64; 3]) -> io::
         epoch,
         boot: BootId([0; 16]),
         clean: false,
-        beyond_the_log: true,
+        given: Given::NOTHING,
         through: [Sequence(0); 3],
         books: Default::default(),
     });
     marks.turn += 1;
-    (marks.clean, marks.beyond_the_log) = (false, true);
+    marks.clean = false;
     for (books, lost) in marks.books.iter_mut().zip(lost) {
         books.shed[Reason::Damaged as usize] += lost;
     }

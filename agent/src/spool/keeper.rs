@@ -8,6 +8,7 @@ use super::Reply;
 use super::books::Books;
 use super::files::{Files, Folder};
 use super::log::{AppendError, Entry, Log, LogConfig, Recovered};
+use super::marks::Given;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
@@ -50,8 +51,8 @@ pub enum Request {
     Mark {
         /// What became of the batches of each class.
         books: [Books; 3],
-        /// Batches are sent that the log does not have.
-        beyond_the_log: bool,
+        /// What was given out so far.
+        given: Given,
     },
     /// Try again after a failure.
     Resume,
@@ -59,6 +60,8 @@ pub enum Request {
     Close {
         /// What became of the batches of each class.
         books: [Books; 3],
+        /// What was ever given out.
+        given: Given,
     },
 }
 
@@ -115,13 +118,12 @@ pub struct Worker<F> {
     log: Log<F>,
     /// Something was refused: later batches must not overtake it.
     failed: Option<String>,
-    beyond_the_log: bool,
 }
 
 impl<F: Files> Worker<F> {
     /// A worker on an open log.
     pub fn new(log: Log<F>) -> Self {
-        Self { log, failed: None, beyond_the_log: false }
+        Self { log, failed: None }
     }
 
     /// Carries a burst out and syncs at its end if that is owed.
@@ -157,16 +159,13 @@ impl<F: Files> Worker<F> {
                     }
                     replies.push(Reply::Page(class, page.ok()));
                 }
-                Request::Mark { books, beyond_the_log } => {
-                    self.beyond_the_log = beyond_the_log;
-                    replies.push(Reply::Marked(self.mark(books, false)));
-                }
+                Request::Mark { books, given } => replies.push(Reply::Marked(self.mark(books, given, false))),
                 Request::Resume => {
                     self.failed = None;
                     replies.push(Reply::Resumed);
                 }
-                Request::Close { books } => {
-                    if let Err(error) = self.mark(books, self.failed.is_none() && !self.beyond_the_log) {
+                Request::Close { books, given } => {
+                    if let Err(error) = self.mark(books, given, self.failed.is_none()) {
                         tracing::warn!(error, "the spool is not closed in good order: batches may be sent twice");
                     }
                 }
@@ -175,6 +174,8 @@ impl<F: Files> Worker<F> {
         }
         if owes_sync && let Err(error) = self.log.sync() {
             self.failed = Some(error.to_string());
+            // They are in the log, but perhaps not on the disk: they come again, and then only the sync is left to do.
+            unwritten.splice(0..0, written.drain(..));
         }
         if !written.is_empty() {
             replies.push(Reply::Written(written));
@@ -186,9 +187,9 @@ impl<F: Files> Worker<F> {
         replies
     }
 
-    fn note(&mut self, standings: Standings) -> Result<(), Standings> {
-        if self.failed.is_some() {
-            return Err(standings);
+    fn note(&mut self, standings: Standings) -> Result<(), (Standings, String)> {
+        if let Some(reason) = &self.failed {
+            return Err((standings, reason.clone()));
         }
         let list: Vec<_> = standings
             .iter()
@@ -196,13 +197,13 @@ impl<F: Files> Worker<F> {
                 (*sequence, Cursor { source: source.clone(), position: position.clone() })
             })
             .collect();
-        self.log.note(&list).map_err(|_| standings)
+        self.log.note(&list).map_err(|error| (standings, error.to_string()))
     }
 
-    fn mark(&mut self, books: [Books; 3], clean: bool) -> Result<(), String> {
+    fn mark(&mut self, books: [Books; 3], given: Given, clean: bool) -> Result<(), String> {
         // The marks go first where the disk is full: they have their blocks.
         let synced = self.log.sync();
-        let marked = self.log.mark(books, clean && synced.is_ok(), self.beyond_the_log);
+        let marked = self.log.mark(books, given, clean && synced.is_ok());
         synced.and(marked).map_err(|error| error.to_string())
     }
 }

@@ -4,6 +4,7 @@ use super::books::Books;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use vedette_protocol::ids::Sequence;
+use vedette_protocol::time::MonoTime;
 use vedette_protocol::v1::Cursor;
 
 /// What became of the batches of one class, over the whole queue epoch.
@@ -45,8 +46,10 @@ pub(super) struct Lane {
     pub(super) hole: Option<Sequence>,
     /// They are asked for.
     pub(super) is_wanted: bool,
-    /// They are being read.
-    pub(super) is_loading: bool,
+    /// They are being read, from here on.
+    pub(super) loading: Option<Sequence>,
+    /// They could not be read; they are asked for again then.
+    pub(super) unreadable_until: Option<MonoTime>,
     pub(super) made: u64,
     pub(super) acked: u64,
     pub(super) pending: u64,
@@ -61,6 +64,8 @@ pub(super) struct Waiting {
     /// Until the log has them.
     pub(super) cursors: Vec<Cursor>,
     pub(super) state: State,
+    /// The log was asked to take it and failed: it may have it all the same.
+    pub(super) was_handed: bool,
 }
 
 /// What the log has of a batch.
@@ -80,7 +85,8 @@ impl Default for Lane {
             new: Sequence(0),
             hole: None,
             is_wanted: false,
-            is_loading: false,
+            loading: None,
+            unreadable_until: None,
             made: 0,
             acked: 0,
             pending: 0,
@@ -98,7 +104,7 @@ impl Lane {
     }
 
     pub(super) fn can_load(&self) -> bool {
-        self.is_wanted && !self.is_loading && self.hole.is_some()
+        self.is_wanted && self.loading.is_none() && self.unreadable_until.is_none() && self.hole.is_some()
     }
 
     /// Forgets the newest batch that the log has and the present connection was not given. What it cost.
@@ -113,7 +119,7 @@ impl Lane {
 
 impl Waiting {
     pub(super) fn new(frame: Arc<[u8]>, cursors: &[Cursor]) -> Self {
-        Self { frame, cursors: cursors.to_vec(), state: State::Unwritten }
+        Self { frame, cursors: cursors.to_vec(), state: State::Unwritten, was_handed: false }
     }
 
     pub(super) fn cost_bytes(&self) -> usize {

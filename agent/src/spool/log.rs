@@ -14,13 +14,14 @@ mod crash_tests;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use recover::stand;
 pub use recover::{Damage, Recovered};
 use segments::segment_name;
 pub(crate) use segments::{Listed, listed, scan};
 
 use super::books::{Books, Reason};
 use super::files::Files;
-use super::marks::{Marks, PLACE_BYTES};
+use super::marks::{Given, Marks, PLACE_BYTES};
 use super::segment::{HEADER_BYTES, Header, Kind, RECORD_BYTES, encode_cursors, encode_record};
 use segments::{Index, Lane, Segment};
 use std::collections::{BTreeMap, VecDeque};
@@ -35,8 +36,8 @@ pub const MARKS: &str = "marks";
 /// Sequences that are left out where nobody can know which of them were sent: more than are made in half a year.
 pub const LEAP: u64 = 1 << 24;
 
-/// Series indices that are left out for the same reason.
-pub const SERIES_LEAP: u32 = 1 << 16;
+/// Of the series indices that are left, this part is left out for the same reason: at first 2¹⁶, and they never run out.
+pub const SERIES_LEAP_PART: u32 = 1 << 16;
 
 /// How large things may become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,8 +126,12 @@ impl<F: Files> Log<F> {
     /// # Errors
     ///
     /// See [`AppendError`]; the entry is then not in the log, and everything else is as it was or counted as gone.
+    /// One that is there already, because it could not be synced, stays as it is.
     pub fn append(&mut self, entry: &Entry) -> Result<(), AppendError> {
         let Entry { class, sequence, series_next, cursors, frame } = entry;
+        if *sequence <= self.last && self.has(*class, *sequence)? {
+            return Ok(());
+        }
         let encoded = encode_cursors(cursors.iter().map(|cursor| (*sequence, cursor)));
         let record = encode_record(Kind::Frame, *sequence, *series_next, &encoded, frame);
         self.make_room(*class, record.len() as u64)?;
@@ -181,11 +186,19 @@ impl<F: Files> Log<F> {
         let mut at = self.lanes[class_index(class)].segment_of(from).unwrap_or(0);
         while at < self.lanes[class_index(class)].segments.len() {
             self.need_index(class, at)?;
-            let segment = &self.lanes[class_index(class)].segments[at];
+            let segment = &mut self.lanes[class_index(class)].segments[at];
+            let Some(content) = readable(segment.read(&self.files, self.epoch, class))? else {
+                let frames = segment.lose(from);
+                if frames > 0 {
+                    self.gone.push_back(Gone::Damaged { class, frames });
+                }
+                at += 1;
+                continue;
+            };
             let index = segment.index.as_ref().expect("made just now");
-            let content = segment.read(&self.files, self.epoch, class)?;
             for (sequence, frame) in scan(&content, segment.first).frames() {
-                if sequence < from || index.is_settled(sequence) {
+                // What was counted as lost stays lost, even if it can be read again.
+                if sequence < from || !index.is_open(sequence) {
                     continue;
                 }
                 if bytes > 0 && bytes + frame.len() > bytes_max {
@@ -206,21 +219,32 @@ impl<F: Files> Log<F> {
     ///
     /// Of the file system.
     pub fn sync(&mut self) -> io::Result<()> {
-        for (lane, class) in self.lanes.iter_mut().zip(super::CLASSES) {
-            if let Some(segment) = lane.segments.back_mut().filter(|segment| segment.dirty) {
-                self.files.sync(&segment_name(self.epoch, class, segment.first))?;
-                segment.dirty = false;
-            }
-        }
-        Ok(())
+        super::CLASSES.into_iter().try_for_each(|class| self.sync_last(class))
     }
 
-    /// Writes the marks down. `clean` says that nothing follows, `beyond_the_log` that frames are sent without being here.
+    fn sync_last(&mut self, class: Class) -> io::Result<()> {
+        let lane = &mut self.lanes[class_index(class)];
+        let Some(segment) = lane.segments.back_mut().filter(|segment| segment.dirty) else { return Ok(()) };
+        let name = segment_name(self.epoch, class, segment.first);
+        if segment.is_doubtful {
+            // The kernel takes what it could not write for written: only writing it again makes it sync it again.
+            let content = segment.read(&self.files, self.epoch, class)?;
+            self.files.write(&name, 0, &content)?;
+        }
+        let synced = self.files.sync(&name);
+        segment.is_doubtful = synced.is_err();
+        segment.dirty = synced.is_err();
+        // Nothing is put behind what may never get there.
+        lane.is_torn |= synced.is_err();
+        synced
+    }
+
+    /// Writes the marks down. `given` tells what was given out, here or not; `clean` says that nothing follows.
     ///
     /// # Errors
     ///
     /// Of the file system.
-    pub fn mark(&mut self, books: [Books; 3], clean: bool, beyond_the_log: bool) -> io::Result<()> {
+    pub fn mark(&mut self, books: [Books; 3], given: Given, clean: bool) -> io::Result<()> {
         let through = std::array::from_fn(|at| self.lanes[at].through);
         let mut books = books;
         for (books, lane) in books.iter_mut().zip(&self.lanes) {
@@ -228,7 +252,13 @@ impl<F: Files> Log<F> {
             books.shed[Reason::Damaged as usize] = lane.damaged_before;
         }
         let turn = self.marks.turn + 1;
-        let marks = Marks { turn, clean, beyond_the_log, through, books, ..self.marks };
+        // Not to be taken for the log's own: what is given out may still come to be appended.
+        let known = self.marks.given;
+        let given = Given {
+            last: self.last.max(known.last).max(given.last),
+            series_next: self.series_next.max(known.series_next).max(given.series_next),
+        };
+        let marks = Marks { turn, clean, given, through, books, ..self.marks };
         self.files.write(MARKS, marks.offset(), &marks.encode())?;
         self.files.sync(MARKS)?;
         self.marks = marks;
@@ -284,11 +314,9 @@ impl<F: Files> Log<F> {
             self.bytes -= empty.bytes;
         }
         let (mut ordinal, mut previous) = (0, Sequence(0));
+        self.sync_last(class)?;
+        let lane = &mut self.lanes[class_index(class)];
         if let Some(last) = lane.segments.back_mut() {
-            if last.dirty {
-                self.files.sync(&segment_name(self.epoch, class, last.first))?;
-                last.dirty = false;
-            }
             (ordinal, previous) = (last.ordinal + last.frames_ever, last.first);
             // What is partly settled has to remember it; the rest is read again when its turn comes.
             if last.index.as_ref().is_some_and(Index::is_untouched) {
@@ -386,6 +414,12 @@ impl<F: Files> Log<F> {
         Ok(())
     }
 
+    fn has(&mut self, class: Class, sequence: Sequence) -> io::Result<bool> {
+        let Some(at) = self.lanes[class_index(class)].segment_of(sequence) else { return Ok(false) };
+        self.need_index(class, at)?;
+        Ok(self.lanes[class_index(class)].segments[at].index.as_ref().is_some_and(|index| index.has(sequence)))
+    }
+
     /// Reads which frames a segment has, unless that is known; what is missing is damaged.
     fn need_index(&mut self, class: Class, at: usize) -> io::Result<()> {
         let lane = &mut self.lanes[class_index(class)];
@@ -393,7 +427,7 @@ impl<F: Files> Log<F> {
         if segment.index.is_some() {
             return Ok(());
         }
-        let content = segment.read(&self.files, self.epoch, class)?;
+        let content = readable(segment.read(&self.files, self.epoch, class))?.unwrap_or_default();
         let mut index = Index::default();
         scan(&content, segment.first).frames().for_each(|(sequence, _)| index.push(sequence));
         let damaged = segment.frames.saturating_sub(index.len());
@@ -411,6 +445,23 @@ impl<F: Files> Log<F> {
             recover::stand(&mut self.standings, sequence, source, position);
         }
     }
+}
+
+/// What was read; `None` if it never will be, by this agent: then it is as good as damaged.
+fn readable<T>(read: io::Result<T>) -> io::Result<Option<T>> {
+    match read {
+        Ok(content) => Ok(Some(content)),
+        Err(error) if is_lost(&error) => {
+            tracing::warn!(%error, "a file of the spool cannot be read: it counts as damaged");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn is_lost(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied)
+        || error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
 }
 
 /// Makes a file; one of that name is the rest of an earlier try.

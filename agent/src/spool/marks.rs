@@ -2,8 +2,8 @@
 //!
 //! Two places of [`PLACE_BYTES`] are written in turn, so one of them is always whole; the one with the higher turn counts.
 //! Losing both costs no frame: everything is sent again, and the collector recognises it. Written in place into blocks that
-//! are there already, because it also has to work on a full disk. A place, little-endian: magic `VDTMARK1`, turn `u64`,
-//! queue epoch `u64`, boot (16 bytes), flags `u64`, for each class settled-through, frames that were never in the log and
+//! are there already, because it also has to work on a full disk. A place, little-endian: magic `VDTMARK2`, turn `u64`,
+//! queue epoch `u64`, boot (16 bytes), flags `u64`, last sequence and next series index `u64`, for each class settled-through, frames that were never in the log and
 //! the four reasons for shedding as `u64`, CRC32C of all that stands before.
 
 use super::books::{Books, REASONS};
@@ -12,10 +12,23 @@ use vedette_protocol::ids::{BootId, QueueEpoch, Sequence};
 /// Bytes of one place: a block of its own on any disk.
 pub const PLACE_BYTES: usize = 4_096;
 
-const MAGIC: [u8; 8] = *b"VDTMARK1";
+const MAGIC: [u8; 8] = *b"VDTMARK2";
 const CLEAN: u64 = 1;
-const BEYOND_THE_LOG: u64 = 2;
-const CONTENT_BYTES: usize = 8 + 8 + 8 + 16 + 8 + 3 * (8 + 8 + 8 * REASONS);
+const CONTENT_BYTES: usize = 8 + 8 + 8 + 16 + 8 + 16 + 3 * (8 + 8 + 8 * REASONS);
+
+/// What is never given out again in this life of the spool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Given {
+    /// The highest sequence of a frame.
+    pub last: Sequence,
+    /// Series indices below this one.
+    pub series_next: u32,
+}
+
+impl Given {
+    /// Nothing.
+    pub const NOTHING: Self = Self { last: Sequence(0), series_next: 0 };
+}
 
 /// What the file says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,8 +41,8 @@ pub struct Marks {
     pub boot: BootId,
     /// The agent ended in good order: nothing was made after this.
     pub clean: bool,
-    /// Frames may have been sent that the log does not hold.
-    pub beyond_the_log: bool,
+    /// What was given out by then, in the log or not.
+    pub given: Given,
     /// Every frame of the class up to this one is settled.
     pub through: [Sequence; 3],
     /// What became of the frames of each class.
@@ -44,13 +57,15 @@ impl Marks {
 
     /// A whole place.
     pub fn encode(&self) -> [u8; PLACE_BYTES] {
-        let flags = if self.clean { CLEAN } else { 0 } | if self.beyond_the_log { BEYOND_THE_LOG } else { 0 };
+        let flags = if self.clean { CLEAN } else { 0 };
         let mut content = Vec::with_capacity(CONTENT_BYTES);
         content.extend_from_slice(&MAGIC);
         content.extend_from_slice(&self.turn.to_le_bytes());
         content.extend_from_slice(&self.epoch.0.to_le_bytes());
         content.extend_from_slice(&self.boot.0);
         content.extend_from_slice(&flags.to_le_bytes());
+        content.extend_from_slice(&self.given.last.0.to_le_bytes());
+        content.extend_from_slice(&u64::from(self.given.series_next).to_le_bytes());
         for (through, books) in self.through.iter().zip(&self.books) {
             content.extend_from_slice(&through.0.to_le_bytes());
             content.extend_from_slice(&books.unlogged.to_le_bytes());
@@ -76,17 +91,18 @@ fn decode_place(place: &[u8]) -> Option<Marks> {
     }
     let number = |at: usize| u64::from_le_bytes(*content[at..].first_chunk().expect("within the content"));
     let flags = number(40);
-    let class = |nth: usize| 48 + nth * (16 + 8 * REASONS);
+    let class = |nth: usize| 64 + nth * (16 + 8 * REASONS);
     let books = |nth| Books {
         unlogged: number(class(nth) + 8),
         shed: std::array::from_fn(|reason| number(class(nth) + 16 + 8 * reason)),
     };
-    (flags & !(CLEAN | BEYOND_THE_LOG) == 0).then(|| Marks {
+    let series_next = u32::try_from(number(56)).ok()?;
+    (flags & !CLEAN == 0).then(|| Marks {
         turn: number(8),
         epoch: QueueEpoch(number(16)),
         boot: BootId(*content[24..].first_chunk().expect("within the content")),
         clean: flags & CLEAN != 0,
-        beyond_the_log: flags & BEYOND_THE_LOG != 0,
+        given: Given { last: Sequence(number(48)), series_next },
         through: std::array::from_fn(|nth| Sequence(number(class(nth)))),
         books: std::array::from_fn(books),
     })
@@ -103,7 +119,7 @@ mod tests {
             epoch: QueueEpoch(7),
             boot: BootId([9; 16]),
             clean: turn.is_multiple_of(2),
-            beyond_the_log: true,
+            given: Given { last: Sequence(30), series_next: u32::MAX },
             through: [Sequence(10), Sequence(0), Sequence(u64::MAX)],
             books: [books(20), books(0), books(u64::MAX)],
         }

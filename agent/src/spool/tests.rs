@@ -141,6 +141,19 @@ fn batch_shed_after_a_reconnect_that_arrived_before_it_is_not_called_shed() {
     assert_eq!(spool.totals(), Counts { made: 2, acked: 1, pending: 1, ..Counts::default() });
 }
 
+#[test]
+fn source_does_not_go_back_when_batches_are_settled_out_of_order() {
+    let mut spool = Spool::in_memory(QueueEpoch(1), ROOMY, "test");
+    let at = |n: u8| Cursor { source: "/log".to_owned(), position: vec![n] };
+    for n in 1..=2 {
+        spool.push(Class::Log, &[at(n)], |_| Some(vec![0; 10]));
+    }
+    spool.handle_ack(Sequence(2), Outcome::Committed);
+    assert_eq!(spool.take_safe_cursors(), [at(2)]);
+    spool.handle_ack(Sequence(1), Outcome::Committed);
+    assert_eq!(spool.take_safe_cursors(), []);
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Push(usize, usize),

@@ -7,6 +7,7 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::Mutex;
 use tokio::runtime::Runtime;
+use vedette_agent::spool::log::LEAP;
 use vedette_protocol::session::agent::FIRST_SEQUENCE;
 use vedette_protocol::v1::{Body, Outcome};
 
@@ -136,8 +137,10 @@ fn killing_agent_and_collector_loses_and_doubles_nothing() {
     assert_eq!((store.lines, store.conflicts), (written, 0), "each line counts once");
     let sequences: Vec<_> = store.batches.keys().copied().collect();
     let epoch = sequences[0].0;
-    let expected: Vec<_> = (1..=sequences.len() as u64).map(|sequence| (epoch, sequence)).collect();
-    assert_eq!(sequences, expected, "one life of the spool, no batch is missing");
+    assert!(sequences.iter().all(|(of, _)| *of == epoch), "one life of the spool");
+    // After each kill sequences are left out, of which nobody can know whether they were used.
+    let follows = |pair: &[(u64, u64)]| pair[1].1 == pair[0].1 + 1 || pair[1].1 > pair[0].1 + LEAP / 2;
+    assert!(sequences[0].1 == 1 && sequences.windows(2).all(follows), "no batch is missing: {sequences:?}");
     let acked = format!("made={0} acked={0} shed=0", sequences.len());
     assert!(text.contains(&acked), "{acked}: {text}");
     assert!(store.first_sequences.is_sorted() && store.first_sequences.len() > 3, "{:?}", store.first_sequences);
@@ -195,6 +198,16 @@ fn buffer_is_verified_beside_a_running_agent_and_repaired_without_one() {
     };
     let (code, _, text) = buffer("verify");
     assert!(code == Some(1) && text.contains("there is no spool"), "{text}");
+    let other = bench.path("other");
+    fs::create_dir(&other).expect("folder");
+    fs::set_permissions(&other, fs::Permissions::from_mode(0o755)).expect("permissions");
+    for what in ["verify", "repair"] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vedette-agent"));
+        let output = command.args(["buffer", what, "--directory"]).arg(&other).output().expect("the binary runs");
+        assert!(stderr(&output).contains("there is no spool"), "{}", stderr(&output));
+        let mode = fs::metadata(&other).expect("metadata").permissions().mode() & 0o777;
+        assert_eq!((output.status.code(), mode), (Some(1), 0o755), "what is no spool is left alone");
+    }
     let mut agent = bench.start();
     bench.status_with(|status| {
         status["spool"]["made"].as_u64() > Some(0) && status["spool"]["disk"]["bytes"].as_u64() > Some(0)

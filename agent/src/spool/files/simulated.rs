@@ -21,6 +21,8 @@ struct Disk {
     crash_at: Option<u64>,
     crashed: bool,
     failing: Option<io::ErrorKind>,
+    failing_reads: Option<(String, io::ErrorKind)>,
+    failing_syncs: bool,
     bytes_max: Option<usize>,
 }
 
@@ -30,6 +32,8 @@ type Content = Rc<RefCell<Bytes>>;
 struct Bytes {
     now: Vec<u8>,
     synced: Vec<u8>,
+    /// A sync has failed: like the kernel's, the next one has nothing to do unless it is all written again.
+    is_taken_for_clean: bool,
 }
 
 impl Simulated {
@@ -46,6 +50,16 @@ impl Simulated {
     /// Everything that changes something fails from now on, or works again.
     pub(crate) fn fail(&self, how: Option<io::ErrorKind>) {
         self.0.borrow_mut().failing = how;
+    }
+
+    /// Reading files whose names begin so fails from now on, or works again.
+    pub(crate) fn fail_reads(&self, which: Option<(&str, io::ErrorKind)>) {
+        self.0.borrow_mut().failing_reads = which.map(|(prefix, kind)| (prefix.to_owned(), kind));
+    }
+
+    /// Syncing a file fails from now on, or works again.
+    pub(crate) fn fail_syncs(&self, is_failing: bool) {
+        self.0.borrow_mut().failing_syncs = is_failing;
     }
 
     /// No room for more than this.
@@ -92,7 +106,7 @@ impl Simulated {
         let copy = Self::default();
         for (name, content) in &self.0.borrow().files {
             let now = content.borrow().now.clone();
-            let content = Rc::new(RefCell::new(Bytes { synced: now.clone(), now }));
+            let content = Rc::new(RefCell::new(Bytes { synced: now.clone(), now, is_taken_for_clean: false }));
             copy.0.borrow_mut().files.insert(name.clone(), content);
         }
         copy
@@ -158,6 +172,11 @@ impl Files for Simulated {
     }
 
     fn read(&self, name: &str, offset: u64, bytes_max: usize) -> io::Result<Vec<u8>> {
+        if let Some((prefix, kind)) = &self.0.borrow().failing_reads
+            && name.starts_with(prefix)
+        {
+            return Err((*kind).into());
+        }
         let content = self.content(name)?;
         let bytes = &content.borrow().now;
         let from = usize::try_from(offset).unwrap().min(bytes.len());
@@ -184,7 +203,9 @@ impl Files for Simulated {
         let room = disk.bytes_max.map_or(usize::MAX, |most| most.saturating_sub(used));
         let fits = bytes.len() - more.saturating_sub(room);
         let written = torn.map_or(fits, |share| (bytes.len() * share / 1_000).min(fits));
-        let now = &mut content.borrow_mut().now;
+        let content = &mut *content.borrow_mut();
+        content.is_taken_for_clean &= offset > 0;
+        let now = &mut content.now;
         let end = now.len().max(offset + written);
         now.resize(end, 0);
         now[offset..offset + written].copy_from_slice(&bytes[..written]);
@@ -206,6 +227,13 @@ impl Files for Simulated {
         let content = self.content(name)?;
         self.whole_step()?;
         let bytes = &mut *content.borrow_mut();
+        if self.0.borrow().failing_syncs {
+            bytes.is_taken_for_clean = true;
+            return Err(io::Error::other("not synced"));
+        }
+        if bytes.is_taken_for_clean {
+            return Ok(());
+        }
         bytes.synced.clone_from(&bytes.now);
         Ok(())
     }

@@ -19,7 +19,7 @@ fn filled() -> Simulated {
         let entry = Entry { class, sequence: Sequence(sequence), series_next: 0, cursors: Vec::new(), frame };
         log.append(&entry).expect("room");
     }
-    log.mark(Default::default(), true, false).unwrap();
+    log.mark(Default::default(), Given::NOTHING, true).unwrap();
     disk
 }
 

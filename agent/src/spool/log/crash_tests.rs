@@ -58,7 +58,7 @@ fn run(disk: &Simulated, boot: BootId) -> Run {
                 run.held.iter().take(2).map(|(sequence, class, _)| (*class, Sequence(*sequence))).collect();
             run.settled.extend(oldest.iter().map(|(_, sequence)| sequence.0));
             run.held.drain(..oldest.len());
-            if log.settle(&oldest).is_err() || log.mark([Books::default(); 3], false, false).is_err() {
+            if log.settle(&oldest).is_err() || log.mark([Books::default(); 3], Given::NOTHING, false).is_err() {
                 return run;
             }
         }
@@ -108,7 +108,7 @@ fn check(disk: &Simulated, boot: BootId, run: &Run, must_be_synced: bool, what: 
     log.append(&more).unwrap_or_else(|error| panic!("{what}: {error}"));
     drop(log);
     let (_, again) = Log::open(disk.clone(), CONFIG, boot, FRESH).expect("the disk works");
-    assert_eq!(again.next, next + 1, "{what}: the next start goes on from there");
+    assert!(again.next > next, "{what}: the next start goes on from there");
 }
 
 fn steps() -> u64 {

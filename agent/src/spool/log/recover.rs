@@ -7,10 +7,10 @@
 
 use super::super::books::Reason;
 use super::super::files::Files;
-use super::super::marks::{Marks, PLACE_BYTES};
+use super::super::marks::{Given, Marks, PLACE_BYTES};
 use super::super::segment::decode_cursors;
 use super::segments::{Found, Index, Lane, Listed, Segment, listed, scan, segment_name};
-use super::{LEAP, Log, LogConfig, MARKS, SERIES_LEAP, class_index, make_marks};
+use super::{LEAP, Log, LogConfig, MARKS, SERIES_LEAP_PART, class_index, make_marks, readable};
 use crate::spool::CLASSES;
 use crate::spool::books::Books;
 use std::collections::{BTreeMap, VecDeque};
@@ -63,9 +63,11 @@ impl<F: Files> Log<F> {
     pub fn open(files: F, config: LogConfig, boot: BootId, fresh: QueueEpoch) -> io::Result<(Self, Recovered)> {
         let all = files.list()?;
         let marks = match all.iter().find(|(name, _)| name == MARKS) {
-            Some(_) => Marks::decode(&files.read(MARKS, 0, 2 * PLACE_BYTES)?),
+            Some(_) => readable(files.read(MARKS, 0, 2 * PLACE_BYTES))?,
             None => None,
         };
+        let is_whole = marks.as_ref().is_some_and(|file| file.len() == 2 * PLACE_BYTES);
+        let marks = marks.and_then(|file| Marks::decode(&file));
         let (found, segments) = listed(&all, marks);
         let epoch = found.unwrap_or(fresh);
         let known = marks.filter(|marks| Some(marks.epoch) == found);
@@ -74,7 +76,7 @@ impl<F: Files> Log<F> {
             epoch,
             boot,
             clean: false,
-            beyond_the_log: false,
+            given: Given::NOTHING,
             through: [Sequence(0); 3],
             books: [Books::default(); 3],
         };
@@ -92,7 +94,8 @@ impl<F: Files> Log<F> {
         };
         let mut damage = Damage::default();
         for stranger in segments.iter().filter(|segment| segment.epoch != epoch) {
-            log.files.remove(&stranger.name)?;
+            // One that cannot be removed costs its room and nothing else.
+            let _ = log.files.remove(&stranger.name);
             damage.strangers += 1;
         }
         // A clean end leaves nothing to the power; nor does the end of a process within one boot.
@@ -102,18 +105,19 @@ impl<F: Files> Log<F> {
             let of_class: Vec<_> = of_class.collect();
             log.open_lane(class, &of_class, was_cut, &mut damage)?;
         }
-        log.last = log.last.max(log.marks.through.into_iter().max().unwrap_or(Sequence(0)));
-        if all.iter().find(|(name, _)| name == MARKS).is_none_or(|(_, bytes)| *bytes != 2 * PLACE_BYTES as u64) {
+        let through = log.marks.through.into_iter().max().unwrap_or(Sequence(0));
+        log.last = log.last.max(through).max(log.marks.given.last);
+        log.series_next = log.series_next.max(log.marks.given.series_next);
+        if !is_whole {
             make_marks(&mut log.files)?;
         }
-        if found.is_some() && (was_cut || known.is_some_and(|marks| marks.beyond_the_log)) {
+        // While the disk fails or stalls frames are sent that are not here, and it may not even take a mark that says so.
+        if found.is_some() && !known.is_some_and(|marks| marks.clean) {
             log.last = Sequence(log.last.0.saturating_add(LEAP));
-            log.series_next = log.series_next.saturating_add(SERIES_LEAP);
+            log.series_next += (u32::MAX - log.series_next) / SERIES_LEAP_PART;
             damage.leapt = true;
         }
-        // Until the leap stands in the log, the next start has to leap, too.
-        let is_unsure = damage.leapt && log.note(&[]).is_err();
-        log.mark(log.marks.books, false, is_unsure)?;
+        log.mark(log.marks.books, Given::NOTHING, false)?;
         log.files.sync_folder()?;
         let recovered = log.recovered(damage);
         Ok((log, recovered))
@@ -149,7 +153,8 @@ impl<F: Files> Log<F> {
     }
 
     fn open_lane(&mut self, class: Class, listed: &[&Listed], was_cut: bool, damage: &mut Damage) -> io::Result<()> {
-        let headers = listed.iter().map(|segment| segment.read_header(&self.files)).collect::<io::Result<Vec<_>>>()?;
+        let headers = listed.iter().map(|segment| readable(segment.read_header(&self.files)).map(Option::flatten));
+        let headers = headers.collect::<io::Result<Vec<_>>>()?;
         let through = self.marks.through[class_index(class)];
         let damaged_before = self.marks.books[class_index(class)].shed[Reason::Damaged as usize];
         let mut lane = Lane { damaged_before, ..Lane::new(through) };
@@ -160,7 +165,7 @@ impl<F: Files> Log<F> {
             let mut segment = Segment { bytes, ..Segment::new(first, header.map_or(ordinal, |header| header.ordinal)) };
             let counted = headers.get(at + 1).copied().flatten().and_then(|next| {
                 let frames = next.ordinal.checked_sub(segment.ordinal)?;
-                (header.is_some() && next.previous == first).then_some(frames)
+                ((header.is_some() || at > 0) && next.previous == first).then_some(frames)
             });
             segment.frames = counted.unwrap_or(0);
             segment.frames_ever = segment.frames;
@@ -174,7 +179,7 @@ impl<F: Files> Log<F> {
         while at > 0 {
             at -= 1;
             let segment = &lane.segments[at];
-            let content = segment.read(&self.files, self.epoch, class)?;
+            let content = readable(segment.read(&self.files, self.epoch, class))?.unwrap_or_default();
             let found = scan(&content, segment.first);
             self.take_standings(&found);
             if found.has_checkpoint() {
@@ -198,7 +203,9 @@ impl<F: Files> Log<F> {
         damage: &mut Damage,
     ) -> io::Result<()> {
         let name = segment_name(self.epoch, class, segment.first);
-        let content = segment.read(&self.files, self.epoch, class)?;
+        let content = readable(segment.read(&self.files, self.epoch, class))?;
+        damage.bad_stretches += u64::from(content.is_none());
+        let content = content.unwrap_or_default();
         let mut found = scan(&content, segment.first);
         let mut end = content.len();
         match (cut_of_last, found.bad.first().copied()) {
@@ -209,7 +216,8 @@ impl<F: Files> Log<F> {
             found.records.retain(|record| record.end <= end);
             found.bad.clear();
             damage.torn_bytes += (content.len() - end) as u64;
-            self.files.truncate(&name, end as u64)?;
+            // What cannot be cut off is not read, and nothing is put behind it.
+            lane.is_torn |= self.files.truncate(&name, end as u64).is_err();
             segment.bytes = end as u64;
         }
         let mut index = Index::default();
@@ -261,7 +269,7 @@ impl<F: Files> Log<F> {
 }
 
 /// Keeps the later one of two positions of a source.
-pub(super) fn stand(
+pub(crate) fn stand(
     standings: &mut BTreeMap<String, (Sequence, Vec<u8>)>,
     sequence: Sequence,
     source: &str,

@@ -41,6 +41,8 @@ pub(super) struct Segment {
     pub(super) bytes: u64,
     /// Not synced since the last write.
     pub(super) dirty: bool,
+    /// It could not be synced.
+    pub(super) is_doubtful: bool,
     /// Its frames; only while they are being written, sent or settled.
     pub(super) index: Option<Index>,
 }
@@ -109,7 +111,14 @@ impl Lane {
 
 impl Segment {
     pub(super) fn new(first: Sequence, ordinal: u64) -> Self {
-        Self { first, ordinal, frames: 0, frames_ever: 0, bytes: 0, dirty: false, index: None }
+        Self { first, ordinal, frames: 0, frames_ever: 0, bytes: 0, dirty: false, is_doubtful: false, index: None }
+    }
+
+    /// Its frames from a sequence on cannot be read any more. How many of them waited.
+    pub(super) fn lose(&mut self, from: Sequence) -> u64 {
+        let lost = self.index.as_mut().map_or(0, |index| index.settle_from(from));
+        self.frames = self.frames.saturating_sub(lost);
+        lost
     }
 
     /// Frames that wait.
@@ -152,13 +161,28 @@ impl Index {
         }
     }
 
-    pub(super) fn is_settled(&self, sequence: Sequence) -> bool {
-        let found = self.frames.binary_search_by_key(&sequence, |(sequence, _)| *sequence);
-        found.is_ok_and(|at| self.frames[at].1)
+    /// How many that was news for.
+    fn settle_from(&mut self, from: Sequence) -> u64 {
+        let before = self.open;
+        for (_, settled) in self.frames.iter_mut().filter(|(sequence, _)| *sequence >= from) {
+            self.open -= u64::from(!std::mem::replace(settled, true));
+        }
+        before - self.open
     }
 
+    pub(super) fn has(&self, sequence: Sequence) -> bool {
+        self.frames.binary_search_by_key(&sequence, |(sequence, _)| *sequence).is_ok()
+    }
+
+    /// Whether the frame is there and waits.
+    pub(super) fn is_open(&self, sequence: Sequence) -> bool {
+        let found = self.frames.binary_search_by_key(&sequence, |(sequence, _)| *sequence);
+        found.is_ok_and(|at| !self.frames[at].1)
+    }
+
+    /// Whether nothing of it is settled; one that has nothing, because nothing can be read, is to stay so.
     pub(super) fn is_untouched(&self) -> bool {
-        self.open == self.len()
+        self.open == self.len() && !self.frames.is_empty()
     }
 
     /// The last of the settled frames that it begins with.

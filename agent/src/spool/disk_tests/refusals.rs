@@ -1,0 +1,77 @@
+//! Disks that refuse one thing and not another.
+
+use super::*;
+
+#[test]
+fn disk_that_refuses_positions_is_tried_again_later_and_not_in_a_loop() {
+    let mut rig = Rig::new();
+    rig.disk.fail(Some(ErrorKind::Other));
+    rig.spool.handle_cursor(Cursor { source: "/log".to_owned(), position: vec![1] });
+    assert_eq!(rig.rounds(50), 1);
+    assert!(matches!(rig.spool.disk(), Disk::Failing(_)));
+    rig.disk.fail(None);
+    rig.pass(SECOND * 6);
+    assert_eq!(rig.spool.disk(), Disk::Well);
+    assert_eq!(start(&rig.disk).2.positions["/log"], [1]);
+}
+
+#[test]
+fn log_that_cannot_be_read_is_tried_again_later_and_what_is_lost_is_counted() {
+    for (how, lost) in [(ErrorKind::Other, 0), (ErrorKind::NotFound, 3), (ErrorKind::PermissionDenied, 3)] {
+        let mut rig = Rig::new();
+        (0..3).for_each(|_| {
+            rig.push(Class::Feature, 100);
+        });
+        rig.work();
+        rig.kill();
+        rig.disk.fail_reads(Some(("1-", how)));
+        assert!(rig.rounds(50) <= 2, "{how:?}");
+        rig.disk.fail_reads(None);
+        rig.push(Class::Feature, 100);
+        rig.pass(SECOND * 6);
+        rig.drain();
+        let totals = rig.spool.totals();
+        assert_eq!((totals.shed, totals.acked, rig.missing()), (lost, 4 - lost, lost), "{how:?}");
+    }
+}
+
+#[test]
+fn batch_that_could_not_be_synced_is_not_called_written_until_it_is() {
+    let mut rig = Rig::new();
+    let at = [Cursor { source: "/log".to_owned(), position: vec![1] }];
+    rig.push_with(Class::Log, 100, &[]);
+    rig.work();
+    rig.disk.fail_syncs(true);
+    rig.push_with(Class::Log, 100, &at);
+    rig.work();
+    assert!(matches!(rig.spool.disk(), Disk::Failing(_)));
+    assert_eq!(rig.spool.take_safe_cursors(), []);
+    rig.disk.fail_syncs(false);
+    rig.push_with(Class::Log, 100, &[]);
+    rig.pass(SECOND * 6);
+    assert_eq!((rig.spool.disk(), rig.spool.take_safe_cursors()), (Disk::Well, at.to_vec()));
+    rig.pass(SECOND * 6);
+    rig.disk.power_cut(|_| 0);
+    rig.kill();
+    assert_eq!((rig.spool.totals().pending, rig.spool.totals().made), (3, 3), "none is there twice");
+    rig.drain();
+    assert_eq!((rig.missing(), rig.doubled), (0, 0));
+}
+
+#[test]
+fn batch_that_is_appended_and_shed_at_once_is_counted_once() {
+    let mut rig = Rig::new();
+    let config = LogConfig { segment_bytes: 1_000, bytes_max: 6_000 };
+    let (log, _) = Log::open(rig.disk.clone(), config, BootId([1; 16]), QueueEpoch(7)).expect("the disk works");
+    rig.worker = Worker::new(log);
+    for _ in 0..60 {
+        rig.push(Class::Log, 200);
+    }
+    rig.work();
+    rig.assert_balances();
+    rig.drain();
+    rig.assert_balances();
+    let totals = rig.spool.totals();
+    assert!(totals.shed > 20 && totals.acked + totals.shed == 60, "{totals:?}");
+    assert_eq!((rig.missing(), rig.spool.bytes()), (totals.shed, 0));
+}
