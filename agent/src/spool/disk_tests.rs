@@ -304,7 +304,6 @@ fn clean_end_remembers_what_was_settled_without_ever_having_been_in_the_log() {
     for reply in rig.worker.carry_out([request].into_iter()) {
         rig.spool.handle_reply(rig.now, reply);
     }
-    rig.pass(SECOND * 6);
     let last = rig.spool.close();
     rig.worker.carry_out(last.into_iter());
     let recovered = start(&rig.disk).2;
@@ -325,6 +324,27 @@ fn disk_that_does_not_answer_is_not_waited_for() {
         rig.spool.handle_reply(rig.now, reply);
     }
     assert_eq!(rig.spool.disk(), Disk::Well);
+}
+
+#[test]
+fn what_is_forgotten_as_a_connection_begins_anew_is_read_again_even_beside_a_page_on_its_way() {
+    let mut rig = Rig::new();
+    for _ in 0..8 {
+        rig.push(Class::Feature, 10_000);
+        rig.work();
+    }
+    while let Some(batch) = rig.spool.poll_send(Class::Feature) {
+        rig.in_flight.push_back(batch);
+    }
+    let burst: Vec<_> = std::iter::from_fn(|| rig.spool.poll_request(rig.now)).collect();
+    assert!(matches!(burst[..], [super::keeper::Request::Load { .. }]), "{burst:?}");
+    rig.reconnect();
+    rig.push(Class::Finding, 25_000);
+    for reply in rig.worker.carry_out(burst.into_iter()) {
+        rig.spool.handle_reply(rig.now, reply);
+    }
+    rig.drain();
+    assert_eq!((rig.missing(), rig.spool.totals().acked), (0, 9));
 }
 
 #[test]
