@@ -61,10 +61,20 @@ pub(crate) struct Oddness {
 }
 
 impl Oddness {
-    /// These detectors vote from now on; what others said is forgotten.
-    pub(crate) fn set_voters(&mut self, detectors: impl Iterator<Item = u32>) {
-        let voter = |detector| Voter { detector, leanings: Vec::new() };
-        self.voters = detectors.map(voter).collect();
+    /// These detectors vote from now on, each with the number it had before if it is the same; what others said is
+    /// forgotten.
+    pub(crate) fn set_voters(&mut self, voters: impl Iterator<Item = (u32, Option<u32>)>) {
+        let mut before = std::mem::take(&mut self.voters);
+        let voter = |(detector, earlier)| {
+            let same = before.iter().position(|voter| Some(voter.detector) == earlier);
+            Voter { detector, leanings: same.map(|at| before.swap_remove(at).leanings).unwrap_or_default() }
+        };
+        self.voters = voters.map(voter).collect();
+    }
+
+    /// A detector will not come back.
+    pub(crate) fn dismiss(&mut self, detector: u32) {
+        self.voters.retain(|voter| voter.detector != detector);
     }
 
     /// Takes a detector's score of a series that is read each `interval_ms`. NaN is no vote.
@@ -113,7 +123,7 @@ mod tests {
 
     fn oddness() -> Oddness {
         let mut oddness = Oddness::default();
-        oddness.set_voters([3].into_iter());
+        oddness.set_voters([(3, None)].into_iter());
         oddness
     }
 
@@ -158,6 +168,25 @@ mod tests {
         assert!((oddness.state_of(2) - 0.4).abs() < 0.01 && oddness.state_of(4) == 0.0);
         (0..4).for_each(|slot| oddness.forget(slot));
         assert_eq!(oddness.state(), 0.0);
+    }
+
+    #[test]
+    fn who_comes_back_under_another_number_keeps_what_it_said() {
+        let mut oddness = Oddness::default();
+        oddness.set_voters([(3, None), (4, None)].into_iter());
+        for tick in 0..30 {
+            oddness.vote(tick, 3, 0, 1.05, STEP_MS);
+            oddness.vote(tick, 4, 1, 2.05, STEP_MS);
+        }
+        let said = [oddness.state_of(0), oddness.state_of(1)];
+        oddness.set_voters([(4, Some(3)), (3, Some(4))].into_iter());
+        assert_eq!([oddness.state_of(0), oddness.state_of(1)], said);
+        oddness.vote(31, 4, 0, 1.0, STEP_MS);
+        assert_eq!(oddness.news(31), 0.0, "its peak is known, too");
+        oddness.dismiss(3);
+        assert_eq!(oddness.state_of(1), 0.0);
+        oddness.set_voters([(4, None)].into_iter());
+        assert_eq!(oddness.state(), 0.0, "another module of that number");
     }
 
     #[test]

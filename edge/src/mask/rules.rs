@@ -1,6 +1,6 @@
 //! What an operator adds to the masks that are always there.
 
-use core::net::IpAddr;
+use core::net::{Ipv4Addr, Ipv6Addr};
 use regex::{Regex, RegexBuilder};
 use std::borrow::Cow;
 use std::str::FromStr;
@@ -129,22 +129,34 @@ impl PartialEq for Pattern {
     }
 }
 
-/// Appends `text` to `out` with every address of a host replaced. Ports and lengths of prefixes stay.
+/// Appends `text` to `out` with every address of a host replaced. Ports, lengths of prefixes and labels stay.
 fn mask_addresses(text: &str, out: &mut String) -> u32 {
     let (mut copied, mut at, mut places) = (0, 0, 0);
     let bytes = text.as_bytes();
     while at < bytes.len() {
-        let length = bytes[at..].iter().take_while(|byte| may_be_address(**byte)).count();
-        let joined = at > 0 && (bytes[at - 1].is_ascii_alphanumeric() || bytes[at - 1] == b'_');
-        let address = if length > 1 && !joined { address_bytes(&text[at..at + length]) } else { 0 };
-        let glued = bytes.get(at + address).is_some_and(|next| next.is_ascii_alphanumeric() || *next == b'_');
-        if address > 0 && !glued {
-            out.push_str(&text[copied..at]);
-            out.push_str(ADDRESS);
-            copied = at + address;
-            places += 1;
+        let end = at + bytes[at..].iter().take_while(|byte| may_be_address(**byte)).count();
+        let joined = at > 0 && is_word(bytes[at - 1]);
+        // A label may end in hexadecimal digits: `ipv4:`, `addr:`. What is behind it is looked at as if it stood alone; so
+        // are IPv4 addresses behind any colon, while the tail of a fingerprint is no IPv6 address.
+        let (mut from, mut colons) = (at, 0);
+        while from < end {
+            let run = &text[from..end];
+            let address = match (colons, joined) {
+                (0, true) => 0,
+                (0, false) | (1, true) => v6_bytes(run).max(v4_bytes(run)),
+                _ => v4_bytes(run),
+            };
+            if address > 0 && !bytes.get(from + address).is_some_and(|next| is_word(*next)) {
+                out.push_str(&text[copied..from]);
+                out.push_str(ADDRESS);
+                copied = from + address;
+                from = copied;
+                places += 1;
+            }
+            from = text[from..end].find(':').map_or(end, |colon| from + colon + 1);
+            colons += 1;
         }
-        at += length.max(1);
+        at = end.max(at + 1);
     }
     out.push_str(&text[copied..]);
     places
@@ -154,17 +166,31 @@ const fn may_be_address(byte: u8) -> bool {
     byte.is_ascii_hexdigit() || matches!(byte, b'.' | b':')
 }
 
-/// Bytes of the address that the run begins with: all of it, or what comes before a port or a full stop.
-fn address_bytes(run: &str) -> usize {
-    let run = run.trim_end_matches(['.', ':']);
-    let is_address = |text: &str| text.parse::<IpAddr>().is_ok();
-    if run.contains([':', '.']) && is_address(run) && run.len() > 2 {
-        return run.len();
-    }
-    match run.rsplit_once(':') {
-        Some((host, _)) if host.contains('.') && is_address(host) => host.len(),
+const fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_'
+}
+
+/// Bytes of the IPv4 address that the run begins with, before a port (`:443`, or `.443` as tcpdump writes it) or a full
+/// stop. More than five numbers are no address.
+fn v4_bytes(run: &str) -> usize {
+    let dotted = run.split(':').next().unwrap_or_default().trim_end_matches('.');
+    let is_address = |text: &str| text.parse::<Ipv4Addr>().is_ok();
+    match dotted.rsplit_once('.') {
+        Some(_) if is_address(dotted) => dotted.len(),
+        Some((host, _)) if is_address(host) => host.len(),
         _ => 0,
     }
+}
+
+/// Bytes of the IPv6 address that the run is, but for a full stop and a port behind an IPv4 address or, as tcpdump
+/// writes it, behind a full stop.
+fn v6_bytes(run: &str) -> usize {
+    let run = run.trim_end_matches(['.', ':']);
+    let is_address = |text: &str| text.len() > 2 && text.parse::<Ipv6Addr>().is_ok();
+    let before = |separator| run.rsplit_once(separator).map_or("", |(host, _)| host);
+    let hosts = [run, before('.'), before(':')];
+    let fits = |(nth, host): &(usize, &str)| is_address(host) && (*nth < 2 || host.contains('.'));
+    hosts.into_iter().enumerate().find(fits).map_or(0, |(_, host)| host.len())
 }
 
 #[cfg(test)]
@@ -194,6 +220,14 @@ mod tests {
             ("10.1.2.0/24 via ::ffff:10.0.0.1.", "<address>/24 via <address>."),
             ("at 12:30:45 version 1.2.3 std::io c0:ff:ee", "at 12:30:45 version 1.2.3 std::io c0:ff:ee"),
             ("bob@example.com from 2001:db8::2", "<email> from <address>"),
+            ("ipv4:10.0.0.7:443 addr:10.0.0.1 ip:10.0.0.2", "ipv4:<address>:443 addr:<address> ip:<address>"),
+            ("host:10.0.0.3, db:10.0.0.4:5432", "host:<address>, db:<address>:5432"),
+            ("ip6:2001:db8::1 addr:fe80::1", "ip6:<address> addr:<address>"),
+            ("IP 10.0.0.7.443 > 10.0.0.8.51234: Flags", "IP <address>.443 > <address>.51234: Flags"),
+            ("IP6 fe80::1.5353 > ::ffff:10.0.0.1.53:", "IP6 <address>.5353 > <address>.53:"),
+            ("publish 10.0.0.7:8080:80 10.0.0.1:10.0.0.2", "publish <address>:8080:80 <address>:<address>"),
+            ("oid 1.3.6.1.4.1.311 std::dead::beef v1.2.3.4", "oid 1.3.6.1.4.1.311 std::dead::beef v1.2.3.4"),
+            ("MD5 a0:b1:c2:d3:e4:f5:a6:b7:c8:d9:ea:fb", "MD5 a0:b1:c2:d3:e4:f5:a6:b7:c8:d9:ea:fb"),
         ] {
             assert_eq!(masks.masked(text), expected);
             assert_eq!(masks.masked(expected), expected);

@@ -26,12 +26,14 @@ impl Pipeline {
             self.suspects.acquit_all(detector);
         }
         let (mut before, mut others) = (std::mem::take(&mut self.judges), Vec::new());
+        let mut renumbered = Vec::new();
         for slot in slots {
             let same = before.iter().position(|judge| judge.is_of(&slot));
             let judge = match same {
                 Some(at) => {
                     let mut judge = before.swap_remove(at);
                     self.renumber_drift(judge.id(), slot.detector);
+                    renumbered.push((slot.detector, judge.id()));
                     judge.reload(slot);
                     judge
                 }
@@ -47,12 +49,14 @@ impl Pipeline {
             if judge.alive || replaced {
                 self.dismiss(now, judge);
             } else {
+                renumbered.push((judge.id(), judge.id()));
                 self.judges.push(judge);
             }
         }
         self.checkpoints = self.judges.iter().map(|_| Default::default()).collect();
         let voters = self.judges.iter().filter(|judge| judge.input() == DetectorInput::Votes);
-        self.oddness.set_voters(voters.map(Judge::id));
+        let earlier = |id| renumbered.iter().find(|(now, _)| *now == id).map(|(_, before)| *before);
+        self.oddness.set_voters(voters.map(|judge| (judge.id(), earlier(judge.id()))));
         self.sync(now);
     }
 
@@ -66,6 +70,7 @@ impl Pipeline {
         while let Some(at) = self.judges.iter().position(|judge| judge.is_given_up(now)) {
             self.checkpoints.remove(at);
             let judge = self.judges.remove(at);
+            self.oddness.dismiss(judge.id());
             self.dismiss(now, judge);
             self.rebudget();
         }

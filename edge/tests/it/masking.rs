@@ -22,7 +22,7 @@ static CPU: MetricSpec = MetricSpec {
 };
 
 /// Secrets, each with a text around it as programs write it: `{}` is where the secret stands.
-const CORPUS: [(&str, &str); 24] = [
+const CORPUS: [(&str, &str); 29] = [
     ("hunter2-x9", "login password={} ok"),
     ("s3cr3t,pw;1", "dsn user=app password={} host=db"),
     ("k-live-0001", r#"{"api_key":"{}","n":2}"#),
@@ -47,6 +47,11 @@ const CORPUS: [(&str, &str); 24] = [
     ("cli-pass-77", "exec mysqldump --password {} --all"),
     ("EMP-004217", "badge {} opened door 7"),
     ("10.20.30.40", "refused 10.20.30.40:443 by {}"),
+    ("10.20.30.41", "channel ipv4:{}:443 unavailable"),
+    ("10.20.30.42", "inet addr:{} up"),
+    ("10.20.30.43", "banned ip:{} for an hour"),
+    ("10.20.30.44", "lost host:{}, retrying"),
+    ("10.20.30.45", "IP {}.443 > any: Flags [S]"),
 ];
 const PEM: [&str; 4] = [
     "-----BEGIN RSA PRIVATE KEY-----",

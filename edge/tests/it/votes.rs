@@ -1,6 +1,6 @@
 //! Detectors that only vote.
 
-use super::host::Host;
+use super::host::{Host, detector};
 use vedette_edge::metric::{MetricKind, MetricSpec};
 use vedette_protocol::v1::EpisodeEvent;
 use vedette_protocol::worker::{DetectorInput, flags};
@@ -51,4 +51,18 @@ fn a_series_that_ended_is_odd_no_more() {
         host.tick();
     }
     assert_eq!((host.pipeline.series_count().total, host.pipeline.oddness_of(1)), (1, 0.0));
+}
+
+#[test]
+fn a_restart_of_the_worker_makes_no_host_less_odd() {
+    let (mut host, _) = departing(DetectorInput::Votes);
+    let before = host.pipeline.oddness();
+    host.pipeline.handle_worker_gone(host.now());
+    host.load(DetectorInput::Votes);
+    assert_eq!(host.pipeline.oddness(), before);
+    let mut another = detector(DetectorInput::Votes);
+    another.reference.version = "2".into();
+    host.scorer.clear();
+    host.pipeline.set_detectors(host.now(), vec![another]);
+    assert_eq!(host.pipeline.oddness(), 0.0, "what another module said is no word of this one");
 }
