@@ -96,8 +96,8 @@ pub trait Reader: Send {
     fn policy(&self) -> Result<Option<PolicyRow>, StoreError>;
     /// Directives for a host that have not ended at `now`, oldest first.
     fn directives(&self, host: HostId, now: WallTime) -> Result<Vec<Signed>, StoreError>;
-    /// Raw samples of some series of a host from begin to end by the collector's clock; the latest if there are more than
-    /// about `samples_max`.
+    /// Raw samples of some series of a host from begin to end by the collector's clock; those that came first if
+    /// there are more than about `samples_max`.
     fn samples(
         &self,
         host: HostId,

@@ -10,8 +10,12 @@ use vedette_protocol::ids::{HostId, SeriesKey};
 use vedette_protocol::time::WallTime;
 use vedette_protocol::v1::Body;
 
-/// Blocks that one question looks into, the latest first: an hour of one host under a directive.
+/// Blocks that one question looks into, the first to come first: an hour of one host under a directive. So the onset is
+/// there, however long ago it was.
 const BLOCKS_MAX: usize = 1_000;
+/// A block is received after its samples were taken, or hours later if the collector was away.
+const BLOCKS: &str = "SELECT queue_epoch, offset, body FROM block WHERE host = ?1 AND kind = ?2 AND received >= ?3
+     ORDER BY received LIMIT ?4";
 
 /// Which series an index stands for, by life of the host's spool.
 type Indices = BTreeMap<(u64, u32), SeriesKey>;
@@ -25,11 +29,7 @@ pub(super) fn samples(
 ) -> Result<Samples, StoreError> {
     let indices = indices(connection, host, keys)?;
     let mut found = BTreeMap::new();
-    // A block is received after its samples were taken, or hours later if the collector was away.
-    let mut statement = connection.prepare_cached(
-        "SELECT queue_epoch, offset, body FROM block WHERE host = ?1 AND kind = ?2 AND received >= ?3
-         ORDER BY received DESC LIMIT ?4",
-    )?;
+    let mut statement = connection.prepare_cached(BLOCKS)?;
     let mut rows = statement.query(params![host.0, SAMPLE_BLOCK, begin.unix_ns, row::size(BLOCKS_MAX + 1)])?;
     let mut samples = Samples::default();
     let (mut blocks, mut points) = (0, 0);
@@ -95,4 +95,19 @@ fn in_order(mut points: Vec<(i64, f64)>) -> Vec<(i64, f64)> {
     points.sort_by_key(|(at_ms, _)| *at_ms);
     points.dedup_by_key(|(at_ms, _)| *at_ms);
     points
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_of_a_host_are_found_and_ordered_by_an_index() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        super::super::schema::migrate(&mut connection).unwrap();
+        let mut plan = connection.prepare(&format!("EXPLAIN QUERY PLAN {BLOCKS}")).unwrap();
+        let steps = plan.query_map(params![[0u8; 16], SAMPLE_BLOCK, 0, 1], |row| row.get::<_, String>(3)).unwrap();
+        let steps: Vec<_> = steps.map(Result::unwrap).collect();
+        assert!(steps.len() == 1 && steps[0].contains("block_host"), "{steps:?}");
+    }
 }

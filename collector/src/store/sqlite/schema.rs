@@ -8,7 +8,7 @@
 use crate::store::StoreError;
 use rusqlite::Connection;
 
-const MIGRATIONS: &[&str] = &[V1, V2, V3];
+const MIGRATIONS: &[&str] = &[V1, V2, V3, V4];
 
 const V1: &str = "
 CREATE TABLE batch (
@@ -110,6 +110,11 @@ CREATE INDEX stream_begun ON stream (begun);
 /// Lives within a queue epoch, which outlives restarts of its agent: the first sequence of the one that is on.
 const V3: &str = "
 ALTER TABLE agent ADD COLUMN first_sequence INTEGER NOT NULL DEFAULT 0;
+";
+
+/// Samples of an incident are looked for by host and time.
+const V4: &str = "
+CREATE INDEX block_host ON block (host, kind, received);
 ";
 
 /// Brings the schema to the latest version, each step in a transaction of its own.
