@@ -57,7 +57,11 @@ pub(crate) fn run(command: Command, client: &Client, output: Output) -> anyhow::
         Command::Show { id } => {
             let incident = client.get(&format!("/api/v1/incidents/{id}"))?;
             let drawn = match output {
-                Output::Human => samples::drawn(&client.get(&format!("/api/v1/incidents/{id}/samples"))?),
+                // A picture is no reason to withhold the incident.
+                Output::Human => match client.get(&format!("/api/v1/incidents/{id}/samples")) {
+                    Ok(answer) => samples::drawn(&answer),
+                    Err(error) => format!("  not drawn: {error:#}; ask again with `vedette incidents samples {id}`"),
+                },
                 Output::Json => String::new(),
             };
             output.print(&incident, |incident| chart::chart(incident, &drawn))?;

@@ -71,11 +71,19 @@ pub(crate) fn run(
             };
             let client = client()?;
             let answer = client.put("/api/v1/policy", &document)?;
-            let told = match output {
-                Output::Human => status::after_apply(&answer, &client)?,
-                Output::Json => String::new(),
-            };
-            output.print(&answer, |_| told)?;
+            output.print(&answer, status::stored)?;
+            // It is done: what is not known of the agents is no failure of this command.
+            match output {
+                Output::Human => match status::after_apply(&answer, &client) {
+                    Ok(told) => output.print(&answer, |_| told)?,
+                    Err(error) => {
+                        eprintln!(
+                            "note: what the agents say is not known: {error:#}; ask with `vedette policy status`"
+                        );
+                    }
+                },
+                Output::Json => {}
+            }
         }
         Command::Status => output.print(&client()?.get("/api/v1/policy")?, status::screen)?,
     }

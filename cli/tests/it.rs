@@ -143,7 +143,7 @@ fn a_policy_is_checked_signed_and_sent_as_exact_bytes() {
     let output = vedette(directory.path(), &fake.url, &arguments);
     assert_eq!(
         text(&output.stdout),
-        "policy 3 stored and sent to 2 agent(s): in effect on 1, refused by 1\n\
+        "policy 3 stored and sent to 2 agent(s)\nin effect on 1, refused by 1\n\
          ! refused by web-2: signed by a stranger\n"
     );
     let (request, body) = fake.request.join().unwrap();
@@ -154,6 +154,24 @@ fn a_policy_is_checked_signed_and_sent_as_exact_bytes() {
     let signature = (0..digits.len()).step_by(2).map(byte).collect();
     let signed = Signed { bytes: POLICY.into(), key: public.parse().unwrap(), signature };
     assert!(signed.verify(Domain::Policy, &[public.parse().unwrap()]).is_ok());
+}
+
+#[test]
+fn what_was_done_or_found_is_told_though_the_rest_cannot_be_asked_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let signed = json!({"document": POLICY, "key": "k", "signature": "s"});
+    std::fs::write(directory.path().join("policy.json"), signed.to_string()).unwrap();
+    let fake = Fake::answering(200, &json!({"version": 3, "pushed_to": 2}));
+    let output = vedette(directory.path(), &fake.url, &["policy", "apply", "policy.json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stdout), "policy 3 stored and sent to 2 agent(s)\n");
+    assert!(text(&output.stderr).contains("`vedette policy status`"), "{}", text(&output.stderr));
+
+    let fake = Fake::answering(200, &json!({"id": "inc-1", "title": "disk full on db-1", "members": []}));
+    let output = vedette(directory.path(), &fake.url, &["incidents", "show", "inc-1"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let page = text(&output.stdout);
+    assert!(page.starts_with("disk full on db-1") && page.contains("`vedette incidents samples inc-1`"), "{page}");
 }
 
 #[test]

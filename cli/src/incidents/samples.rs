@@ -12,15 +12,18 @@ const DRAWN_MAX: usize = 16;
 /// One picture for each series, or what to do if there is none.
 pub(super) fn drawn(answer: &Value) -> String {
     let series = items(answer, "/series");
-    if series.is_empty() {
-        return "no samples: no directive brought any yet, or the hosts' flight recorders are off".to_owned();
-    }
     let mut page = String::new();
+    if series.is_empty() {
+        page.push_str("no samples: no directive brought any yet, or the hosts' flight recorders are off\n");
+    }
     for one in series.iter().take(DRAWN_MAX) {
         page.push_str(&picture(one));
     }
     if series.len() > DRAWN_MAX {
         let _ = writeln!(page, "  and {} more series: `--output json` has all", series.len() - DRAWN_MAX);
+    }
+    if answer["is_cut"].as_bool() == Some(true) {
+        page.push_str("  cut: there may be more samples or members than these, the earliest\n");
     }
     page.truncate(page.trim_end().len());
     page
@@ -87,6 +90,10 @@ mod tests {
         assert_eq!(lines[1], format!("     {}{}", "▁".repeat(36), "█".repeat(36)));
         assert_eq!(lines[2], format!("     {}^ onset", " ".repeat(36)));
         assert_eq!(lines[3], "     1 to 9, 144 samples over 143 s");
+        assert!(!page.contains("cut:"), "{page}");
+        let mut answer = answer;
+        answer["is_cut"] = json!(true);
+        assert!(drawn(&answer).ends_with("than these, the earliest"), "{}", drawn(&answer));
         assert!(drawn(&json!({ "series": [] })).contains("no samples"));
     }
 }

@@ -33,6 +33,12 @@ pub(super) fn screen(answer: &Value) -> String {
     format!("{which}\n{}\n{}", agents.trim_end(), refusals(answer, version))
 }
 
+/// What `apply` tells at once.
+pub(super) fn stored(applied: &Value) -> String {
+    let (version, pushed) = (number(applied, "/version"), number(applied, "/pushed_to"));
+    format!("policy {version} stored and sent to {pushed} agent(s)")
+}
+
 /// What `apply` tells once the agents had time to answer.
 pub(super) fn after_apply(applied: &Value, client: &Client) -> anyhow::Result<String> {
     let (version, pushed) = (number(applied, "/version"), number(applied, "/pushed_to"));
@@ -44,10 +50,8 @@ pub(super) fn after_apply(applied: &Value, client: &Client) -> anyhow::Result<St
         let running = count(&|agent| number(agent, "/version_in_effect") == version);
         let refused = count(&|agent| refusal(agent, version).is_some());
         if running + refused >= pushed || begun.elapsed() >= ANSWERS_MAX {
-            return Ok(format!(
-                "policy {version} stored and sent to {pushed} agent(s): in effect on {running}, refused by {refused}\n{}",
-                refusals(&answer, version)
-            ));
+            let refusals = refusals(&answer, version);
+            return Ok(format!("in effect on {running}, refused by {refused}\n{refusals}"));
         }
         std::thread::sleep(ANSWERS_PACE);
     }
