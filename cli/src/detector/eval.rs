@@ -121,6 +121,9 @@ pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<ExitCode> {
         false => Detectors::default(),
     };
     let bench = Bench { data: &args.data, out: &args.out, detectors: &detectors, plots: !args.no_plots };
+    if suites.iter().any(|suite| suite.judges_metrics()) && !detectors.votes() {
+        bench.say("none of these detectors votes: rows are scored by their rarest verdict (docs/evaluation.md)");
+    }
     let (mut answer, mut texts, mut failed) = (Map::new(), Vec::new(), None);
     answer.insert("detectors".into(), detectors.to_json());
     for suite in suites {

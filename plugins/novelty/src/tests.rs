@@ -82,9 +82,22 @@ fn kinds_and_states_are_bounded_whatever_comes() {
         value *= 1.0 + noise.uniform();
         rig.step(FIVE_MINUTES_MS, 0, value * noise.normal());
     }
-    let bytes = rig.state().len();
-    assert!((1_400..=1_600).contains(&bytes), "{bytes} bytes, full");
-    assert_eq!(Kinds::load(&mut Reader::new(&rig.state()[117..])).map(|kinds| kinds.len()), Ok(kinds::KINDS_MAX));
+    assert_eq!((kinds_of(&rig), rig.state().len()), (kinds::KINDS_MAX, 1_462));
+}
+
+fn kinds_of(rig: &Rig<Novelty>) -> usize {
+    Kinds::load(&mut Reader::new(&rig.state()[117..])).unwrap().len()
+}
+
+/// The figures of `docs/detectors/novelty.md`, `docs/budgets.md` and `plugins/README.md`.
+#[test]
+fn a_state_is_118_bytes_and_21_for_each_kind() {
+    let (mut noise, mut rig) = (Noise(8), Rig::<Novelty>::new(&gauge()));
+    assert_eq!((kinds_of(&rig), rig.state().len()), (0, 118));
+    slow(&mut rig, (0..2_016).map(|step| daily(&mut noise, step)));
+    let kinds = kinds_of(&rig);
+    assert!((2..=kinds::KINDS_MAX).contains(&kinds), "{kinds}");
+    assert_eq!(rig.state().len(), 118 + 21 * kinds);
 }
 
 #[test]

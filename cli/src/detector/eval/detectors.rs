@@ -14,7 +14,7 @@ use vedette_detector_host::worker::Worker;
 use vedette_edge::pipeline::DetectorSlot;
 use vedette_protocol::signature::PublicKey;
 use vedette_protocol::v1::DetectorRef;
-use vedette_protocol::worker::{WorkerReply, WorkerRequest};
+use vedette_protocol::worker::{DetectorInput, WorkerReply, WorkerRequest};
 
 /// Times the time that an agent gives a call: a call that waits for the processor shall not cost a file its scores.
 const PATIENCE: u32 = 50;
@@ -26,6 +26,8 @@ pub(crate) type OpenWorker = Worker<fn() -> Result<Vec<String>, ConfineError>>;
 #[derive(Default)]
 pub(crate) struct Detectors {
     loaded: Vec<Loaded>,
+    /// Whether one of them only votes.
+    votes: bool,
     dir: PathBuf,
 }
 
@@ -67,8 +69,9 @@ impl Detectors {
             };
             loaded.push(Loaded { cwasm, reference, cost: Cost::default() });
         }
-        let mut detectors = Self { loaded, dir: dir.clone() };
+        let mut detectors = Self { loaded, votes: false, dir: dir.clone() };
         let (_, slots) = detectors.start()?;
+        detectors.votes = slots.iter().any(|slot| slot.description.input == DetectorInput::Votes);
         let metrics = |at: &usize| slots[*at].description.input.is_of_metrics();
         let kept: Vec<usize> = (0..slots.len()).filter(metrics).collect();
         ensure!(!kept.is_empty(), unusable(dir, &"none of these detectors looks at metrics"));
@@ -103,6 +106,11 @@ impl Detectors {
         Ok((worker, slots))
     }
 
+    /// Whether one of them votes: votes alone score rows then, else the rarest verdict does.
+    pub(crate) fn votes(&self) -> bool {
+        self.votes
+    }
+
     /// Books the cost of a call.
     pub(crate) fn book(&self, detector: u32, guest_ns: u64, values: usize) {
         if let Some(one) = self.loaded.get(detector as usize) {
@@ -117,7 +125,9 @@ impl Detectors {
             let reference = &one.reference;
             json!({"name": reference.name, "version": reference.version, "wasm_sha256": reference.digest.to_string()})
         };
-        json!({"dir": self.dir.display().to_string(), "modules": self.loaded.iter().map(one).collect::<Vec<_>>()})
+        let scored_by = if self.votes { "votes" } else { "rarest-verdict" };
+        let modules = self.loaded.iter().map(one).collect::<Vec<_>>();
+        json!({"dir": self.dir.display().to_string(), "modules": modules, "rows_scored_by": scored_by})
     }
 
     /// Nanoseconds inside each guest per value since the last time this was asked, and the values.

@@ -12,7 +12,7 @@ use vedette_protocol::ids::HostId;
 use vedette_protocol::policy::Policy;
 use vedette_protocol::time::{MonoTime, WallTime};
 use vedette_protocol::v1::{Body, EpisodeEvent, Finding, Subject};
-use vedette_protocol::worker::{WorkerReply, WorkerRequest};
+use vedette_protocol::worker::{SeriesDescriptor, WorkerReply, WorkerRequest};
 
 /// Most series of one host.
 pub(crate) const COLUMNS_MAX: usize = 512;
@@ -41,10 +41,11 @@ fn spec(column: usize) -> &'static MetricSpec {
 /// One verdict on one row.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Verdict {
-    /// How odd the host is, and what is new about it: `edge`'s own figures.
-    pub(crate) oddness: f32,
-    pub(crate) news: f32,
-    /// Each series' share of the oddness.
+    /// How odd the host is, and what is new about it: `edge`'s own figures where a detector votes, else both are what
+    /// counts of the row's rarest verdict.
+    pub(crate) oddness: f64,
+    pub(crate) news: f64,
+    /// Each series' share of the oddness, or the most surprising verdict on it.
     pub(crate) shares: Vec<f32>,
     /// Series on which an episode opened.
     pub(crate) opened: Vec<usize>,
@@ -77,6 +78,8 @@ pub(crate) struct Host<'a> {
     /// Series by the pipeline's slot.
     column_of: Vec<Option<usize>>,
     verdict: Verdict,
+    /// Detector and slot of this row's verdicts.
+    judged: Vec<(u32, u32)>,
     failed: Option<String>,
 }
 
@@ -109,6 +112,7 @@ impl<'a> Host<'a> {
             requests: VecDeque::new(),
             column_of: Vec::new(),
             verdict: Verdict { shares: vec![0.0; columns], ..Verdict::default() },
+            judged: Vec::new(),
             failed: None,
         };
         host.pipeline.set_detectors(now, slots);
@@ -134,17 +138,41 @@ impl<'a> Host<'a> {
         let wall_ns = time_ms.saturating_mul(1_000_000);
         self.wall_offset_ns = wall_ns.saturating_sub(i64::try_from(self.now.ns).unwrap_or(i64::MAX));
         self.verdict.opened.clear();
+        self.judged.clear();
         for (column, value) in values.iter().enumerate() {
             self.pipeline.handle_reading(self.now, SOURCE, self.interval_ms, spec(column), &[], *value);
         }
         self.tick()?;
-        (self.verdict.oddness, self.verdict.news) = (self.pipeline.oddness(), self.pipeline.news());
+        if self.detectors.votes() {
+            self.weigh_votes();
+        } else {
+            self.weigh_verdicts();
+        }
+        Ok(&self.verdict)
+    }
+
+    fn weigh_votes(&mut self) {
+        let (oddness, news) = (self.pipeline.oddness(), self.pipeline.news());
+        (self.verdict.oddness, self.verdict.news) = (f64::from(oddness), f64::from(news));
         for (slot, column) in (0u32..).zip(&self.column_of) {
             if let Some(column) = column {
                 self.verdict.shares[*column] = self.pipeline.oddness_of(slot);
             }
         }
-        Ok(&self.verdict)
+    }
+
+    /// The rarest of this row's verdicts counts.
+    fn weigh_verdicts(&mut self) {
+        self.verdict.shares.fill(0.0);
+        for (detector, slot) in &self.judged {
+            let Some(Some(column)) = self.column_of.get(*slot as usize) else { continue };
+            let surprise = self.pipeline.surprise(*detector, *slot).unwrap_or(0.0);
+            let most = &mut self.verdict.shares[*column];
+            *most = most.max(surprise);
+        }
+        let most = self.verdict.shares.iter().copied().fold(0.0, f32::max);
+        let amount = evidence::of_row(most, self.judged.len());
+        (self.verdict.oddness, self.verdict.news) = (amount, amount);
     }
 
     /// Lets time pass, with the ticks in which nothing is read.
@@ -194,24 +222,32 @@ impl<'a> Host<'a> {
         }
     }
 
+    fn note_series(&mut self, series: &[SeriesDescriptor]) {
+        for one in series {
+            let at = one.id as usize;
+            self.column_of.resize(self.column_of.len().max(at + 1), None);
+            self.column_of[at] = column(&one.meta.metric);
+        }
+    }
+
+    fn take_scores(&mut self, detector: u32, tick: u64, asked: &[u32], scores: &[f32]) {
+        let judged = asked.iter().zip(scores).filter(|(_, score)| !score.is_nan());
+        self.judged.extend(judged.map(|(slot, _)| (detector, *slot)));
+        self.pipeline.handle_scores(self.now, detector, tick, scores);
+    }
+
     fn answer(&mut self, request: WorkerRequest) {
-        let mut values = 0;
+        let mut asked = Vec::new();
         match &request {
-            WorkerRequest::SeriesAdded { series, .. } => {
-                for one in series {
-                    let at = one.id as usize;
-                    self.column_of.resize(self.column_of.len().max(at + 1), None);
-                    self.column_of[at] = column(&one.meta.metric);
-                }
-            }
-            WorkerRequest::Observe { columns, .. } => values = columns.ids.len(),
+            WorkerRequest::SeriesAdded { series, .. } => self.note_series(series),
+            WorkerRequest::Observe { columns, .. } => asked.clone_from(&columns.ids),
             _ => {}
         }
         let now = self.now;
         match self.worker.answer(request) {
             WorkerReply::Scores { detector, tick, scores, guest_ns, .. } => {
-                self.detectors.book(detector, guest_ns, values);
-                self.pipeline.handle_scores(now, detector, tick, &scores);
+                self.detectors.book(detector, guest_ns, asked.len());
+                self.take_scores(detector, tick, &asked, &scores);
             }
             WorkerReply::Explanations { detector, explanations } => {
                 self.pipeline.handle_explanations(now, detector, explanations);
@@ -233,6 +269,10 @@ fn column(metric: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use vedette_edge::pipeline::DetectorSlot;
+    use vedette_protocol::ids::Digest;
+    use vedette_protocol::v1::DetectorRef;
+    use vedette_protocol::worker::{DetectorDescription, DetectorInput};
 
     #[test]
     fn every_series_is_a_metric_and_a_family_of_its_own() {
@@ -268,6 +308,46 @@ mod tests {
     fn too_many_series_are_refused() {
         let detectors = Detectors::default();
         assert!(Host::new(&detectors, 1_000, COLUMNS_MAX + 1).is_err() && Host::new(&detectors, 1_000, 0).is_err());
+    }
+
+    #[test]
+    fn where_nobody_votes_a_row_scores_by_its_rarest_verdict() {
+        let (detectors, second) = (Detectors::default(), Duration::from_secs(1));
+        let mut host = Host::new(&detectors, 1_000, 2).unwrap();
+        let (name, version) = ("mine".to_owned(), "1".to_owned());
+        let reference = DetectorRef { name: name.clone(), version: version.clone(), digest: Digest([1; 32]) };
+        let (input, parameters) = (DetectorInput::Metrics, Vec::new());
+        let description =
+            DetectorDescription { name, version, input, warm_up_values: 10, state_bytes_max: 64, parameters };
+        host.pipeline.set_detectors(host.now, vec![DetectorSlot { detector: 0, reference, description }]);
+        let mut scores = Vec::new();
+        for row in 0..2_000u16 {
+            host.now = host.now + second;
+            host.judged.clear();
+            for column in 0..2 {
+                host.pipeline.handle_reading(host.now, SOURCE, 1_000, spec(column), &[], f64::from(row % 7));
+            }
+            host.pipeline.handle_tick(host.now, WallTime::default());
+            while let Some(action) = host.pipeline.poll_action() {
+                match action {
+                    Action::Ask(WorkerRequest::SeriesAdded { series, .. }) => host.note_series(&series),
+                    Action::Ask(WorkerRequest::Observe { detector, tick, columns }) => {
+                        let usual = f32::from(row * 31 % 17) / 17.0;
+                        let is_odd = |slot: u32| row >= 1_990 && host.column_of[slot as usize] == Some(0);
+                        let scores = columns.ids.iter().map(|slot| if is_odd(*slot) { 50.0 } else { usual });
+                        let scores: Vec<f32> = scores.collect();
+                        host.take_scores(detector, tick, &columns.ids, &scores);
+                    }
+                    _ => {}
+                }
+            }
+            host.weigh_verdicts();
+            scores.push(host.verdict.onset());
+        }
+        assert_eq!(host.verdict.state(), host.verdict.onset());
+        let usual = scores[1_000..1_990].iter().copied().fold(0.0, f64::max);
+        assert!(scores[1_999] > 0.2 && scores[1_999] > usual, "{} {usual}", scores[1_999]);
+        assert!(host.verdict.shares[0] > host.verdict.shares[1], "{:?}", host.verdict.shares);
     }
 
     #[test]

@@ -2,10 +2,10 @@
 //! in `donut-kpi`, written as a category of that name.
 
 use super::bench::{Bench, Clean, Report};
+use super::detectors;
 use super::events::{self, Case, Span};
 use super::rows::{self, Found};
 use super::stream::{self, Scored};
-use super::{detectors, evidence};
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
 use std::path::Path;
@@ -92,8 +92,9 @@ fn set_report(name: &str, cases: &[Case<'_>]) -> (String, Value) {
     let mut rates = Vec::new();
     for rate in FALSE_PER_DAY {
         let found = events::best_at_rate(cases, rate);
-        let news = evidence::amount(found.threshold);
-        let _ = writeln!(text, "  at most {rate} false a series and day: {} (news from {news:.2} on)", found.text());
+        let threshold = found.threshold;
+        let _ =
+            writeln!(text, "  at most {rate} false a series and day: {} (score from {threshold:.2} on)", found.text());
         rates.push(found.to_json());
     }
     (text, json!({"labelled_series": cases.len(), "agent_episodes": agent.to_json(), "at_false_rate": rates}))
