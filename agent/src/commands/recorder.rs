@@ -12,9 +12,9 @@ use crate::recorder::read::{InMemory, RecordedSeries, Recording, Wanted, read};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::fs::OpenOptions;
+use std::fs::{OpenOptions, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use vedette_protocol::document::parse_duration_ms;
 use vedette_protocol::time::WallTime;
@@ -58,14 +58,18 @@ fn status(config: &Path, output: Output) -> Result<(), Failure> {
 fn show(arguments: &ShowRecorderArguments) -> Result<(), Failure> {
     let (folder, recording) = recorded(&arguments.window.config.config, &wanted(&arguments.window)?)?;
     something(&folder, &recording)?;
-    let mut text = String::new();
-    for one in recording.series.iter().filter(|one| !one.points.is_empty()).take(SHOWN_MAX) {
-        text.push_str(&picture::picture(one, arguments.width));
+    print(&without_controls(&drawn(&recording.series, arguments.width)))
+}
+
+/// Pictures of the first series that have points, and how many more there are.
+fn drawn(series: &[RecordedSeries], width: usize) -> String {
+    let with_points = || series.iter().filter(|one| !one.points.is_empty());
+    let mut text: String = with_points().take(SHOWN_MAX).map(|one| picture::picture(one, width)).collect();
+    let more = with_points().count().saturating_sub(SHOWN_MAX);
+    if more > 0 {
+        let _ = writeln!(text, "and {more} more series: narrow them with `--series`");
     }
-    if recording.series.len() > SHOWN_MAX {
-        let _ = writeln!(text, "and {} more series: narrow them with `--series`", recording.series.len() - SHOWN_MAX);
-    }
-    print(&without_controls(&text))
+    text
 }
 
 fn export(arguments: &ExportRecorderArguments) -> Result<(), Failure> {
@@ -76,9 +80,17 @@ fn export(arguments: &ExportRecorderArguments) -> Result<(), Failure> {
         ExportForm::Json => format!("{}\n", as_json(&recording)),
     };
     let Some(out) = &arguments.out else { return print(&text) };
-    // What was recorded is for the eyes of who exports it.
-    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(out);
-    file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|error| Failure::io(out.display(), &error))
+    write_private(out, &text).map_err(|error| Failure::io(out.display(), &error))
+}
+
+/// What was recorded is for the eyes of who exports it, whoever could read the file that was there before. A pipe or a
+/// device stays as it is.
+fn write_private(out: &Path, text: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(out)?;
+    if file.metadata()?.is_file() {
+        file.set_permissions(Permissions::from_mode(0o600))?;
+    }
+    file.write_all(text.as_bytes())
 }
 
 fn recorded(config: &Path, wanted: &Wanted) -> Result<(PathBuf, Recording), Failure> {
@@ -217,6 +229,27 @@ mod tests {
         assert_eq!(csv(&all), "timestamp,cpu{cpu=\"0\";mode=\"user\"},load\n1,0.25,1.5\n2,0.5,\n");
         let mut taken = BTreeSet::new();
         assert_eq!([column(&all[1], &mut taken), column(&all[1], &mut taken)], ["load", "load#2"]);
+    }
+
+    #[test]
+    fn an_export_is_private_whatever_was_there() {
+        let folder = tempfile::tempdir().expect("folder");
+        let out = folder.path().join("export.csv");
+        std::fs::write(&out, "a longer text of before").expect("written");
+        std::fs::set_permissions(&out, Permissions::from_mode(0o644)).expect("set");
+        write_private(&out, "new").expect("written");
+        assert_eq!(std::fs::read_to_string(&out).expect("read"), "new");
+        assert_eq!(std::fs::metadata(&out).expect("there").permissions().mode() & 0o777, 0o600);
+        write_private(Path::new("/dev/null"), "new").expect("written");
+    }
+
+    #[test]
+    fn only_series_that_could_be_drawn_are_counted() {
+        let mut all: Vec<_> = (0..SHOWN_MAX).map(|_| series("load", &[], &[(1_000, 1.0)])).collect();
+        all.extend((0..9).map(|_| series("none", &[], &[])));
+        assert!(!drawn(&all, 40).contains("more series"));
+        all.push(series("late", &[], &[(1_000, 1.0)]));
+        assert!(drawn(&all, 40).ends_with("and 1 more series: narrow them with `--series`\n"));
     }
 
     #[test]
