@@ -4,6 +4,7 @@
 use super::samples;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use vedette_protocol::policy::Directive;
 use vedette_protocol::v1::{Message, decode, encode};
 
 fn directory() -> PathBuf {
@@ -39,4 +40,19 @@ fn golden_bytes_of_version_1_are_written_and_read() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     assert_eq!(files, seen, "a golden file without its sample");
+}
+
+/// What is signed and sent down has no version of its own around it, so its bytes are held apart.
+#[test]
+fn golden_bytes_of_a_directive_are_written_and_read() {
+    let directive = samples::directive();
+    let path = directory().with_file_name("documents").join("directive.bin");
+    let bytes = postcard::to_allocvec(&directive).unwrap();
+    if !path.exists() && std::env::var_os("VEDETTE_BLESS").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, &bytes).unwrap();
+    }
+    let golden = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    assert_eq!(bytes, golden, "the encoding changed: agents and collectors of other versions refuse it");
+    assert_eq!(postcard::from_bytes::<Directive>(&golden).unwrap(), directive);
 }

@@ -1,6 +1,7 @@
 //! One message of every shape, with fixed content.
 
 use vedette_protocol::ids::*;
+use vedette_protocol::policy::Directive;
 use vedette_protocol::series::{SeriesKind, SeriesMeta};
 use vedette_protocol::signature::{PublicKey, Signed};
 use vedette_protocol::time::{MonoTime, WallTime};
@@ -197,4 +198,17 @@ pub(crate) fn enroll_replies() -> Vec<(&'static str, EnrollReply)> {
     let issued =
         EnrollReply::Issued { chain_der: vec![vec![1, 2]], authorities_der: vec![vec![3]], online_key: [0x11; 32] };
     vec![("enroll-issued", issued), ("enroll-refused", EnrollReply::Refused { reason: "ask for a new token".into() })]
+}
+
+pub(crate) fn directive() -> Directive {
+    Directive {
+        id: DirectiveId([4; 16]),
+        host: HostId([1; 16]),
+        issued: WALL,
+        expires: WALL.offset_by(600_000_000_000),
+        incident: "inc-20261120-7f3a9c2e41".into(),
+        sources: vec![("process".into(), 1_000), ("cgroup".into(), 2_000)],
+        raw_metrics: vec!["system.cpu.utilization".into()],
+        look_back_ms: 900_000,
+    }
 }
