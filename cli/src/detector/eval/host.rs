@@ -80,6 +80,8 @@ pub(crate) struct Host<'a> {
     verdict: Verdict,
     /// Detector and slot of this row's verdicts.
     judged: Vec<(u32, u32)>,
+    /// Verdicts and votes on all rows.
+    verdicts: u64,
     failed: Option<String>,
 }
 
@@ -113,6 +115,7 @@ impl<'a> Host<'a> {
             column_of: Vec::new(),
             verdict: Verdict { shares: vec![0.0; columns], ..Verdict::default() },
             judged: Vec::new(),
+            verdicts: 0,
             failed: None,
         };
         host.pipeline.set_detectors(now, slots);
@@ -175,6 +178,11 @@ impl<'a> Host<'a> {
         (self.verdict.oddness, self.verdict.news) = (amount, amount);
     }
 
+    /// Whether no detector said anything of any row: scores of 0 mean nothing then.
+    pub(crate) fn is_mute(&self) -> bool {
+        self.verdicts == 0
+    }
+
     /// Lets time pass, with the ticks in which nothing is read.
     fn wait(&mut self, elapsed: Duration) -> anyhow::Result<()> {
         let due = self.now + elapsed;
@@ -232,7 +240,9 @@ impl<'a> Host<'a> {
 
     fn take_scores(&mut self, detector: u32, tick: u64, asked: &[u32], scores: &[f32]) {
         let judged = asked.iter().zip(scores).filter(|(_, score)| !score.is_nan());
+        let before = self.judged.len();
         self.judged.extend(judged.map(|(slot, _)| (detector, *slot)));
+        self.verdicts += (self.judged.len() - before) as u64;
         self.pipeline.handle_scores(self.now, detector, tick, scores);
     }
 
@@ -301,6 +311,7 @@ mod tests {
         assert_eq!(elapsed_ms(start_ms - 3_300_000, [1.0, 2.0]), 300_000, "the same time again");
         let week_ms = 7 * 86_400_000;
         assert_eq!(elapsed_ms(start_ms - 3_300_000 + week_ms, [1.0, 2.0]), 604_800_000, "asleep for a week");
+        assert!(host.is_mute());
         assert!(host.pipeline.ledger().readings_out_of_order == 0 && host.pipeline.series_count().total == 2);
     }
 
@@ -344,6 +355,7 @@ mod tests {
             host.weigh_verdicts();
             scores.push(host.verdict.onset());
         }
+        assert!(!host.is_mute());
         assert_eq!(host.verdict.state(), host.verdict.onset());
         let usual = scores[1_000..1_990].iter().copied().fold(0.0, f64::max);
         assert!(scores[1_999] > 0.2 && scores[1_999] > usual, "{} {usual}", scores[1_999]);

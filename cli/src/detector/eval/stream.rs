@@ -13,6 +13,8 @@ pub(crate) struct Judged {
     pub(crate) scores: Vec<f64>,
     /// Rows at which an episode opened, with their series.
     pub(crate) opened: Vec<(usize, usize)>,
+    /// No detector gave a verdict on any row.
+    pub(crate) is_mute: bool,
 }
 
 /// A single series with its scores.
@@ -32,6 +34,7 @@ pub(crate) fn judge(bench: &Bench<'_>, series: &Series) -> anyhow::Result<Judged
         judged.scores.push(verdict.onset());
         judged.opened.extend(verdict.opened.iter().map(|column| (row, *column)));
     }
+    judged.is_mute = host.is_mute();
     Ok(judged)
 }
 
@@ -39,6 +42,9 @@ pub(crate) fn judge(bench: &Bench<'_>, series: &Series) -> anyhow::Result<Judged
 pub(crate) fn score(bench: &Bench<'_>, found: &Found) -> anyhow::Result<Scored> {
     let series = rows::read(&found.path)?;
     let judged = judge(bench, &series)?;
+    if judged.is_mute {
+        bench.say(&format!("{}: no detector gave a verdict on any row: its scores of 0 mean nothing", found.name()));
+    }
     Ok(Scored { found: found.clone(), interval_ms: series.interval_ms(), series, judged })
 }
 
