@@ -116,8 +116,11 @@ impl Track {
         if self.is_open() {
             return now.since(self.opened_at).as_millis() < HOLD_MS_MAX;
         }
-        let telling = self.evidence >= self.needed - HOLD_WITHIN && self.wander.news(false).usually >= HOLD_NEWS;
-        telling && self.interval_ms >= HOLD_INTERVAL_MS_MIN && self.bout.ticks < HOLD_TICKS_MAX
+        let telling = self.bout.is_on() && self.evidence >= self.needed - HOLD_WITHIN;
+        telling
+            && self.wander.news(false).usually >= HOLD_NEWS
+            && self.interval_ms >= HOLD_INTERVAL_MS_MIN
+            && self.bout.ticks < HOLD_TICKS_MAX
     }
 
     pub(crate) fn is_open(&self) -> bool {
