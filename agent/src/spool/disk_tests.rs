@@ -293,6 +293,26 @@ fn what_was_sent_past_a_disk_that_takes_no_marks_either_is_never_mistaken_for_so
 }
 
 #[test]
+fn what_was_sent_and_shed_while_nothing_could_be_appended_stays_in_the_books() {
+    let mut rig = Rig::new();
+    rig.disk.limit(Some(0));
+    rig.push(Class::Finding, 100);
+    rig.push(Class::Feature, MEMORY);
+    rig.pass(SECOND);
+    rig.send(1);
+    rig.commit(1);
+    rig.disk.limit(None);
+    rig.pass(SECOND * 6);
+    let before = rig.spool.totals();
+    assert_eq!((before.made, before.acked, before.shed), (2, 1, 1));
+    rig.kill();
+    assert_eq!(rig.spool.totals(), before, "the marks alone tell");
+    rig.push(Class::Finding, 100);
+    rig.drain();
+    assert_eq!((rig.missing(), rig.doubled), (1, 0));
+}
+
+#[test]
 fn clean_end_remembers_what_was_settled_without_ever_having_been_in_the_log() {
     let mut rig = Rig::new();
     rig.push(Class::Finding, 100);

@@ -263,7 +263,8 @@ pub(crate) struct Listed {
     pub(crate) bytes: u64,
 }
 
-/// The segments among files, in order, and which life of the spool goes on: the one that the marks name, or the latest.
+/// The segments among files, in order, and which life of the spool goes on: the one that the marks name, unless there are
+/// segments and none is of it; then the latest.
 pub(crate) fn listed(files: &[(String, u64)], marks: Option<Marks>) -> (Option<QueueEpoch>, Vec<Listed>) {
     let segment = |(name, bytes): &(String, u64)| {
         let (epoch, class, first) = parse_name(name)?;
@@ -271,8 +272,9 @@ pub(crate) fn listed(files: &[(String, u64)], marks: Option<Marks>) -> (Option<Q
     };
     let mut segments: Vec<_> = files.iter().filter_map(segment).collect();
     segments.sort_unstable_by_key(|segment| (segment.epoch, segment.class, segment.first));
-    let marked = marks.map(|marks| marks.epoch).filter(|epoch| segments.iter().any(|one| one.epoch == *epoch));
-    (marked.or(segments.last().map(|latest| latest.epoch)), segments)
+    let marked = marks.map(|marks| marks.epoch);
+    let is_there = |epoch: &QueueEpoch| segments.iter().any(|one| one.epoch == *epoch);
+    (marked.filter(is_there).or(segments.last().map(|latest| latest.epoch)).or(marked), segments)
 }
 
 impl Listed {
