@@ -1,8 +1,9 @@
 //! Secrets and personal data out of every text, before anything is stored or sent.
 //!
-//! One pass over the bytes, no regular expressions, no state: the same text always gives the same result, and masking
-//! what was masked changes nothing. Where a secret cannot be told from an innocent word, it is masked. What an operator
-//! adds ([`Masks`]) comes before that; a key that spans lines ([`KeyBlock`]) is all that is remembered from one to the next.
+//! One pass over the bytes, and again over what it changed; no regular expressions, no state: the same text always gives
+//! the same result, and masking what was masked changes nothing. Where a secret cannot be told from an innocent word, it
+//! is masked. What an operator adds ([`Masks`]) comes before that; a key that spans lines ([`KeyBlock`]) is all that is
+//! remembered from one to the next.
 
 mod key_block;
 mod numbers;
@@ -18,6 +19,8 @@ use words::{Verdict, judge_word, names_secret};
 const MANY_VALUES: [&str; 6] = ["digest", "aws4-hmac-sha256", "negotiate", "ntlm", "oauth", "hawk"];
 /// Takes the place of a secret value.
 pub const SECRET: &str = "<secret>";
+/// Texts in which masks still make new secrets after so many passes are made by somebody who wants to be slow.
+const PASSES_MAX: usize = 8;
 const PRIVATE_KEY: &str = "<private-key>";
 /// How a key in PEM begins (RFC 7468), and how its label ends.
 const PEM_BEGIN: &str = "-----BEGIN";
@@ -35,6 +38,21 @@ pub fn masked(text: &str) -> String {
 
 /// Appends `text` to `out` with every secret replaced; how many places were.
 pub fn mask_into(text: &str, out: &mut String) -> u32 {
+    let begin = out.len();
+    let places = mask_once(text, out);
+    let mut again = places;
+    // A mask can make a secret of what stands beside it: before, it was too short for one, or ended elsewhere.
+    for _ in 0..PASSES_MAX {
+        if again == 0 {
+            break;
+        }
+        let once = out.split_off(begin);
+        again = mask_once(&once, out);
+    }
+    places
+}
+
+fn mask_once(text: &str, out: &mut String) -> u32 {
     let mut masker =
         Masker { text, bytes: text.as_bytes(), at: 0, copied: 0, places: 0, begin: out.len(), at_sign: 0, out };
     while masker.at < masker.bytes.len() {

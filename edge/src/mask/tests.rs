@@ -17,6 +17,7 @@ fn values_of_secret_keys_are_masked() {
     check("PASSWD='it''s'", "PASSWD='<secret>''s'");
     check("Authorization: Bearer abc", "Authorization: Bearer <secret>");
     check("pass=x", "pass=<secret>");
+    check(r#"Bearer\"<pwd>\""#, r#"Bearer\"<secret>"#);
 }
 
 #[test]
