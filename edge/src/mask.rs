@@ -39,27 +39,26 @@ pub fn masked(text: &str) -> String {
 /// Appends `text` to `out` with every secret replaced; how many places were.
 pub fn mask_into(text: &str, out: &mut String) -> u32 {
     let begin = out.len();
-    let places = mask_once(text, out);
-    let mut again = places;
+    let places = Masker::new(text, out).run();
     // A mask can make a secret of what stands beside it: before, it was too short for one, or ended elsewhere.
     for _ in 0..PASSES_MAX {
-        if again == 0 {
+        if places == 0 || is_masked(&out[begin..]) {
             break;
         }
         let once = out.split_off(begin);
-        again = mask_once(&once, out);
+        Masker::new(&once, out).run();
     }
     places
 }
 
-fn mask_once(text: &str, out: &mut String) -> u32 {
-    let mut masker =
-        Masker { text, bytes: text.as_bytes(), at: 0, copied: 0, places: 0, begin: out.len(), at_sign: 0, out };
-    while masker.at < masker.bytes.len() {
+/// Whether masking changes nothing.
+fn is_masked(text: &str) -> bool {
+    let mut out = String::new();
+    let mut masker = Masker::new(text, &mut out);
+    while masker.places == 0 && masker.at < masker.bytes.len() {
         masker.step();
     }
-    masker.out.push_str(&text[masker.copied..]);
-    masker.places
+    masker.places == 0
 }
 
 /// The longest start of `text` of at most `bytes_max` bytes that ends between characters.
@@ -80,7 +79,20 @@ struct Masker<'a> {
     out: &'a mut String,
 }
 
-impl Masker<'_> {
+impl<'a> Masker<'a> {
+    fn new(text: &'a str, out: &'a mut String) -> Self {
+        Self { text, bytes: text.as_bytes(), at: 0, copied: 0, places: 0, begin: out.len(), at_sign: 0, out }
+    }
+
+    /// Appends the masked text; how many places were masked.
+    fn run(mut self) -> u32 {
+        while self.at < self.bytes.len() {
+            self.step();
+        }
+        self.out.push_str(&self.text[self.copied..]);
+        self.places
+    }
+
     /// Handles the word at `at`, or steps over one byte that is in no word.
     fn step(&mut self) {
         let start = self.at;
@@ -129,10 +141,13 @@ impl Masker<'_> {
     }
 
     fn replace(&mut self, start: usize, end: usize, mask: &str) {
-        self.out.push_str(&self.text[self.copied..start]);
-        self.out.push_str(mask);
-        (self.copied, self.at) = (end, end);
-        self.places += u32::from(&self.text[start..end] != mask);
+        self.at = end;
+        if &self.text[start..end] != mask {
+            self.out.push_str(&self.text[self.copied..start]);
+            self.out.push_str(mask);
+            self.copied = end;
+            self.places += 1;
+        }
     }
 
     /// A cheap look at what follows a word, before its letters are looked at.
@@ -314,7 +329,11 @@ impl Masker<'_> {
             self.at_sign = at;
             return false;
         }
-        self.places += u32::from(!before.take(length).eq(SECRET.as_bytes().iter().rev()));
+        if before.take(length).eq(SECRET.as_bytes().iter().rev()) {
+            self.at = at + 1;
+            return true;
+        }
+        self.places += 1;
         let in_pending = length.min(pending.len());
         self.out.push_str(&self.text[self.copied..at - in_pending]);
         self.out.truncate(self.out.len() - (length - in_pending));
