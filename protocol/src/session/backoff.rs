@@ -86,6 +86,27 @@ mod tests {
     }
 
     #[test]
+    fn fleet_whose_collector_was_away_comes_back_spread_over_the_longest_delay() {
+        const HOSTS: u64 = 2_000;
+        const AWAY: Duration = Duration::from_secs(1_800);
+        // All lost it at the same moment.
+        let comes_back = |seed| {
+            let mut backoff = Backoff::new(seed);
+            let mut at = Duration::ZERO;
+            while at < AWAY {
+                at += backoff.next_delay();
+            }
+            u64::try_from((at - AWAY).as_millis()).expect("at most the longest delay")
+        };
+        let mut tenths = std::collections::BTreeMap::new();
+        (0..HOSTS).for_each(|seed| *tenths.entry(comes_back(seed) / 100).or_insert(0) += 1);
+        // Who waits uniformly long has that density at its begin: a fiftieth in the first tenth of a second, then less.
+        let most = tenths.values().copied().max();
+        assert!(most < Some(HOSTS / 30), "{most:?} of {HOSTS} within a tenth of a second: {tenths:?}");
+        assert!(tenths.keys().all(|tenth| *tenth <= CAP_MS / 100));
+    }
+
+    #[test]
     fn retry_after_is_honoured_once_and_spread() {
         let delays: Vec<_> = (0..100)
             .map(|seed| {
