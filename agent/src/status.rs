@@ -434,4 +434,7 @@ pub struct WatchStatus {
     pub path: String,
     /// Changes seen.
     pub changes: u64,
+    /// Why it cannot be compared.
+    #[serde(default)]
+    pub last_error: Option<String>,
 }

@@ -25,6 +25,7 @@ use vedette_protocol::v1::{EnrollReply, RenewReply};
 mod it {
     mod recorder;
     mod told;
+    mod unprivileged;
 }
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -355,57 +356,6 @@ fn certificate_is_renewed_without_a_restart_and_outlives_one() {
     agent.child.wait().expect("it ends");
     let _agent = bench.start();
     bench.status_with(is_new);
-}
-
-/// Gives a folder and all in it to another user.
-fn give(path: &Path, user: u32) {
-    std::os::unix::fs::lchown(path, Some(user), Some(user)).expect("root may");
-    if path.is_dir() {
-        fs::read_dir(path).expect("folder").for_each(|entry| give(&entry.expect("entry").path(), user));
-    }
-}
-
-#[test]
-fn unprivileged_agent_works_quietly_and_says_what_it_cannot_see() {
-    const NOBODY: u32 = 65_534;
-    let bench = Bench::new();
-    bench.enrol();
-    let tables = bench.path("host/var/spool/cron/crontabs");
-    fs::create_dir_all(&tables).expect("folder");
-    fs::create_dir_all(bench.path("host/etc/cron.d")).expect("folder");
-    fs::write(bench.path("host/etc/cron.d/app"), "0 5 * * * app\n").expect("table");
-    fs::set_permissions(&tables, fs::Permissions::from_mode(0o000)).expect("permissions");
-    let mut command = bench.agent("run");
-    command.env("HOST_ROOT", bench.path("host")).stderr(Stdio::piped());
-    // Who is not root already is as unprivileged as it takes.
-    if rustix::process::geteuid().is_root() {
-        give(bench.folder.path(), NOBODY);
-        give(&tables, 0);
-        command.uid(NOBODY).gid(NOBODY);
-    }
-    let mut agent = Running { child: command.spawn().expect("the binary runs") };
-    let inventory = |status: &Value, name: &str| -> Option<Value> {
-        let all = status["inventories"].as_array()?;
-        all.iter().find(|one| one["name"] == name).cloned()
-    };
-    let status = bench.status_with(|status| {
-        let has_looked = |name| inventory(status, name).is_some_and(|one| one["looks"].as_u64() > Some(0));
-        has_looked("sysctl") && has_looked("cron") && status["ticks"]["run"].as_u64() > Some(10)
-    });
-    let cron = inventory(&status, "cron").expect("it is there");
-    let expected = format!("no permission to read {}", tables.display());
-    assert_eq!((cron["last_error"].as_str(), cron["items"].as_u64()), (Some(expected.as_str()), Some(1)));
-    let packages = inventory(&status, "packages").expect("it is there");
-    assert!(packages["last_error"].as_str().is_some_and(|why| why.ends_with("is not there")), "{packages}");
-    for source in ["cpu", "load", "memory", "process"] {
-        let all = status["sources"].as_array().expect("a list");
-        let one = all.iter().find(|one| one["name"] == source).expect("it is on");
-        assert_eq!(one["errors"], 0, "{one}");
-    }
-    let (_, log) = agent.stop();
-    let said = log.lines().filter(|line| line.contains(&expected)).count();
-    assert_eq!(said, 1, "said once and not with each look:\n{log}");
-    fs::set_permissions(&tables, fs::Permissions::from_mode(0o700)).expect("permissions");
 }
 
 fn runtime() -> tokio::runtime::Runtime {

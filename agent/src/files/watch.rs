@@ -43,6 +43,8 @@ pub struct WatchCounts {
 pub struct Watch {
     files: Vec<Watched>,
     counts: WatchCounts,
+    /// Another file cannot be seen, or for another reason, than when that was last asked for.
+    has_news: bool,
 }
 
 #[derive(Debug)]
@@ -54,6 +56,8 @@ struct Watched {
     known: Option<Stored>,
     seen: Option<Look>,
     was_missing: bool,
+    /// Why the last look showed nothing that can be compared.
+    unseen: Option<String>,
 }
 
 /// Metadata that change when content does.
@@ -92,8 +96,9 @@ impl Watch {
             known: None,
             seen: None,
             was_missing: false,
+            unseen: None,
         });
-        Self { files: files.collect(), counts: WatchCounts::default() }
+        Self { files: files.collect(), counts: WatchCounts::default(), has_news: true }
     }
 
     /// Compares with what an earlier run told, its [`Watch::state`], so that what has changed since is told; what it did
@@ -129,11 +134,19 @@ impl Watch {
     /// Looks at every file and tells what has changed since the last look. `now` is the host's wall clock.
     pub fn poll(&mut self, now: WallTime, sink: &mut dyn FnMut(Change)) {
         for file in &mut self.files {
-            if let Some(change) = file.poll(now, &mut self.counts) {
+            let found = look(&file.path, file.seen, now);
+            self.has_news |= file.note_unseen(&found);
+            if let Some(change) = file.compare(found, now, &mut self.counts) {
                 self.counts.changes += 1;
                 sink(change);
             }
         }
+    }
+
+    /// Files of which the last look showed nothing that can be compared, with the reason; `None` if that is as it was.
+    pub fn take_unseen(&mut self) -> Option<Vec<(String, String)>> {
+        let unseen = |file: &Watched| Some((file.file.path.display().to_string(), file.unseen.clone()?));
+        std::mem::take(&mut self.has_news).then(|| self.files.iter().filter_map(unseen).collect())
     }
 }
 
@@ -142,8 +155,27 @@ impl Watched {
         self.file.path.as_os_str().as_bytes()
     }
 
-    fn poll(&mut self, now: WallTime, counts: &mut WatchCounts) -> Option<Change> {
-        let after = match look(&self.path, self.seen, now) {
+    /// Keeps why a look showed nothing. Whether that is news; said once.
+    fn note_unseen(&mut self, found: &Found) -> bool {
+        let path = || self.path.display();
+        let unseen = match found {
+            Found::Unknown(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                Some(format!("no permission to read {}", path()))
+            }
+            Found::Unknown(error) => Some(format!("reading {}: {error}", path())),
+            Found::Unfit => Some(format!("{} is too large, or no regular file", path())),
+            Found::Unchanged | Found::Content(..) | Found::Missing => None,
+        };
+        let is_news = unseen != self.unseen;
+        if let Some(reason) = unseen.as_ref().filter(|_| is_news) {
+            tracing::warn!(reason, "watched file cannot be compared");
+        }
+        self.unseen = unseen;
+        is_news
+    }
+
+    fn compare(&mut self, found: Found, now: WallTime, counts: &mut WatchCounts) -> Option<Change> {
+        let after = match found {
             Found::Unchanged => return None,
             Found::Unfit => {
                 counts.unfit += 1;

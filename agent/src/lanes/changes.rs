@@ -25,6 +25,19 @@ pub struct Seen {
     pub state: Option<Vec<u8>>,
     /// What was counted since start.
     pub counts: WatchCounts,
+    /// Files that cannot be compared, with the reason, if these are others than at the look before.
+    pub unseen: Option<Vec<(String, String)>>,
+}
+
+/// A watched file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WatchedFile {
+    /// Path.
+    pub path: String,
+    /// Changes seen.
+    pub changes: u64,
+    /// Why it cannot be compared.
+    pub last_error: Option<String>,
 }
 
 /// What the thread is asked to do, in order.
@@ -41,8 +54,7 @@ pub struct ChangeLane {
     questions: Option<sync_mpsc::Sender<Work>>,
     looks: mpsc::Sender<Seen>,
     state: LaneState,
-    /// Path and changes seen.
-    files: Vec<(String, u64)>,
+    files: Vec<WatchedFile>,
     counts: WatchCounts,
     overruns: u64,
 }
@@ -63,7 +75,7 @@ impl ChangeLane {
             questions: None,
             looks: looks_in,
             state: LaneState::Idle,
-            files: watched.iter().map(|file| (file.path.display().to_string(), 0)).collect(),
+            files: watched.iter().map(WatchedFile::new).collect(),
             counts: WatchCounts::default(),
             overruns: 0,
         };
@@ -95,9 +107,9 @@ impl ChangeLane {
         let Some(questions) = &self.questions else { return };
         // A thread that is gone has panicked: that shows as overruns.
         let _ = questions.send(Work::Watch(watched.to_vec()));
-        let known = |path: &str| self.files.iter().find(|(other, _)| other == path).map_or(0, |(_, changes)| *changes);
-        let paths = watched.iter().map(|file| file.path.display().to_string());
-        self.files = paths.map(|path| (path.clone(), known(&path))).collect();
+        let known = |path: &str| self.files.iter().find(|file| file.path == path).cloned();
+        let files = watched.iter().map(WatchedFile::new);
+        self.files = files.map(|file| known(&file.path).unwrap_or(file)).collect();
     }
 
     fn start(&mut self, watch: Watch, root: &Root) -> io::Result<()> {
@@ -135,8 +147,14 @@ impl ChangeLane {
     /// A look is over.
     pub fn handle_seen(&mut self, seen: &Seen) {
         for change in &seen.changes {
-            if let Some((_, count)) = self.files.iter_mut().find(|(path, _)| *path == change.target) {
-                *count += 1;
+            if let Some(file) = self.files.iter_mut().find(|file| file.path == change.target) {
+                file.changes += 1;
+            }
+        }
+        if let Some(unseen) = &seen.unseen {
+            for file in &mut self.files {
+                let reason = unseen.iter().find(|(path, _)| *path == file.path);
+                file.last_error = reason.map(|(_, reason)| reason.clone());
             }
         }
         self.counts = seen.counts;
@@ -148,14 +166,20 @@ impl ChangeLane {
         self.counts
     }
 
-    /// Every watched file with the changes seen.
-    pub fn files(&self) -> impl Iterator<Item = (&str, u64)> {
-        self.files.iter().map(|(path, changes)| (path.as_str(), *changes))
+    /// Every watched file.
+    pub fn files(&self) -> &[WatchedFile] {
+        &self.files
     }
 
     /// Ticks in which no look was over in time.
     pub fn overruns(&self) -> u64 {
         self.overruns
+    }
+}
+
+impl WatchedFile {
+    fn new(file: &FileConfig) -> Self {
+        Self { path: file.path.display().to_string(), ..Self::default() }
     }
 }
 
@@ -171,7 +195,8 @@ fn look(mut watch: Watch, root: &Root, asked: &sync_mpsc::Receiver<Work>, looks:
         watch.poll(wall_now(), &mut |change| changes.push(change));
         let state = (is_first || !changes.is_empty()).then(|| watch.state());
         is_first = false;
-        if looks.blocking_send(Seen { changes, state, counts: watch.counts() }).is_err() {
+        let seen = Seen { changes, state, counts: watch.counts(), unseen: watch.take_unseen() };
+        if looks.blocking_send(seen).is_err() {
             return;
         }
     }

@@ -5,6 +5,7 @@ use crate::clock::mono_now;
 use crate::control::policy::stale;
 use crate::cost::{Bill, DetectorCost, SourceCost, children_cpu_ns, process_cpu_ns};
 use crate::lanes::SourceView;
+use crate::lanes::changes::WatchedFile;
 use crate::lanes::inventories::InventoryView;
 use crate::lanes::lines::FileState;
 use crate::recorder::RecorderDisk;
@@ -68,11 +69,7 @@ impl Agent {
             files: self.files_status(),
             logs: self.line_lane.files().iter().map(log).collect(),
             inventories: self.inventory_lane.views().map(|view| inventory(&view)).collect(),
-            watch: self
-                .change_lane
-                .files()
-                .map(|(path, changes)| WatchStatus { path: path.to_owned(), changes })
-                .collect(),
+            watch: self.change_lane.files().iter().map(watched).collect(),
         }
     }
 
@@ -363,6 +360,11 @@ fn log(file: &FileState) -> LogStatus {
         files_abandoned: counts.files_abandoned,
         last_error: file.last_error.clone(),
     }
+}
+
+fn watched(file: &WatchedFile) -> WatchStatus {
+    let WatchedFile { path, changes, last_error } = file.clone();
+    WatchStatus { path, changes, last_error }
 }
 
 fn millis(duration: Duration) -> u64 {

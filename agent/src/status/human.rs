@@ -214,7 +214,8 @@ fn logs(out: &mut String, status: &Status) -> fmt::Result {
         writeln!(out, "watched     {watch_unreadable} looks failed, {watch_unfit} found no file that can be compared")?;
     }
     for one in &status.watch {
-        writeln!(out, "watched     {}: {} changes", one.path, one.changes)?;
+        let trouble = one.last_error.as_ref().map(|error| format!(", {error}")).unwrap_or_default();
+        writeln!(out, "watched     {}: {} changes{trouble}", one.path, one.changes)?;
     }
     Ok(())
 }

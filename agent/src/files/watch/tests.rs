@@ -169,3 +169,26 @@ fn what_is_too_large_or_no_file_is_counted_and_not_read() {
     assert_eq!(host.kinds(), []);
     assert_eq!(host.watch.counts(), WatchCounts { unfit: 2, ..WatchCounts::default() });
 }
+
+#[test]
+fn what_cannot_be_compared_is_named_with_the_reason_until_it_can() {
+    let mut host = Host::new();
+    host.write("one");
+    host.kinds();
+    assert_eq!(host.watch.take_unseen(), Some(vec![]));
+    fs::remove_file(host.path("app.conf")).unwrap();
+    fs::create_dir(host.path("app.conf")).unwrap();
+    host.kinds();
+    host.kinds();
+    let unseen = host.watch.take_unseen().unwrap();
+    assert!(
+        matches!(&unseen[..], [(path, why)] if path == "/app.conf" && why.ends_with("or no regular file")),
+        "{unseen:?}"
+    );
+    host.kinds();
+    assert_eq!(host.watch.take_unseen(), None, "it is as it was");
+    fs::remove_dir(host.path("app.conf")).unwrap();
+    host.write("one");
+    assert_eq!(host.kinds(), []);
+    assert_eq!(host.watch.take_unseen(), Some(vec![]));
+}
