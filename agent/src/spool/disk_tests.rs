@@ -1,5 +1,6 @@
 //! The spool with its other half, on a disk that fails, fills up and dies, against a collector that counts.
 
+mod day;
 mod refusals;
 
 use super::files::simulated::Simulated;
