@@ -5,11 +5,14 @@
 use rustix::time::{ClockId, clock_gettime};
 use std::collections::BTreeSet;
 use std::io::Write;
+use std::process::{Child, Command, Stdio};
 use vedette_agent::files::tail::Tail;
 use vedette_agent::source::{ALL, Root, Sink, Source, SourceSpec};
 use vedette_edge::metric::MetricSpec;
 
 const READINGS: u32 = 200;
+/// Processes on the host that the promises speak of: sleeping ones are added.
+const PROCESSES: usize = 250;
 const LOG_BYTES: usize = 256 << 20;
 
 /// Forgets values and, once told to, remembers names.
@@ -48,6 +51,34 @@ fn measure(spec: &SourceSpec) -> (f64, usize) {
     ((cpu_us() - begin) / f64::from(READINGS), series.names.len())
 }
 
+/// Sleeping processes that end with their owner.
+struct Crowd(Vec<Child>);
+
+impl Crowd {
+    fn fill_up() -> Self {
+        let sleep = || {
+            let mut sleep = Command::new("sleep");
+            sleep.arg("600").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            sleep.spawn().expect("`sleep` starts")
+        };
+        Self((processes()..PROCESSES).map(|_| sleep()).collect())
+    }
+}
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn processes() -> usize {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter(|entry| entry.file_name().to_str().is_some_and(|name| name.parse::<u32>().is_ok())).count()
+}
+
 fn follow_log() -> f64 {
     let mut file = tempfile::NamedTempFile::new().expect("a temporary file can be made");
     let mut tail = Tail::open(file.path(), None);
@@ -70,11 +101,15 @@ fn follow_log() -> f64 {
 }
 
 fn main() {
-    println!("{:<20} {:>9} {:>7} {:>12}", "source", "interval", "series", "µs a reading");
+    let _crowd = Crowd::fill_up();
+    println!("{} processes on this host", processes());
+    println!("{:<20} {:>9} {:>7} {:>12} {:>11}", "source", "interval", "series", "ns a reading", "ns a series");
     let (mut tick_us, mut all) = (0.0, 0);
     for spec in ALL {
         let (us, series) = measure(spec);
-        println!("{:<20} {:>7} s {series:>7} {us:>12.1}", spec.name, spec.interval_ms / 1_000);
+        let (ns, interval_s) = (us * 1e3, spec.interval_ms / 1_000);
+        let each = if series == 0 { "-".to_owned() } else { format!("{:.0}", ns / series as f64) };
+        println!("{:<20} {interval_s:>7} s {series:>7} {ns:>12.0} {each:>11}", spec.name);
         tick_us += us * 1_000.0 / f64::from(spec.interval_ms);
         all += series;
     }
