@@ -1,9 +1,16 @@
-//! Measurements beside peers, each a bench target that prints its table and fails above the promised bar.
+//! Measurements of promises, each with a table, and a failure above the promised bar.
+
+mod agent;
+mod crowd;
+mod larger_host;
+mod outage;
+mod peers;
+mod window;
 
 use crate::build;
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Subcommand};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 /// What to measure.
@@ -15,6 +22,10 @@ pub(crate) struct BenchArgs {
 
 #[derive(Subcommand)]
 enum Bench {
+    /// CPU time, memory, bytes and wake-ups of the agent, beside node_exporter, collectd and netdata where installed.
+    Agent(agent::AgentArgs),
+    /// Takes the collector away for a while at the default rates: memory, disk, and what arrives afterwards.
+    Outage(outage::OutageArgs),
     /// Bytes and CPU time per sample on the wire, beside OTLP and Prometheus remote write.
     Wire {
         /// A minute of a host's series as JSON: a list of ticks, each `[unix_ms, [[name, [[key, value], …], "c" or "g",
@@ -24,9 +35,16 @@ enum Bench {
     },
 }
 
-/// Builds and runs the bench; its table goes to standard output.
+/// Builds and runs a bench; its table goes to standard output.
 pub(crate) fn run(args: &BenchArgs) -> Result<()> {
-    let Bench::Wire { file } = &args.bench;
+    match &args.bench {
+        Bench::Agent(args) => agent::run(args),
+        Bench::Outage(args) => outage::run(args),
+        Bench::Wire { file } => wire(file.as_deref()),
+    }
+}
+
+fn wire(file: Option<&Path>) -> Result<()> {
     let mut command = build::cargo();
     command.args(["bench", "--quiet", "--package", "vedette-agent", "--bench", "wire", "--"]);
     if let Some(file) = file {

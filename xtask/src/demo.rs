@@ -1,12 +1,14 @@
 //! The main job end to end on this host, through the product's public commands and the operating system alone.
 
+pub(crate) mod agent;
 pub(crate) mod disturbance;
 pub(crate) mod fleet;
-mod outcome;
-mod service_log;
+pub(crate) mod outcome;
+pub(crate) mod service_log;
 mod story;
 mod watch;
 
+use crate::build::Binaries;
 use crate::measure::MemoryWatch;
 use crate::progress::say;
 use crate::{build, plugins, prerequisites};
@@ -14,6 +16,7 @@ use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
 use disturbance::Kind;
 use fleet::Fleet;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Time from the agent's start until the demo goes on; the same in every mode.
@@ -46,7 +49,7 @@ pub(crate) struct DemoArgs {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Output {
+pub(crate) enum Output {
     Human,
     Json,
 }
@@ -60,12 +63,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
     say(&format!("seed {seed}"));
 
     let memory = MemoryWatch::start();
-    let mut fleet = Fleet::start(&binaries, |dir| {
-        let key = dir.join("author.key");
-        let public = fleet::keygen(&binaries.cli, "detector", &key)?;
-        modules.iter().try_for_each(|module| plugins::sign(&binaries, module, &key, &dir.join("detectors")))?;
-        Ok(public)
-    })?;
+    let mut fleet = start_fleet(&binaries, &modules)?;
     memory.set_pids(&fleet.agent_pids()?);
     let service = service_log::Service::start(fleet.service_log(), seed)?;
     let watch = watch::Watch::start(fleet.asker());
@@ -86,6 +84,16 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
         fleet.keep()?;
     }
     Ok(())
+}
+
+/// A collector and an agent with these detectors, signed by an author of their own.
+pub(crate) fn start_fleet(binaries: &Binaries, modules: &[PathBuf]) -> Result<Fleet> {
+    Fleet::start(binaries, |dir| {
+        let key = dir.join("author.key");
+        let public = fleet::keygen(&binaries.cli, "detector", &key)?;
+        modules.iter().try_for_each(|module| plugins::sign(binaries, module, &key, &dir.join("detectors")))?;
+        Ok(public)
+    })
 }
 
 /// Waits until the agent says that its detectors have learnt, then until the fixed time is over.
@@ -119,7 +127,8 @@ fn fresh_seed() -> u64 {
     u64::from(now.subsec_nanos()) ^ u64::from(std::process::id())
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+/// Reads `90s`, `10m` or `1h`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let number: u64 = digits.parse().map_err(|_| format!("`{text}` is no duration: try 30s or 10m"))?;
     match &text[digits.len()..] {

@@ -1,5 +1,6 @@
 //! A collector and an agent on this host, set up as an operator would: with the public commands.
 
+use super::agent::{Agent, Variables};
 use crate::build::Binaries;
 use crate::process::{Service, capture};
 use crate::progress::say;
@@ -17,12 +18,20 @@ const SERVICE: &str = "demo-shop";
 /// The running demo and where its files lie.
 pub(crate) struct Fleet {
     dir: PathBuf,
-    agent_binary: PathBuf,
     collector_binary: PathBuf,
     cli: PathBuf,
     api: String,
-    agent: Service,
+    terms: Terms,
+    agent: Agent,
     collector: Option<Service>,
+}
+
+/// What every agent of the fleet has to know.
+struct Terms {
+    /// The collector's port for agents, on the loopback address.
+    quic: u16,
+    policy_key: String,
+    author: String,
 }
 
 impl Fleet {
@@ -36,27 +45,35 @@ impl Fleet {
         let author = sign(&dir)?;
         let policy_key = setup.policy_key()?;
         setup.write_service_files()?;
-        fs::write(dir.join("collector.toml"), collector_toml(&dir, quic, api, &policy_key))?;
-        fs::write(dir.join("agent.toml"), agent_toml(&dir, quic, &policy_key, &author))?;
+        let terms = Terms { quic, policy_key, author };
+        fs::write(dir.join("collector.toml"), collector_toml(&dir, api, &terms))?;
+        fs::write(dir.join("agent.toml"), agent_toml(&dir, &dir, &terms))?;
 
         say("starting the collector");
         let api = format!("http://127.0.0.1:{api}");
         let collector = start_collector(&binaries.collector, &dir)?;
         wait_until_ready(&binaries.cli, &api, &dir)?;
-        setup.enroll(&api)?;
+        enroll(&binaries.cli, &api, &dir, &binaries.agent, &dir)?;
         say("starting the agent");
-        let agent = start_agent(&binaries.agent, &dir)?;
-        let fleet = Self {
-            agent_binary: binaries.agent.clone(),
-            collector_binary: binaries.collector.clone(),
-            cli: binaries.cli.clone(),
-            api,
-            agent,
-            collector: Some(collector),
-            dir,
-        };
-        fleet.wait_for_agent()?;
-        Ok(fleet)
+        let agent = Agent::start(&binaries.agent, &dir, Vec::new())?;
+        agent.wait_until_connected()?;
+        let (collector_binary, cli) = (binaries.collector.clone(), binaries.cli.clone());
+        Ok(Self { collector_binary, cli, api, terms, agent, collector: Some(collector), dir })
+    }
+
+    /// A further agent of the same collector, which reads the same log and watches the same file.
+    ///
+    /// Its binary is a copy: what processes of one file share of it, their proportional sizes divide among them.
+    pub(crate) fn join(&self, name: &str, variables: Variables) -> Result<Agent> {
+        let home = self.dir.join(name);
+        fs::create_dir(&home).with_context(|| home.display().to_string())?;
+        let binary = home.join("vedette-agent");
+        fs::copy(self.agent.binary(), &binary).with_context(|| binary.display().to_string())?;
+        fs::write(home.join("agent.toml"), agent_toml(&home, &self.dir, &self.terms))?;
+        enroll(&self.cli, &self.api, &self.dir, &binary, &home)?;
+        let agent = Agent::start(&binary, &home, variables)?;
+        agent.wait_until_connected()?;
+        Ok(agent)
     }
 
     /// `vedette … --output json`, parsed.
@@ -71,18 +88,12 @@ impl Fleet {
 
     /// `vedette-agent status --output json`, parsed; an unhealthy agent's answer counts too.
     pub(crate) fn agent_status(&self) -> Result<Value> {
-        let output = Command::new(&self.agent_binary)
-            .args(["status", "--output", "json", "--socket"])
-            .arg(self.dir.join("agent.sock"))
-            .output()?;
-        serde_json::from_slice(&output.stdout)
-            .with_context(|| format!("agent status: {}", String::from_utf8_lossy(&output.stderr).trim()))
+        self.agent.status()
     }
 
     /// Process ids of the agent and its worker.
     pub(crate) fn agent_pids(&self) -> Result<Vec<u32>> {
-        let worker = self.agent_status()?["worker"]["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok());
-        Ok(std::iter::once(self.agent.pid()).chain(worker).collect())
+        self.agent.pids()
     }
 
     /// Signs a policy document with the demo's policy key and hands it to the collector.
@@ -136,7 +147,7 @@ impl Fleet {
 
     /// SIGTERM to the agent, which sends what it still has.
     pub(crate) fn drain_agent(&mut self) -> Result<ExitStatus> {
-        self.agent.terminate(Duration::from_secs(20))
+        self.agent.drain()
     }
 
     /// The agent's last words after draining: its log's `drained` event.
@@ -153,26 +164,20 @@ impl Fleet {
 
     /// Starts the drained agent again, leaves both running and says how to look.
     pub(crate) fn keep(mut self) -> Result<()> {
-        self.agent = start_agent(&self.agent_binary, &self.dir)?;
-        self.wait_for_agent()?;
+        self.agent.restart()?;
+        self.agent.wait_until_connected()?;
         let token = self.dir.join("collector/api-token");
         let cli = self.cli.display();
         let collector = self.collector.and_then(Service::release).context("the collector does not run")?;
+        let (agent_binary, socket) = (self.agent.binary().display().to_string(), self.agent.socket());
         let agent = self.agent.release().context("the agent does not run")?;
         say("agent and collector go on running; look with");
         let (api, token, dir) = (&self.api, token.display(), self.dir.display());
         eprintln!("  export VEDETTE_URL={api} VEDETTE_TOKEN_FILE={token} DEMO={dir} AGENT={agent}");
         eprintln!("  {cli} incidents list\n  {cli} incidents show ID\n  {cli} fleet list");
-        eprintln!("  {} status --socket {}", self.agent_binary.display(), self.dir.join("agent.sock").display());
+        eprintln!("  {agent_binary} status --socket {}", socket.display());
         eprintln!("stop them with\n  kill {agent} {collector}");
         Ok(())
-    }
-
-    fn wait_for_agent(&self) -> Result<()> {
-        eventually("the agent to be connected", Duration::from_secs(30), || {
-            Ok(self.agent_status().ok().filter(|status| status["link"]["connected"] == true).map(drop))
-        })
-        .with_context(|| self.log_hint())
     }
 }
 
@@ -226,23 +231,21 @@ impl Setup<'_> {
         fs::write(self.dir.join("topology.toml"), topology)?;
         Ok(())
     }
+}
 
-    /// A one-time token from the collector, then the agent's enrolment with it.
-    fn enroll(&self, api: &str) -> Result<()> {
-        say("enrolling this host with a one-time token");
-        let token =
-            capture(vedette(&self.binaries.cli, api, self.dir).args(["fleet", "token", "--uses", "1", "--ttl", "1h"]))?;
-        let token_file = self.dir.join("enroll-token");
-        write_private(&token_file, token.trim())?;
-        let authority = capture(vedette(&self.binaries.cli, api, self.dir).args(["ca"]))?;
-        let ca_file = self.dir.join("collector-ca.pem");
-        fs::write(&ca_file, authority)?;
-        let mut enroll = Command::new(&self.binaries.agent);
-        enroll.args(["enroll", "--config"]).arg(self.dir.join("agent.toml"));
-        enroll.arg("--collector-ca").arg(&ca_file).arg("--token-file").arg(&token_file);
-        capture(&mut enroll)?;
-        Ok(())
-    }
+/// A one-time token from the collector, then the enrolment of the agent whose `agent.toml` lies in `home`.
+fn enroll(cli: &Path, api: &str, dir: &Path, agent: &Path, home: &Path) -> Result<()> {
+    say("enrolling an agent with a one-time token");
+    let token = capture(vedette(cli, api, dir).args(["fleet", "token", "--uses", "1", "--ttl", "1h"]))?;
+    let token_file = home.join("enroll-token");
+    write_private(&token_file, token.trim())?;
+    let authority = capture(vedette(cli, api, dir).args(["ca"]))?;
+    let ca_file = home.join("collector-ca.pem");
+    fs::write(&ca_file, authority)?;
+    let mut enroll = Command::new(agent);
+    enroll.args(["enroll", "--config"]).arg(home.join("agent.toml"));
+    enroll.arg("--collector-ca").arg(&ca_file).arg("--token-file").arg(&token_file);
+    capture(&mut enroll).map(drop)
 }
 
 /// Makes a key file with `vedette policy keygen` or `vedette detector keygen`; gives the public key.
@@ -264,12 +267,6 @@ fn start_collector(binary: &Path, dir: &Path) -> Result<Service> {
     Service::start("the collector", &mut command, &dir.join("collector.log"))
 }
 
-fn start_agent(binary: &Path, dir: &Path) -> Result<Service> {
-    let mut command = Command::new(binary);
-    command.args(["run", "--config"]).arg(dir.join("agent.toml")).env("VEDETTE_LOG_FORMAT", "json");
-    Service::start("the agent", &mut command, &dir.join("agent.log"))
-}
-
 fn wait_until_ready(cli: &Path, api: &str, dir: &Path) -> Result<()> {
     eventually("the collector to answer", Duration::from_secs(30), || {
         Ok(capture(vedette(cli, api, dir).args(["fleet", "list", "--output", "json"])).ok().map(drop))
@@ -277,7 +274,8 @@ fn wait_until_ready(cli: &Path, api: &str, dir: &Path) -> Result<()> {
     .with_context(|| format!("logs are in {}", dir.display()))
 }
 
-fn collector_toml(dir: &Path, quic: u16, api: u16, policy_key: &str) -> String {
+fn collector_toml(dir: &Path, api: u16, terms: &Terms) -> String {
+    let Terms { quic, policy_key, .. } = terms;
     format!(
         "[collector]\ndata-dir = {:?}\nlisten = \"127.0.0.1:{quic}\"\napi = \"127.0.0.1:{api}\"\n\n\
          [trust]\npolicy-keys = [{policy_key:?}]\n\n[topology]\nfile = {:?}\n",
@@ -286,13 +284,15 @@ fn collector_toml(dir: &Path, quic: u16, api: u16, policy_key: &str) -> String {
     )
 }
 
-fn agent_toml(dir: &Path, quic: u16, policy_key: &str, author: &str) -> String {
+/// An agent that keeps its own in `home` and finds detectors and the service's files in `dir`.
+fn agent_toml(home: &Path, dir: &Path, terms: &Terms) -> String {
+    let Terms { quic, policy_key, author } = terms;
     format!(
         "[agent]\ndata-dir = {:?}\nsocket = {:?}\n\n[collector]\naddress = \"127.0.0.1:{quic}\"\n\n\
          [trust]\npolicy-keys = [{policy_key:?}]\nauthor-keys = [{author:?}]\n\n[detectors]\ndirectory = {:?}\n\n\
          [[logs]]\npath = {:?}\nservice = \"{SERVICE}\"\n\n[[watch]]\npath = {:?}\nservice = \"{SERVICE}\"\n",
-        dir.join("agent"),
-        dir.join("agent.sock"),
+        home.join("agent"),
+        home.join("agent.sock"),
         dir.join("detectors"),
         service_log(dir),
         watched_file(dir),
