@@ -10,6 +10,7 @@ mod npy;
 mod rows;
 mod stamp;
 
+mod agent;
 mod detectors;
 mod evidence;
 mod host;
@@ -20,6 +21,7 @@ mod plot;
 mod ranking;
 
 mod asd_smd;
+mod budget;
 mod logs;
 mod ms;
 mod nab;
@@ -77,11 +79,13 @@ pub(crate) enum Suite {
     Sequences,
     /// Known disturbances put into stretches without any: how late is each found?
     Shapes,
+    /// What is found, and how late, when detection and shipping may cost only so much: ASD, SMD and simulated hosts.
+    Budget,
 }
 
 impl Suite {
     /// All of them, in the order in which they run.
-    const ALL: &[Self] = &[Self::Nab, Self::AsdSmd, Self::Ms, Self::Logs, Self::Sequences, Self::Shapes];
+    const ALL: &[Self] = &[Self::Nab, Self::AsdSmd, Self::Ms, Self::Logs, Self::Sequences, Self::Shapes, Self::Budget];
 
     fn name(self) -> &'static str {
         match self {
@@ -91,6 +95,7 @@ impl Suite {
             Self::Logs => "logs",
             Self::Sequences => "sequences",
             Self::Shapes => "shapes",
+            Self::Budget => "budget",
         }
     }
 
@@ -107,6 +112,7 @@ impl Suite {
             Self::Logs => logs::run(bench),
             Self::Sequences => sequences::run(bench),
             Self::Shapes => shapes::run(bench),
+            Self::Budget => budget::run(bench),
         }
     }
 }

@@ -16,7 +16,8 @@ use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-const SMD_COLUMNS: usize = 38;
+/// Columns of a machine of SMD.
+pub(crate) const SMD_COLUMNS: usize = 38;
 const SMD_INTERVAL_MS: u32 = 60_000;
 const ASD_INTERVAL_MS: u32 = 300_000;
 /// False episodes per host and day at which recall is told.
@@ -31,10 +32,19 @@ const PUBLISHED: &[(&str, &str, &str)] = &[
 ];
 
 /// One machine's files.
-struct Machine {
-    name: String,
+pub(crate) struct Machine {
+    pub(crate) name: String,
     npy: PathBuf,
     labels: PathBuf,
+}
+
+/// One machine's arrays, which fit one another.
+pub(crate) struct Arrays {
+    pub(crate) train: Option<npy::Array>,
+    pub(crate) test: npy::Array,
+    /// What is labelled of the test rows, if there are labels.
+    pub(crate) flags: Option<Vec<bool>>,
+    pub(crate) interval_ms: u32,
 }
 
 /// One machine, judged.
@@ -89,7 +99,8 @@ pub(crate) fn run(bench: &Bench<'_>) -> anyhow::Result<Report> {
     Ok(Report { summary: Value::Object(summary), text, failure })
 }
 
-fn find(data: &Path) -> anyhow::Result<Vec<Machine>> {
+/// The machines that are there, by name.
+pub(crate) fn find(data: &Path) -> anyhow::Result<Vec<Machine>> {
     let places = ["asd-smd", ""].map(|place| data.join(place));
     for place in &places {
         for npy in [place.join("npy"), place.clone()] {
@@ -111,7 +122,12 @@ fn find(data: &Path) -> anyhow::Result<Vec<Machine>> {
     Err(Missing { what: "ASD or SMD machines", looked }.into())
 }
 
-fn judge(bench: &Bench<'_>, machine: &Machine) -> anyhow::Result<Done> {
+/// Reads a machine's arrays.
+///
+/// # Errors
+///
+/// `UnusableFile` if one of them is malformed, or their shapes differ.
+pub(crate) fn read(machine: &Machine) -> anyhow::Result<Arrays> {
     let path = |part: &str| machine.npy.join(format!("{}_{part}.npy", machine.name));
     let optional = |part: &str| path(part).exists().then(|| npy::read(&path(part))).transpose();
     let (train, test) = (optional("train")?, npy::read(&path("test"))?);
@@ -124,16 +140,30 @@ fn judge(bench: &Bench<'_>, machine: &Machine) -> anyhow::Result<Done> {
     same(train.as_ref().is_none_or(|train| train.columns == test.columns), "train")?;
     same(labels.as_ref().is_none_or(|labels| (labels.rows, labels.columns) == (test.rows, 1)), "test_label")?;
     let interval_ms = if test.columns == SMD_COLUMNS { SMD_INTERVAL_MS } else { ASD_INTERVAL_MS };
+    let flags = labels.map(|labels| labels.values().iter().map(|label| *label > 0.0).collect());
+    Ok(Arrays { train, test, flags, interval_ms })
+}
+
+/// A machine's segments and the metrics, counted from 1, on which each shows; none if nobody said.
+///
+/// # Errors
+///
+/// `UnusableFile`, naming the line that is malformed.
+pub(crate) fn segments(machine: &Machine) -> anyhow::Result<Vec<(Span, Vec<u16>)>> {
+    read_segments(&machine.labels.join(format!("{}.txt", machine.name)))
+}
+
+fn judge(bench: &Bench<'_>, machine: &Machine) -> anyhow::Result<Done> {
+    let Arrays { train, test, flags, interval_ms } = read(machine)?;
     let (judged, culprits) = stream_rows(bench, train.as_ref(), &test, interval_ms)?;
     write(bench, machine, &judged, &culprits)?;
-    let flags: Option<Vec<bool>> = labels.map(|labels| labels.values().iter().map(|label| *label > 0.0).collect());
     let spans = flags.as_ref().map(|flags| events::spans(flags));
     let measures =
         flags.as_ref().zip(spans.as_ref()).filter(|(_, spans)| !spans.is_empty()).map(|(flags, spans)| Measures {
             average_precision: ranking::average_precision(&judged.scores, flags),
             vus_pr: ranking::vus_pr(&judged.scores, spans, ranking::VUS_WINDOW),
         });
-    let segments = read_segments(&machine.labels.join(format!("{}.txt", machine.name)))?;
+    let segments = segments(machine)?;
     let hits = hits(&segments, &judged.scores, &culprits);
     draw(bench, machine, &test, &judged, spans.as_deref().unwrap_or_default())?;
     Ok(Done { name: machine.name.clone(), columns: test.columns, interval_ms, judged, spans, measures, hits })

@@ -111,6 +111,11 @@ impl Detectors {
         self.votes
     }
 
+    /// Their names, by their number in the worker.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.loaded.iter().map(|one| one.reference.name.as_str())
+    }
+
     /// Books the cost of a call.
     pub(crate) fn book(&self, detector: u32, guest_ns: u64, values: usize) {
         if let Some(one) = self.loaded.get(detector as usize) {

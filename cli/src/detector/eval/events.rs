@@ -41,7 +41,7 @@ pub(crate) fn covered(spans: &[Span], from: usize, rows: usize) -> usize {
 }
 
 /// Runs of rows that hold, over up to `calm` that do not.
-fn runs(rows: usize, holds: impl Fn(usize) -> bool, calm: usize) -> Vec<Span> {
+pub(crate) fn runs(rows: usize, holds: impl Fn(usize) -> bool, calm: usize) -> Vec<Span> {
     let mut runs: Vec<Span> = Vec::new();
     for row in (0..rows).filter(|row| holds(*row)) {
         match runs.last_mut() {
@@ -176,7 +176,7 @@ pub(crate) fn best_at_rate(cases: &[Case<'_>], false_per_day_max: f64) -> Found 
 }
 
 /// Some of the values in order, denser at the beginning.
-fn spread(sorted: &[f64]) -> Vec<f64> {
+pub(crate) fn spread(sorted: &[f64]) -> Vec<f64> {
     if sorted.len() <= THRESHOLDS_MAX {
         return sorted.to_vec();
     }

@@ -1,18 +1,18 @@
 //! A host in virtual time: `edge`'s pipeline as the agent runs it, detectors in the real host, values from a file.
 
-use super::detectors::{Detectors, OpenWorker};
+use super::agent::{Agent, START, Tap, openings};
+use super::detectors::Detectors;
 use super::evidence;
-use anyhow::{bail, ensure};
-use std::collections::VecDeque;
+use anyhow::ensure;
 use std::sync::OnceLock;
 use std::time::Duration;
 use vedette_edge::metric::{MetricKind, MetricSpec};
-use vedette_edge::pipeline::{Action, Pipeline, PipelineConfig};
+use vedette_edge::pipeline::{Pipeline, PipelineConfig};
 use vedette_protocol::ids::HostId;
 use vedette_protocol::policy::Policy;
 use vedette_protocol::time::{MonoTime, WallTime};
-use vedette_protocol::v1::{Body, EpisodeEvent, Finding, Subject};
-use vedette_protocol::worker::{SeriesDescriptor, WorkerReply, WorkerRequest};
+use vedette_protocol::v1::{Body, Class, Subject};
+use vedette_protocol::worker::{Columns, SeriesDescriptor};
 
 /// Most series of one host.
 pub(crate) const COLUMNS_MAX: usize = 512;
@@ -20,11 +20,12 @@ pub(crate) const COLUMNS_MAX: usize = 512;
 const TICK: Duration = Duration::from_secs(1);
 /// Ticks between two rows that are run; after a longer gap the host was asleep.
 const TICKS_MAX: u64 = 7_200;
-const SOURCE: &str = "series";
+/// The source of every series.
+pub(crate) const SOURCE: &str = "series";
 
 /// What nothing is known of: no unit, no bounds, no grid. Every series is a metric of its own, since nobody said that
 /// two of them are alike.
-fn spec(column: usize) -> &'static MetricSpec {
+pub(crate) fn spec(column: usize) -> &'static MetricSpec {
     static SPECS: OnceLock<Vec<MetricSpec>> = OnceLock::new();
     let make = |column: usize| MetricSpec {
         name: format!("series.c{column}").leak(),
@@ -63,18 +64,21 @@ impl Verdict {
     }
 }
 
-/// A pipeline with its detectors.
+/// An agent that is given the rows of a file.
 pub(crate) struct Host<'a> {
-    detectors: &'a Detectors,
-    pipeline: Pipeline,
-    worker: OpenWorker,
+    agent: Agent<'a>,
+    votes: bool,
     interval_ms: u32,
     /// Last row's time in the file, and the monotonic time it was taken for.
     row_ms: Option<i64>,
     now: MonoTime,
-    ticked: MonoTime,
     wall_offset_ns: i64,
-    requests: VecDeque<WorkerRequest>,
+    row: Row,
+}
+
+/// What is heard of a row.
+#[derive(Default)]
+struct Row {
     /// Series by the pipeline's slot.
     column_of: Vec<Option<usize>>,
     verdict: Verdict,
@@ -82,7 +86,6 @@ pub(crate) struct Host<'a> {
     judged: Vec<(u32, u32)>,
     /// Verdicts and votes on all rows.
     verdicts: u64,
-    failed: Option<String>,
 }
 
 impl<'a> Host<'a> {
@@ -93,34 +96,10 @@ impl<'a> Host<'a> {
     /// If there are too many series, or a detector cannot be loaded.
     pub(crate) fn new(detectors: &'a Detectors, interval_ms: u32, columns: usize) -> anyhow::Result<Self> {
         ensure!((1..=COLUMNS_MAX).contains(&columns), "{columns} series; 1 to {COLUMNS_MAX} are read");
-        let (worker, slots) = detectors.start()?;
-        let now = MonoTime::from_ms(1_000);
-        let config = PipelineConfig {
-            host: HostId([0xE7; 16]),
-            policy: Policy::default(),
-            series_max: 2 * columns + 2,
-            templates_max: 1,
-            sources: vec![(SOURCE.to_owned(), interval_ms)],
-        };
-        let mut host = Self {
-            detectors,
-            pipeline: Pipeline::new(config, now, WallTime::default()),
-            worker,
-            interval_ms,
-            row_ms: None,
-            now,
-            ticked: now,
-            wall_offset_ns: 0,
-            requests: VecDeque::new(),
-            column_of: Vec::new(),
-            verdict: Verdict { shares: vec![0.0; columns], ..Verdict::default() },
-            judged: Vec::new(),
-            verdicts: 0,
-            failed: None,
-        };
-        host.pipeline.set_detectors(now, slots);
-        host.settle()?;
-        Ok(host)
+        let mut row = Row { verdict: Verdict { shares: vec![0.0; columns], ..Verdict::default() }, ..Row::default() };
+        let agent = Agent::start(detectors, config(interval_ms, columns), WallTime::default(), &mut row)?;
+        let votes = detectors.votes();
+        Ok(Self { agent, votes, interval_ms, row_ms: None, now: START, wall_offset_ns: 0, row })
     }
 
     /// Takes the row of this time, one value for each series; NaN where there is none. The verdict is known before the
@@ -140,55 +119,31 @@ impl<'a> Host<'a> {
         self.wait(Duration::from_millis(elapsed_ms))?;
         let wall_ns = time_ms.saturating_mul(1_000_000);
         self.wall_offset_ns = wall_ns.saturating_sub(i64::try_from(self.now.ns).unwrap_or(i64::MAX));
-        self.verdict.opened.clear();
-        self.judged.clear();
+        self.row.verdict.opened.clear();
+        self.row.judged.clear();
         for (column, value) in values.iter().enumerate() {
-            self.pipeline.handle_reading(self.now, SOURCE, self.interval_ms, spec(column), &[], *value);
+            self.agent.pipeline.handle_reading(self.now, SOURCE, self.interval_ms, spec(column), &[], *value);
         }
         self.tick()?;
-        if self.detectors.votes() {
-            self.weigh_votes();
+        if self.votes {
+            self.row.weigh_votes(&self.agent.pipeline);
         } else {
-            self.weigh_verdicts();
+            self.row.weigh_verdicts(&self.agent.pipeline);
         }
-        Ok(&self.verdict)
-    }
-
-    fn weigh_votes(&mut self) {
-        let (oddness, news) = (self.pipeline.oddness(), self.pipeline.news());
-        (self.verdict.oddness, self.verdict.news) = (f64::from(oddness), f64::from(news));
-        for (slot, column) in (0u32..).zip(&self.column_of) {
-            if let Some(column) = column {
-                self.verdict.shares[*column] = self.pipeline.oddness_of(slot);
-            }
-        }
-    }
-
-    /// The rarest of this row's verdicts counts.
-    fn weigh_verdicts(&mut self) {
-        self.verdict.shares.fill(0.0);
-        for (detector, slot) in &self.judged {
-            let Some(Some(column)) = self.column_of.get(*slot as usize) else { continue };
-            let surprise = self.pipeline.surprise(*detector, *slot).unwrap_or(0.0);
-            let most = &mut self.verdict.shares[*column];
-            *most = most.max(surprise);
-        }
-        let most = self.verdict.shares.iter().copied().fold(0.0, f32::max);
-        let amount = evidence::of_row(most, self.judged.len());
-        (self.verdict.oddness, self.verdict.news) = (amount, amount);
+        Ok(&self.row.verdict)
     }
 
     /// Whether no detector said anything of any row: scores of 0 mean nothing then.
     pub(crate) fn is_mute(&self) -> bool {
-        self.verdicts == 0
+        self.row.verdicts == 0
     }
 
     /// Lets time pass, with the ticks in which nothing is read.
     fn wait(&mut self, elapsed: Duration) -> anyhow::Result<()> {
         let due = self.now + elapsed;
         if elapsed.as_secs() <= TICKS_MAX {
-            while self.ticked + TICK < due {
-                self.now = self.ticked + TICK;
+            while self.agent.now() + TICK < due {
+                self.now = self.agent.now() + TICK;
                 self.tick()?;
             }
         }
@@ -198,39 +153,49 @@ impl<'a> Host<'a> {
 
     fn tick(&mut self) -> anyhow::Result<()> {
         let wall_ns = i64::try_from(self.now.ns).unwrap_or(i64::MAX).saturating_add(self.wall_offset_ns);
-        self.pipeline.handle_tick(self.now, WallTime { unix_ns: wall_ns });
-        self.ticked = self.now;
-        self.settle()
+        self.agent.tick(self.now, WallTime { unix_ns: wall_ns }, &mut self.row)
     }
+}
 
-    /// Carries actions out until there are none.
-    fn settle(&mut self) -> anyhow::Result<()> {
-        loop {
-            while let Some(action) = self.pipeline.poll_action() {
-                match action {
-                    Action::Ask(request) => self.requests.push_back(request),
-                    Action::Enqueue { body: Body::Findings(findings), .. } => self.note(&findings),
-                    Action::Enqueue { .. } | Action::SetInterval { .. } => {}
-                }
-            }
-            let Some(request) = self.requests.pop_front() else { break };
-            self.answer(request);
-        }
-        match self.failed.take() {
-            Some(reason) => bail!("{reason}"),
-            None => Ok(()),
-        }
+/// A host whose series are read each `interval_ms` by one source.
+pub(crate) fn config(interval_ms: u32, columns: usize) -> PipelineConfig {
+    PipelineConfig {
+        host: HostId([0xE7; 16]),
+        policy: Policy::default(),
+        series_max: 2 * columns + 2,
+        templates_max: 1,
+        sources: vec![(SOURCE.to_owned(), interval_ms)],
     }
+}
 
-    fn note(&mut self, findings: &[Finding]) {
-        for finding in findings.iter().filter(|finding| finding.event == EpisodeEvent::Open) {
-            if let Subject::Series(meta) = &finding.subject {
-                self.verdict.opened.extend(column(&meta.metric));
+impl Row {
+    fn weigh_votes(&mut self, pipeline: &Pipeline) {
+        let (oddness, news) = (pipeline.oddness(), pipeline.news());
+        (self.verdict.oddness, self.verdict.news) = (f64::from(oddness), f64::from(news));
+        for (slot, column) in (0u32..).zip(&self.column_of) {
+            if let Some(column) = column {
+                self.verdict.shares[*column] = pipeline.oddness_of(slot);
             }
         }
     }
 
-    fn note_series(&mut self, series: &[SeriesDescriptor]) {
+    /// The rarest of this row's verdicts counts.
+    fn weigh_verdicts(&mut self, pipeline: &Pipeline) {
+        self.verdict.shares.fill(0.0);
+        for (detector, slot) in &self.judged {
+            let Some(Some(column)) = self.column_of.get(*slot as usize) else { continue };
+            let surprise = pipeline.surprise(*detector, *slot).unwrap_or(0.0);
+            let most = &mut self.verdict.shares[*column];
+            *most = most.max(surprise);
+        }
+        let most = self.verdict.shares.iter().copied().fold(0.0, f32::max);
+        let amount = evidence::of_row(most, self.judged.len());
+        (self.verdict.oddness, self.verdict.news) = (amount, amount);
+    }
+}
+
+impl Tap for Row {
+    fn series(&mut self, series: &[SeriesDescriptor]) {
         for one in series {
             let at = one.id as usize;
             self.column_of.resize(self.column_of.len().max(at + 1), None);
@@ -238,35 +203,18 @@ impl<'a> Host<'a> {
         }
     }
 
-    fn take_scores(&mut self, detector: u32, tick: u64, asked: &[u32], scores: &[f32]) {
-        let judged = asked.iter().zip(scores).filter(|(_, score)| !score.is_nan());
+    fn scores(&mut self, detector: u32, asked: &Columns, scores: &[f32], _guest_ns: u64) {
+        let judged = asked.ids.iter().zip(scores).filter(|(_, score)| !score.is_nan());
         let before = self.judged.len();
         self.judged.extend(judged.map(|(slot, _)| (detector, *slot)));
         self.verdicts += (self.judged.len() - before) as u64;
-        self.pipeline.handle_scores(self.now, detector, tick, scores);
     }
 
-    fn answer(&mut self, request: WorkerRequest) {
-        let mut asked = Vec::new();
-        match &request {
-            WorkerRequest::SeriesAdded { series, .. } => self.note_series(series),
-            WorkerRequest::Observe { columns, .. } => asked.clone_from(&columns.ids),
-            _ => {}
-        }
-        let now = self.now;
-        match self.worker.answer(request) {
-            WorkerReply::Scores { detector, tick, scores, guest_ns, .. } => {
-                self.detectors.book(detector, guest_ns, asked.len());
-                self.take_scores(detector, tick, &asked, &scores);
+    fn enqueued(&mut self, _class: Class, body: Body) {
+        for finding in openings(&body) {
+            if let Subject::Series(meta) = &finding.subject {
+                self.verdict.opened.extend(column(&meta.metric));
             }
-            WorkerReply::Explanations { detector, explanations } => {
-                self.pipeline.handle_explanations(now, detector, explanations);
-            }
-            WorkerReply::Snapshots { detector, states } => self.pipeline.handle_snapshots(now, detector, states),
-            WorkerReply::Failed { detector, reason, .. } => {
-                self.failed = Some(format!("detector {detector} failed: {reason}"));
-            }
-            WorkerReply::Done { .. } | WorkerReply::Loaded { .. } | WorkerReply::Sealed { .. } => {}
         }
     }
 }
@@ -279,10 +227,10 @@ fn column(metric: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use vedette_edge::pipeline::DetectorSlot;
+    use vedette_edge::pipeline::{Action, DetectorSlot};
     use vedette_protocol::ids::Digest;
     use vedette_protocol::v1::DetectorRef;
-    use vedette_protocol::worker::{DetectorDescription, DetectorInput};
+    use vedette_protocol::worker::{DetectorDescription, DetectorInput, WorkerRequest};
 
     #[test]
     fn every_series_is_a_metric_and_a_family_of_its_own() {
@@ -312,7 +260,8 @@ mod tests {
         let week_ms = 7 * 86_400_000;
         assert_eq!(elapsed_ms(start_ms - 3_300_000 + week_ms, [1.0, 2.0]), 604_800_000, "asleep for a week");
         assert!(host.is_mute());
-        assert!(host.pipeline.ledger().readings_out_of_order == 0 && host.pipeline.series_count().total == 2);
+        let pipeline = &host.agent.pipeline;
+        assert!(pipeline.ledger().readings_out_of_order == 0 && pipeline.series_count().total == 2);
     }
 
     #[test]
@@ -323,43 +272,45 @@ mod tests {
 
     #[test]
     fn where_nobody_votes_a_row_scores_by_its_rarest_verdict() {
-        let (detectors, second) = (Detectors::default(), Duration::from_secs(1));
-        let mut host = Host::new(&detectors, 1_000, 2).unwrap();
+        let (mut now, second) = (START, Duration::from_secs(1));
+        let mut pipeline = Pipeline::new(config(1_000, 2), now, WallTime::default());
+        let mut heard = Row { verdict: Verdict { shares: vec![0.0; 2], ..Verdict::default() }, ..Row::default() };
         let (name, version) = ("mine".to_owned(), "1".to_owned());
         let reference = DetectorRef { name: name.clone(), version: version.clone(), digest: Digest([1; 32]) };
         let (input, parameters) = (DetectorInput::Metrics, Vec::new());
         let description =
             DetectorDescription { name, version, input, warm_up_values: 10, state_bytes_max: 64, parameters };
-        host.pipeline.set_detectors(host.now, vec![DetectorSlot { detector: 0, reference, description }]);
+        pipeline.set_detectors(now, vec![DetectorSlot { detector: 0, reference, description }]);
         let mut scores = Vec::new();
         for row in 0..2_000u16 {
-            host.now = host.now + second;
-            host.judged.clear();
+            now = now + second;
+            heard.judged.clear();
             for column in 0..2 {
-                host.pipeline.handle_reading(host.now, SOURCE, 1_000, spec(column), &[], f64::from(row % 7));
+                pipeline.handle_reading(now, SOURCE, 1_000, spec(column), &[], f64::from(row % 7));
             }
-            host.pipeline.handle_tick(host.now, WallTime::default());
-            while let Some(action) = host.pipeline.poll_action() {
+            pipeline.handle_tick(now, WallTime::default());
+            while let Some(action) = pipeline.poll_action() {
                 match action {
-                    Action::Ask(WorkerRequest::SeriesAdded { series, .. }) => host.note_series(&series),
+                    Action::Ask(WorkerRequest::SeriesAdded { series, .. }) => heard.series(&series),
                     Action::Ask(WorkerRequest::Observe { detector, tick, columns }) => {
                         let usual = f32::from(row * 31 % 17) / 17.0;
-                        let is_odd = |slot: u32| row >= 1_990 && host.column_of[slot as usize] == Some(0);
+                        let is_odd = |slot: u32| row >= 1_990 && heard.column_of[slot as usize] == Some(0);
                         let scores = columns.ids.iter().map(|slot| if is_odd(*slot) { 50.0 } else { usual });
                         let scores: Vec<f32> = scores.collect();
-                        host.take_scores(detector, tick, &columns.ids, &scores);
+                        heard.scores(detector, &columns, &scores, 0);
+                        pipeline.handle_scores(now, detector, tick, &scores);
                     }
                     _ => {}
                 }
             }
-            host.weigh_verdicts();
-            scores.push(host.verdict.onset());
+            heard.weigh_verdicts(&pipeline);
+            scores.push(heard.verdict.onset());
         }
-        assert!(!host.is_mute());
-        assert_eq!(host.verdict.state(), host.verdict.onset());
+        assert!(heard.verdicts > 0);
+        assert_eq!(heard.verdict.state(), heard.verdict.onset());
         let usual = scores[1_000..1_990].iter().copied().fold(0.0, f64::max);
         assert!(scores[1_999] > 0.2 && scores[1_999] > usual, "{} {usual}", scores[1_999]);
-        assert!(host.verdict.shares[0] > host.verdict.shares[1], "{:?}", host.verdict.shares);
+        assert!(heard.verdict.shares[0] > heard.verdict.shares[1], "{:?}", heard.verdict.shares);
     }
 
     #[test]

@@ -1,0 +1,118 @@
+//! An agent in virtual time: `edge`'s pipeline with the detectors in the real host, its actions carried out at once.
+
+use super::detectors::{Detectors, OpenWorker};
+use anyhow::bail;
+use std::collections::VecDeque;
+use vedette_edge::pipeline::{Action, Pipeline, PipelineConfig};
+use vedette_protocol::time::{MonoTime, WallTime};
+use vedette_protocol::v1::{Body, Class, EpisodeEvent, Finding};
+use vedette_protocol::worker::{Columns, SeriesDescriptor, WorkerReply, WorkerRequest};
+
+/// When an agent starts, by its own clock.
+pub(crate) const START: MonoTime = MonoTime { ns: 1_000_000_000 };
+
+/// Hears what an agent does.
+pub(crate) trait Tap {
+    /// Detectors are told of these series.
+    fn series(&mut self, _series: &[SeriesDescriptor]) {}
+
+    /// A detector answered a question; the pipeline does not know it yet.
+    fn scores(&mut self, detector: u32, asked: &Columns, scores: &[f32], guest_ns: u64);
+
+    /// Something goes into the spool.
+    fn enqueued(&mut self, class: Class, body: Body);
+}
+
+/// See the module's documentation.
+pub(crate) struct Agent<'a> {
+    detectors: &'a Detectors,
+    /// The pipeline; readings go straight into it.
+    pub(crate) pipeline: Pipeline,
+    worker: OpenWorker,
+    now: MonoTime,
+    requests: VecDeque<WorkerRequest>,
+}
+
+impl<'a> Agent<'a> {
+    /// Starts at [`START`].
+    ///
+    /// # Errors
+    ///
+    /// If a detector cannot be loaded.
+    pub(crate) fn start(
+        detectors: &'a Detectors,
+        config: PipelineConfig,
+        wall: WallTime,
+        tap: &mut impl Tap,
+    ) -> anyhow::Result<Self> {
+        let (worker, slots) = detectors.start()?;
+        let pipeline = Pipeline::new(config, START, wall);
+        let mut agent = Self { detectors, pipeline, worker, now: START, requests: VecDeque::new() };
+        agent.pipeline.set_detectors(START, slots);
+        agent.settle(tap)?;
+        Ok(agent)
+    }
+
+    /// Time of the last tick.
+    pub(crate) fn now(&self) -> MonoTime {
+        self.now
+    }
+
+    /// All readings that are due by `now` were handed in.
+    ///
+    /// # Errors
+    ///
+    /// If a detector failed: scores without it would be those of another set.
+    pub(crate) fn tick(&mut self, now: MonoTime, wall: WallTime, tap: &mut impl Tap) -> anyhow::Result<()> {
+        self.now = now;
+        self.pipeline.handle_tick(now, wall);
+        self.settle(tap)
+    }
+
+    /// Carries actions out until there are none. At which interval a source is read is up to the data.
+    fn settle(&mut self, tap: &mut impl Tap) -> anyhow::Result<()> {
+        loop {
+            while let Some(action) = self.pipeline.poll_action() {
+                match action {
+                    Action::Ask(request) => self.requests.push_back(request),
+                    Action::Enqueue { class, body, .. } => tap.enqueued(class, body),
+                    Action::SetInterval { .. } => {}
+                }
+            }
+            let Some(request) = self.requests.pop_front() else { return Ok(()) };
+            self.answer(request, tap)?;
+        }
+    }
+
+    fn answer(&mut self, request: WorkerRequest, tap: &mut impl Tap) -> anyhow::Result<()> {
+        let mut asked = None;
+        match &request {
+            WorkerRequest::SeriesAdded { series, .. } => tap.series(series),
+            WorkerRequest::Observe { columns, .. } => asked = Some(columns.clone()),
+            _ => {}
+        }
+        let now = self.now;
+        match self.worker.answer(request) {
+            WorkerReply::Scores { detector, tick, scores, guest_ns, .. } => {
+                let asked = asked.unwrap_or_default();
+                self.detectors.book(detector, guest_ns, asked.ids.len());
+                tap.scores(detector, &asked, &scores, guest_ns);
+                self.pipeline.handle_scores(now, detector, tick, &scores);
+                self.pipeline.recycle(asked);
+            }
+            WorkerReply::Explanations { detector, explanations } => {
+                self.pipeline.handle_explanations(now, detector, explanations);
+            }
+            WorkerReply::Snapshots { detector, states } => self.pipeline.handle_snapshots(now, detector, states),
+            WorkerReply::Failed { detector, reason, .. } => bail!("detector {detector} failed: {reason}"),
+            WorkerReply::Done { .. } | WorkerReply::Loaded { .. } | WorkerReply::Sealed { .. } => {}
+        }
+        Ok(())
+    }
+}
+
+/// Findings of a body that open an episode.
+pub(crate) fn openings(body: &Body) -> impl Iterator<Item = &Finding> {
+    let findings = if let Body::Findings(findings) = body { findings.as_slice() } else { &[] };
+    findings.iter().filter(|finding| finding.event == EpisodeEvent::Open)
+}
