@@ -287,7 +287,7 @@ impl<F: Files> Log<F> {
 
     /// Writes a record to the end of the class' row.
     fn write(&mut self, class: Class, sequence: Sequence, record: &[u8]) -> io::Result<()> {
-        if self.lanes[class_index(class)].needs_next(self.config.segment_bytes, record.len()) {
+        if self.lanes[class_index(class)].needs_next(self.config.segment_bytes, record.len(), sequence) {
             self.begin_segment(class, sequence)?;
         }
         let lane = &mut self.lanes[class_index(class)];
@@ -314,7 +314,8 @@ impl<F: Files> Log<F> {
             self.bytes -= empty.bytes;
         }
         let (mut ordinal, mut previous) = (0, Sequence(0));
-        self.sync_last(class)?;
+        // Its checkpoint tells where all sources stand: what they were read for must not be behind it.
+        self.sync()?;
         let lane = &mut self.lanes[class_index(class)];
         if let Some(last) = lane.segments.back_mut() {
             (ordinal, previous) = (last.ordinal + last.frames_ever, last.first);

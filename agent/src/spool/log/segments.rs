@@ -76,8 +76,11 @@ impl Lane {
         self.segments.partition_point(|segment| segment.first <= sequence).checked_sub(1)
     }
 
-    pub(super) fn needs_next(&self, segment_bytes: u64, more: usize) -> bool {
-        let is_full = |last: &Segment| last.frames_ever > 0 && last.bytes + more as u64 > segment_bytes;
+    /// Whether a record goes into a segment that begins at `next`. One without frames is followed by another, too, once the
+    /// other classes have moved on, so that its name is free.
+    pub(super) fn needs_next(&self, segment_bytes: u64, more: usize, next: Sequence) -> bool {
+        let can_follow = |last: &Segment| last.frames_ever > 0 || last.first < next;
+        let is_full = |last: &Segment| can_follow(last) && last.bytes + more as u64 > segment_bytes;
         self.is_torn || self.segments.back().is_none_or(is_full)
     }
 

@@ -106,6 +106,26 @@ fn settled_segments_leave_the_disk_and_positions_outlive_them() {
 }
 
 #[test]
+fn positions_alone_do_not_fill_the_log_however_long_no_line_comes() {
+    let disk = Simulated::default();
+    let (mut log, _) = open(&disk);
+    for sequence in 1..=2_000_u64 {
+        let cursor = Cursor { source: "watch".to_owned(), position: sequence.to_le_bytes().to_vec() };
+        log.note(&[(Sequence(sequence), cursor)]).expect("room");
+        log.append(&entry(Class::Feature, sequence, 100)).expect("room");
+        log.settle(&[(Class::Feature, Sequence(sequence))]).expect("the disk works");
+        assert!(log.segments() <= 4 && log.bytes() <= 4 * CONFIG.segment_bytes, "{} bytes", log.bytes());
+    }
+    log.append(&with_cursor(Class::Log, 2_001, "/log")).expect("room");
+    log.mark([Books::default(); 3], Given::NOTHING, true).expect("the disk works");
+    drop(log);
+    let (mut log, recovered) = open(&disk);
+    assert_eq!(recovered.positions["watch"], 2_000_u64.to_le_bytes());
+    assert_eq!((recovered.pending, recovered.made), ([0, 0, 1], [0, 2_000, 1]));
+    assert_eq!(waiting(&mut log, Class::Log, 1 << 20), [2_001]);
+}
+
+#[test]
 fn full_log_sheds_the_oldest_of_the_lowest_class_and_says_so() {
     let disk = Simulated::default();
     let (mut log, _) = open(&disk);
