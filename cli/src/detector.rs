@@ -14,6 +14,7 @@ mod replay;
 mod run;
 mod runner;
 mod sign;
+mod svg;
 mod toolchain;
 mod window;
 

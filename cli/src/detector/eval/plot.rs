@@ -2,6 +2,7 @@
 
 use super::bench::number;
 use super::events::Span;
+use crate::detector::svg::Svg;
 use std::fmt::Write as _;
 
 const WIDTH: f64 = 1_200.0;
@@ -40,47 +41,31 @@ impl Picture<'_> {
         let scores_top = TOP + strip * number(strips) + 16.0;
         let height = scores_top + SCORE_HEIGHT + 24.0;
         let stretches = (POINTS_MAX / (2 * (strips + 1))).clamp(50, STRETCHES_MAX);
-        let mut svg = format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0} {height:.0}\" width=\"{0}\" \
-             font-family=\"sans-serif\" font-size=\"12\">\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n\
-             <text x=\"{LEFT}\" y=\"18\">{1}</text>\n",
-            WIDTH + 2.0 * LEFT,
-            escaped(self.title)
-        );
+        let mut svg = Svg::new(WIDTH + 2.0 * LEFT, height);
+        svg.text((LEFT, 18.0), "", self.title);
         for span in self.spans.iter().take(SPANS_MAX) {
             let (from, to) = (self.x(number(span.first)), self.x(number(span.last + 1)));
-            let bottom = height - TOP - 24.0;
-            let _ = writeln!(
-                svg,
-                "<rect x=\"{from:.1}\" y=\"{TOP}\" width=\"{:.1}\" height=\"{bottom:.0}\" fill=\"#fdd9b5\"/>",
-                (to - from).max(1.0)
-            );
+            svg.rect((from, TOP), ((to - from).max(1.0), height - TOP - 24.0), r##"fill="#fdd9b5""##);
         }
         for (at, values) in self.series.iter().enumerate() {
             let top = TOP + strip * number(at);
             let (low, high) = bounds(values);
-            svg.push_str(&self.line(values, top, strip - 4.0, (low, high), stretches, "#1f4e79"));
+            svg.line(&self.line(values, top, strip - 4.0, (low, high), stretches), "#1f4e79");
             if strips == 1 {
-                let y = top + strip - 6.0;
-                let _ = writeln!(svg, "<text x=\"{LEFT}\" y=\"{:.0}\" fill=\"#555\">{high:.6}</text>", top + 10.0);
-                let _ = writeln!(svg, "<text x=\"{LEFT}\" y=\"{y:.0}\" fill=\"#555\">{low:.6}</text>");
+                svg.text((LEFT, top + 10.0), "", &format!("{high:.6}"));
+                svg.text((LEFT, top + strip - 6.0), "", &format!("{low:.6}"));
             }
         }
-        svg.push_str(&self.line(self.scores, scores_top, SCORE_HEIGHT, (0.0, 1.0), stretches, "#b03030"));
+        svg.line(&self.line(self.scores, scores_top, SCORE_HEIGHT, (0.0, 1.0), stretches), "#b03030");
         let y = scores_top + SCORE_HEIGHT * (1.0 - self.threshold.clamp(0.0, 1.0));
-        let _ = writeln!(
-            svg,
-            "<path d=\"M{LEFT} {y:.1}h{WIDTH}\" stroke=\"#888\" stroke-dasharray=\"4 4\"/>\n\
-             <text x=\"{LEFT}\" y=\"{:.1}\" fill=\"#555\">score, threshold {:.3}; triangles: episodes; shaded: labels</text>",
-            height - 6.0,
-            self.threshold
-        );
+        svg.path(&format!("M{LEFT} {y:.1}h{WIDTH}"), r##"stroke="#888" stroke-dasharray="4 4""##);
+        let legend = format!("score, threshold {:.3}; triangles: episodes; shaded: labels", self.threshold);
+        svg.text((LEFT, height - 6.0), "", &legend);
         for row in self.opened.iter().take(OPENED_MAX) {
             let (x, y) = (self.x(number(*row) + 0.5), scores_top - 2.0);
-            let _ = writeln!(svg, "<path d=\"M{x:.1} {y:.1}l-4 -8h8z\" fill=\"#207020\"/>");
+            svg.path(&format!("M{x:.1} {y:.1}l-4 -8h8z"), r##"fill="#207020""##);
         }
-        svg.push_str("</svg>\n");
-        svg
+        svg.finish()
     }
 
     fn x(&self, row: f64) -> f64 {
@@ -88,15 +73,7 @@ impl Picture<'_> {
     }
 
     /// A line through the extremes of each stretch; gaps are left out.
-    fn line(
-        &self,
-        values: &[f64],
-        top: f64,
-        height: f64,
-        bounds: (f64, f64),
-        stretches: usize,
-        colour: &str,
-    ) -> String {
+    fn line(&self, values: &[f64], top: f64, height: f64, bounds: (f64, f64), stretches: usize) -> String {
         let (low, high) = bounds;
         let range = if high > low { high - low } else { 1.0 };
         let width = values.len().div_ceil(stretches).max(1);
@@ -114,7 +91,7 @@ impl Picture<'_> {
                 let _ = write!(path, "{}{x:.1} {y:.1}", if path.is_empty() { "M" } else { "L" });
             }
         }
-        format!("<path d=\"{path}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1\"/>\n")
+        path
     }
 }
 
@@ -122,10 +99,6 @@ fn bounds(values: &[f64]) -> (f64, f64) {
     let finite = values.iter().copied().filter(|value| value.is_finite());
     let (low, high) = finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), one| (low.min(one), high.max(one)));
     if low <= high { (low, high) } else { (0.0, 1.0) }
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! A picture for a browser: a panel a series, values above, scores below, on one axis of time.
 
 use super::{Panel, Strip, short};
+use crate::detector::svg::Svg;
 use crate::detector::window::time_text;
 use std::fmt::Write as _;
 
@@ -17,13 +18,8 @@ const PANEL_HEIGHT: f64 = VALUES_HEIGHT + SCORES_HEIGHT + 46.0;
 /// The whole document.
 pub(crate) fn svg(title: &str, panels: &[Panel<'_>]) -> String {
     let height = HEAD + PANEL_HEIGHT * to_f64(panels.len()) + FOOT;
-    let mut page = Page(String::new());
-    page.add(format_args!(
-        r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" font-family="sans-serif" font-size="12" fill="#333">
-<rect width="100%" height="100%" fill="#fff"/>
-<text x="{LEFT}" y="24" font-size="16" font-weight="bold">{}</text>"##,
-        escaped(title)
-    ));
+    let mut page = Page(Svg::new(WIDTH, height));
+    page.0.text((LEFT, 24.0), r#"font-size="16" font-weight="bold""#, title);
     let begin = panels.iter().map(|panel| panel.strip.span_ms().0).min().unwrap_or(0);
     let end = panels.iter().map(|panel| panel.strip.span_ms().1).max().unwrap_or(1).max(begin + 1);
     let axis = Axis { begin, end };
@@ -31,8 +27,7 @@ pub(crate) fn svg(title: &str, panels: &[Panel<'_>]) -> String {
         page.panel(panel, HEAD + PANEL_HEIGHT * to_f64(at), &axis);
     }
     page.times(&axis, height - FOOT);
-    page.add(format_args!("</svg>"));
-    page.0
+    page.0.finish()
 }
 
 /// Time along the page.
@@ -48,60 +43,41 @@ impl Axis {
     }
 }
 
-struct Page(String);
+struct Page(Svg);
 
 impl Page {
-    fn add(&mut self, line: std::fmt::Arguments<'_>) {
-        // Writing to a text does not fail.
-        let _ = writeln!(self.0, "{line}");
-    }
-
     fn panel(&mut self, panel: &Panel<'_>, top: f64, axis: &Axis) {
         let strip = panel.strip;
         let values_top = top + 18.0;
         let scores_top = values_top + VALUES_HEIGHT + 6.0;
         let scores_bottom = scores_top + SCORES_HEIGHT;
         let highest = f64::from(strip.highest_score());
-        self.add(format_args!(
-            r#"<text x="{LEFT}" y="{}" font-weight="bold">{}</text><text x="{RIGHT}" y="{}" text-anchor="end">highest score {}</text>"#,
-            top + 12.0,
-            escaped(panel.name),
-            top + 12.0,
-            short(highest)
-        ));
+        self.0.text((LEFT, top + 12.0), r#"font-weight="bold""#, panel.name);
+        let told = format!("highest score {}", short(highest));
+        self.0.text((RIGHT, top + 12.0), r#"text-anchor="end""#, &told);
         for (begin, end) in panel.windows {
             let (left, right) = (axis.x(*begin), axis.x(*end).max(axis.x(*begin) + 1.5));
-            self.add(format_args!(
-                r##"<rect x="{left:.1}" y="{values_top}" width="{:.1}" height="{}" fill="#fbd5d5"/>"##,
-                right - left,
-                scores_bottom - values_top
-            ));
+            let size = (right - left, scores_bottom - values_top);
+            self.0.rect((left, values_top), size, r##"fill="#fbd5d5""##);
         }
         for (top, height) in [(values_top, VALUES_HEIGHT), (scores_top, SCORES_HEIGHT)] {
-            self.add(format_args!(
-                r##"<rect x="{LEFT}" y="{top}" width="{}" height="{height}" fill="none" stroke="#ccc"/>"##,
-                RIGHT - LEFT
-            ));
+            self.0.rect((LEFT, top), (RIGHT - LEFT, height), r##"fill="none" stroke="#ccc""##);
         }
         if let Some((low, high)) = strip.range() {
             self.label(values_top + 10.0, &short(high));
             self.label(values_top + VALUES_HEIGHT, &short(low));
             let y = |value: f64| values_top + VALUES_HEIGHT * (1.0 - (value - low) / (high - low));
-            self.path("#2b6cb0", &values(strip, axis, y));
+            self.0.line(&values(strip, axis, y), "#2b6cb0");
         }
         self.label(scores_top + 10.0, &short(highest));
         self.label(scores_bottom, "0");
         self.learning(strip, axis, scores_top);
         let scale = if highest > 0.0 { highest } else { 1.0 };
-        self.path("#c2410c", &scores(strip, axis, scores_bottom, SCORES_HEIGHT / scale));
+        self.0.line(&scores(strip, axis, scores_bottom, SCORES_HEIGHT / scale), "#c2410c");
     }
 
     fn label(&mut self, y: f64, text: &str) {
-        self.add(format_args!(r##"<text x="{}" y="{y}" text-anchor="end" fill="#777">{text}</text>"##, LEFT - 6.0));
-    }
-
-    fn path(&mut self, colour: &str, data: &str) {
-        self.add(format_args!(r#"<path d="{data}" fill="none" stroke="{colour}" stroke-width="1.1"/>"#));
+        self.0.text((LEFT - 6.0, y), r##"text-anchor="end" fill="#777""##, text);
     }
 
     /// Says where the detector was still learning: values without a score at the beginning.
@@ -110,25 +86,18 @@ impl Page {
         let right = axis.x(strip.begin_ms + strip.width_ms * scored as u64);
         let left = axis.x(strip.begin_ms);
         if right - left > 2.0 {
-            self.add(format_args!(
-                r##"<rect x="{left:.1}" y="{top}" width="{:.1}" height="{SCORES_HEIGHT}" fill="#eee"/>"##,
-                right - left
-            ));
+            self.0.rect((left, top), (right - left, SCORES_HEIGHT), r##"fill="#eee""##);
         }
         if right - left > 60.0 {
-            self.add(format_args!(r##"<text x="{}" y="{}" fill="#777">learning</text>"##, left + 6.0, top + 27.0));
+            self.0.text((left + 6.0, top + 27.0), r##"fill="#777""##, "learning");
         }
     }
 
     fn times(&mut self, axis: &Axis, y: f64) {
         for (share, anchor) in [(0.0, "start"), (0.5, "middle"), (1.0, "end")] {
             let at_ms = axis.begin + whole(to_f64(axis.end - axis.begin) * share);
-            self.add(format_args!(
-                r##"<text x="{}" y="{}" text-anchor="{anchor}" fill="#777">{}</text>"##,
-                axis.x(at_ms),
-                y + 8.0,
-                time_text(at_ms)
-            ));
+            let style = format!(r##"text-anchor="{anchor}" fill="#777""##);
+            self.0.text((axis.x(at_ms), y + 8.0), &style, &time_text(at_ms));
         }
     }
 }
@@ -163,10 +132,6 @@ fn scores(strip: &Strip, axis: &Axis, bottom: f64, scale: f64) -> String {
         }
     }
     data
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 #[expect(clippy::cast_precision_loss, reason = "for a picture")]
