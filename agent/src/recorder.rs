@@ -8,12 +8,14 @@ pub mod segment;
 pub mod store;
 
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 use store::Store;
 use vedette_edge::recorder::Recorded;
+use vedette_protocol::series::SeriesMeta;
 
 /// Sealed blocks on their way to the disk. There is one a minute, or a few in a storm.
 const QUEUE: usize = 8;
@@ -44,10 +46,37 @@ pub struct DiskView {
     pub last_error: Option<String>,
 }
 
+/// Meanings of series' numbers without the block that they came with. As many as there are series.
+#[derive(Debug, Default)]
+struct Owed {
+    defined: BTreeMap<u32, SeriesMeta>,
+    ended: BTreeSet<u32>,
+}
+
+impl Owed {
+    fn take(&mut self, recorded: Recorded) {
+        self.defined.extend(recorded.defined);
+        for id in recorded.ended {
+            // Nobody was ever told of it: nobody needs to hear of its end.
+            if self.defined.remove(&id).is_none() {
+                self.ended.insert(id);
+            }
+        }
+    }
+
+    /// Says first what was owed.
+    fn pay(&mut self, recorded: &mut Recorded) {
+        recorded.defined.splice(0..0, std::mem::take(&mut self.defined));
+        recorded.ended.splice(0..0, std::mem::take(&mut self.ended));
+    }
+}
+
 /// The loop's end of the thread.
 #[derive(Debug)]
 pub struct RecorderDisk {
     queue: Option<mpsc::SyncSender<Recorded>>,
+    /// What the blocks that found no room have said of series' numbers: the next one says it.
+    owed: Owed,
     /// Breaks when the thread has ended.
     ended: Option<mpsc::Receiver<()>>,
     view: Arc<Mutex<DiskView>>,
@@ -59,11 +88,11 @@ impl RecorderDisk {
         let view = Arc::new(Mutex::new(DiskView::default()));
         let opened = Store::open(&data_dir.join(FOLDER), bytes_max).and_then(|store| Self::start(store, &view));
         match opened {
-            Ok((queue, ended)) => Self { queue: Some(queue), ended: Some(ended), view },
+            Ok((queue, ended)) => Self { queue: Some(queue), owed: Owed::default(), ended: Some(ended), view },
             Err(error) => {
                 tracing::warn!(%error, "the flight recorder has no disk: it goes on in memory");
                 lock(&view).last_error = Some(error.to_string());
-                Self { queue: None, ended: None, view }
+                Self { queue: None, owed: Owed::default(), ended: None, view }
             }
         }
     }
@@ -100,10 +129,15 @@ impl RecorderDisk {
         self.queue.is_some()
     }
 
-    /// Hands a block over; never waits.
-    pub fn put(&self, recorded: Recorded) {
-        if self.queue.as_ref().is_some_and(|queue| queue.try_send(recorded).is_err()) {
+    /// Hands a block over; never waits. Of one that finds no room the samples are lost, not what its numbers mean.
+    pub fn put(&mut self, mut recorded: Recorded) {
+        let Some(queue) = &self.queue else { return };
+        self.owed.pay(&mut recorded);
+        if let Err(mpsc::TrySendError::Full(recorded) | mpsc::TrySendError::Disconnected(recorded)) =
+            queue.try_send(recorded)
+        {
             lock(&self.view).blocks_lost += 1;
+            self.owed.take(recorded);
         }
     }
 
@@ -127,4 +161,42 @@ impl Drop for RecorderDisk {
 fn lock(view: &Mutex<DiskView>) -> MutexGuard<'_, DiskView> {
     // Plain numbers: whole whatever happened to who held it.
     view.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vedette_edge::recorder::Sealed;
+    use vedette_protocol::series::SeriesKind;
+
+    fn recorded(defined: &[u32], ended: &[u32]) -> Recorded {
+        let meta = |id: &u32| SeriesMeta {
+            metric: format!("series {id}"),
+            unit: "1".to_owned(),
+            kind: SeriesKind::Gauge,
+            attributes: Vec::new(),
+            resolution: 1.0,
+            lower: 0.0,
+            upper: 1.0,
+        };
+        let defined = defined.iter().map(|id| (*id, meta(id))).collect();
+        Recorded { sealed: Arc::new(Sealed::default()), defined, ended: ended.to_vec() }
+    }
+
+    #[test]
+    fn a_block_that_finds_no_room_takes_no_name_with_it() {
+        let (queue, taken) = mpsc::sync_channel(1);
+        let mut disk = RecorderDisk { queue: Some(queue), owed: Owed::default(), ended: None, view: Arc::default() };
+        disk.put(recorded(&[1], &[]));
+        disk.put(recorded(&[2], &[1]));
+        disk.put(recorded(&[3, 4], &[2]));
+        assert_eq!(disk.view().blocks_lost, 2);
+        let names = |recorded: Recorded| (recorded.defined.iter().map(|(id, _)| *id).collect(), recorded.ended);
+        assert_eq!(names(taken.try_recv().expect("the first")), (vec![1], vec![]));
+        disk.put(recorded(&[5], &[4]));
+        let told: (Vec<_>, Vec<_>) = names(taken.try_recv().expect("the next that fits"));
+        assert_eq!(told, (vec![3, 4, 5], vec![1, 4]), "2 came and went unseen");
+        disk.put(recorded(&[], &[]));
+        assert_eq!(names(taken.try_recv().expect("all is told")), (vec![], vec![]));
+    }
 }

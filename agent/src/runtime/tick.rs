@@ -121,7 +121,7 @@ impl Agent {
 
     /// Hands sealed blocks of the flight recorder to its disk.
     pub(super) fn store_recorded(&mut self) {
-        let Some(disk) = &self.recorder else { return };
+        let Some(disk) = &mut self.recorder else { return };
         while let Some(recorded) = self.pipeline.poll_recorded() {
             disk.put(recorded);
         }
