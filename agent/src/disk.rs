@@ -2,9 +2,11 @@
 
 use crate::control::policy::{PolicyKeeper, TrialStep};
 use crate::identity::Identity;
+use crate::{durable, learnt};
+use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc as sync_mpsc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc as sync_mpsc};
 use std::thread;
 use tokio::sync::mpsc;
 use vedette_protocol::policy::Policy;
@@ -18,6 +20,26 @@ enum Work {
     Policy { signed: Signed, collector_now: WallTime },
     TrialTick { healthy: bool },
     Renewal(Box<Identity>),
+    Learnt(Vec<u8>),
+}
+
+/// What became of what detectors have learnt. Counts are since start.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LearntView {
+    /// Times that it was written.
+    pub written: u64,
+    /// Bytes written last.
+    pub bytes: u64,
+    /// Why the last time failed.
+    pub last_error: Option<String>,
+}
+
+/// The same with what waits.
+#[derive(Debug, Default)]
+struct LearntWork {
+    view: LearntView,
+    /// The last one is not written yet.
+    busy: bool,
 }
 
 /// What the thread answers about policies.
@@ -45,6 +67,7 @@ pub struct PolicyView {
 /// The loop's end.
 pub struct Disk {
     work: sync_mpsc::SyncSender<Work>,
+    learnt: Arc<Mutex<LearntWork>>,
 }
 
 impl Disk {
@@ -61,9 +84,29 @@ impl Disk {
         let policy = view(&keeper);
         let (work, queue) = sync_mpsc::sync_channel(QUEUE);
         let (events_in, events) = mpsc::channel(QUEUE);
-        let writer = Writer { keeper, data_dir: data_dir.to_owned(), events: events_in };
+        let learnt = Arc::new(Mutex::new(LearntWork::default()));
+        let writer = Writer { keeper, data_dir: data_dir.to_owned(), events: events_in, learnt: Arc::clone(&learnt) };
         thread::Builder::new().name("disk".to_owned()).stack_size(512 << 10).spawn(move || writer.run(&queue))?;
-        Ok((Self { work }, events, policy))
+        Ok((Self { work, learnt }, events, policy))
+    }
+
+    /// The bytes of [`learnt::encode`], to be there at the next start. One at a time: a disk that has not taken the last
+    /// is not given another.
+    pub fn handle_learnt(&self, bytes: Vec<u8>) {
+        let mut learnt = lock(&self.learnt);
+        if std::mem::replace(&mut learnt.busy, true) {
+            learnt.view.last_error = Some("the disk has not taken the last one".to_owned());
+            return;
+        }
+        drop(learnt);
+        if !self.queue(Work::Learnt(bytes)) {
+            lock(&self.learnt).busy = false;
+        }
+    }
+
+    /// What became of those bytes.
+    pub fn learnt(&self) -> LearntView {
+        lock(&self.learnt).view.clone()
     }
 
     /// A policy came in.
@@ -81,10 +124,15 @@ impl Disk {
         self.queue(Work::Renewal(Box::new(identity)));
     }
 
-    fn queue(&self, work: Work) {
-        if self.work.try_send(work).is_err() {
-            tracing::warn!("the disk has not answered for long: a policy or a certificate was not stored");
+    /// Whether there was room.
+    fn queue(&self, work: Work) -> bool {
+        let queued = self.work.try_send(work).is_ok();
+        if !queued {
+            tracing::warn!(
+                "the disk has not answered for long: a policy, a certificate or what was learnt was not stored"
+            );
         }
+        queued
     }
 }
 
@@ -92,6 +140,7 @@ struct Writer {
     keeper: PolicyKeeper,
     data_dir: PathBuf,
     events: mpsc::Sender<PolicyEvent>,
+    learnt: Arc<Mutex<LearntWork>>,
 }
 
 impl Writer {
@@ -110,12 +159,35 @@ impl Writer {
                     }
                     None
                 }
+                Work::Learnt(bytes) => {
+                    self.store_learnt(&bytes);
+                    None
+                }
             };
             if event.is_some_and(|event| self.events.blocking_send(event).is_err()) {
                 break;
             }
         }
         self.keeper.handle_shutdown();
+    }
+
+    fn store_learnt(&self, bytes: &[u8]) {
+        let result = durable::replace(&self.data_dir.join(learnt::FILE), bytes);
+        let mut learnt = lock(&self.learnt);
+        let failed_before = learnt.view.last_error.take().is_some();
+        learnt.busy = false;
+        match result {
+            Ok(()) => {
+                learnt.view.written += 1;
+                learnt.view.bytes = bytes.len() as u64;
+            }
+            Err(error) => {
+                if !failed_before {
+                    tracing::warn!(%error, "what detectors have learnt is not stored: the next start would be colder");
+                }
+                learnt.view.last_error = Some(error.to_string());
+            }
+        }
     }
 
     fn trial_tick(&mut self, healthy: bool) -> Option<PolicyEvent> {
@@ -126,6 +198,11 @@ impl Writer {
         };
         Some(PolicyEvent { apply, view: view(&self.keeper) })
     }
+}
+
+fn lock(learnt: &Mutex<LearntWork>) -> MutexGuard<'_, LearntWork> {
+    // Plain numbers: whole whatever happened to who held it.
+    learnt.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn view(keeper: &PolicyKeeper) -> PolicyView {

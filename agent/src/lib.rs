@@ -23,6 +23,7 @@ pub mod hardening;
 pub mod host;
 pub mod identity;
 pub mod lanes;
+pub mod learnt;
 pub mod local;
 pub mod log;
 pub mod metrics;

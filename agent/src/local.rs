@@ -4,10 +4,12 @@
 //! open the socket may ask: the agent's own user and its group (0660).
 
 mod client;
+mod places;
 mod question;
 mod server;
 
 pub use client::ask;
+pub(crate) use places::Places;
 pub use question::Question;
 pub use server::{Answer, Asked, Socket};
 

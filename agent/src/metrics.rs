@@ -22,6 +22,7 @@ pub fn render(status: &Status) -> String {
     sources(&mut page, &status.sources);
     detectors(&mut page, &status.detectors);
     worker(&mut page, status);
+    learnt(&mut page, status);
     ledger(&mut page, status);
     files(&mut page, status);
     spool(&mut page, status);
@@ -104,6 +105,22 @@ fn worker(page: &mut Page, status: &Status) {
     page.one(&withheld, worker.ticks_withheld);
     let dropped = COUNTER.named("worker_requests_dropped", "Requests that nobody was there to answer.");
     page.one(&dropped, worker.requests_dropped);
+}
+
+fn learnt(page: &mut Page, status: &Status) {
+    let learnt = &status.learnt;
+    let states = &learnt.states;
+    let rows = [
+        ("returned", states.returned),
+        ("other_module", states.other_module),
+        ("unsound", states.unsound),
+        ("not_back", states.not_back),
+    ];
+    let rows = rows.map(|(outcome, count)| ([("outcome", outcome)], count));
+    page.labelled(&COUNTER.named("learnt_states", "States of an earlier life, by what became of them."), rows);
+    page.one(&COUNTER.named("learnt_stored", "Times that what was learnt was stored."), learnt.stored.written);
+    page.one(&GAUGE.bytes("learnt_stored_bytes", "What was stored last."), learnt.stored.bytes);
+    page.one(&GAUGE.named("learnt_left_out", "States that found no room in it."), learnt.left_out);
 }
 
 /// The pipeline's books: one family, because its lines are counts of events of one life and share no sum.

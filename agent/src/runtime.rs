@@ -5,6 +5,7 @@
 
 mod agent;
 pub(crate) mod detectors;
+mod learning;
 mod meter;
 mod pulse;
 mod pump;
@@ -151,6 +152,7 @@ async fn turn(
                 agent.handle_reread(reread);
                 teller.tell_reloaded(agent);
             }
+            Some(found) = inputs.found.recv() => agent.handle_found(&found),
             Some(reply) = inputs.replies.recv() => agent.handle_spool(reply),
             Some(question) = asked.recv() => answer(agent, question),
             told = signals.next() => match told {
@@ -215,20 +217,24 @@ impl<'a> Teller<'a> {
 async fn drain(agent: &mut Agent, inputs: &mut Inputs, asked: &mut mpsc::Receiver<Asked>) {
     let begun = mono_now();
     agent.handle_shutdown();
-    let mut closing = false;
+    let (mut closing, mut over) = (false, false);
     loop {
         if !closing && agent.all_settled() {
             closing = true;
             agent.close_link();
         }
+        let ends = if over { begun } else { drain_ends(begun, agent.lonely_since()) };
+        let ends = agent.waits_for_states().map_or(ends, |until| ends.max(until));
         let order = tokio::select! {
             Some(event) = inputs.link.recv() => agent.handle_link(event),
+            Some(event) = inputs.workers.recv() => { agent.handle_worker(event); Order::None }
             Some(lines) = inputs.lines.recv() => { agent.handle_last_lines(lines); Order::None }
             Some(reply) = inputs.replies.recv() => { agent.handle_spool(reply); Order::None }
             Some(question) = asked.recv() => { answer(agent, question); Order::None }
-            () = sleep(drain_ends(begun, agent.lonely_since()).since(mono_now())) => return,
+            () = sleep(ends.since(mono_now())) => return,
         };
-        if order == Order::Drained || agent.can_rest() {
+        over |= order == Order::Drained || agent.can_rest();
+        if over && agent.waits_for_states().is_none() {
             return;
         }
     }
@@ -255,7 +261,7 @@ async fn close(agent: Agent, mut inputs: Inputs) {
 fn answer(agent: &Agent, question: Asked) {
     let answer = match question.question {
         Question::Status | Question::Metrics => Answer::Status(Box::new(agent.status())),
-        Question::Recorder => Answer::Recorder(agent.recorded_in_memory()),
+        Question::Recorder => Answer::Recorder(Box::new(agent.unwritten())),
         Question::Cost => Answer::Cost(Box::new(agent.bill())),
     };
     // Who asked has hung up: nothing is lost.

@@ -4,8 +4,11 @@ mod human;
 
 pub use human::render;
 
+use crate::disk::LearntView;
+use crate::inventory::Record;
 use crate::recorder::DiskView;
 use serde::{Deserialize, Serialize};
+use vedette_edge::learnt::ReturnCounts;
 use vedette_edge::recorder::RecorderCounts;
 
 /// Everything that an operator may want to know at a glance. Counts are since start.
@@ -39,6 +42,9 @@ pub struct Status {
     pub detectors_refused: Vec<RefusedStatus>,
     /// The process that runs detectors.
     pub worker: WorkerStatus,
+    /// What detectors have learnt, over restarts of the agent.
+    #[serde(default)]
+    pub learnt: LearntStatus,
     /// This process.
     pub agent: ProcessStatus,
     /// The configuration read anew while running.
@@ -134,26 +140,9 @@ pub struct InventoryStatus {
     pub name: String,
     /// Interval.
     pub interval_ms: u32,
-    /// Looks.
-    pub looks: u64,
-    /// Looks that failed.
-    pub errors: u64,
-    /// Things known.
-    pub items: u64,
-    /// Changes told.
-    pub changes: u64,
-    /// Changes beyond what one look tells.
-    pub folded: u64,
-    /// Things of the last look that could not be read.
-    pub unreadable: u64,
-    /// Things of the last look beyond the limits.
-    pub left_out: u64,
-    /// Time of the last look.
-    pub ns_last: u64,
-    /// Time of all looks.
-    pub ns_total: u64,
-    /// Why the last look failed, or what it could not see.
-    pub last_error: Option<String>,
+    /// What it did.
+    #[serde(flatten)]
+    pub record: Record,
 }
 
 /// A detector.
@@ -240,6 +229,23 @@ pub struct WorkerStatus {
     pub states_restored: u64,
     /// Restores that a detector refused: their series start cold.
     pub restores_refused: u64,
+}
+
+/// What detectors have learnt: what was found of an earlier life at start, and what is stored for the next.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LearntStatus {
+    /// How old what was found was; `None` if nothing was found, or nothing of use.
+    pub age_ms: Option<u64>,
+    /// Why what was found is of no use; empty for none.
+    pub refused: String,
+    /// What became of it.
+    pub states: ReturnCounts,
+    /// States whose series or detector has not come yet.
+    pub waiting: u64,
+    /// States that found no room in what was stored last.
+    pub left_out: u64,
+    /// What is stored.
+    pub stored: LearntView,
 }
 
 /// A process.

@@ -5,6 +5,8 @@
 //! threshold; Coles 2001, chapter 4; moment estimator of Hosking and Wallis 1987). Shape and scale are shrunk to a
 //! cautious prior, so that a pool that has seen two minutes says "rare" only of what is far outside.
 
+use serde::{Deserialize, Serialize};
+
 /// Bins per doubling of the score.
 const BINS_PER_OCTAVE: usize = 8;
 /// Scores below this, 2⁻³, share the first bin.
@@ -71,8 +73,36 @@ pub struct Pool {
     prior: Prior,
     bins: Vec<f32>,
     total: f64,
-    halved_at_ms: u64,
+    /// When values count half, by the pool's own clock.
+    halves_at_ms: u64,
     fit: Fit,
+}
+
+/// A pool on its way over a restart: its histogram without the empty ends.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LearntPool {
+    first: u8,
+    bins: Vec<f32>,
+    total: f64,
+    halves_in_ms: u64,
+}
+
+impl LearntPool {
+    /// The same, so much after it was written.
+    pub(crate) fn later(&self, ms: u64) -> Self {
+        Self { halves_in_ms: self.halves_in_ms.saturating_sub(ms), ..self.clone() }
+    }
+
+    /// Bytes in memory beside its own.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bins.len() * size_of::<f32>()
+    }
+
+    /// Whether a pool can have learnt it.
+    pub(crate) fn is_sound(&self) -> bool {
+        let weights = self.bins.iter().all(|bin| bin.is_finite() && *bin >= 0.0);
+        weights && usize::from(self.first) + self.bins.len() <= BINS && self.total.is_finite() && self.total >= 0.0
+    }
 }
 
 /// What was derived from the histogram at the last refresh.
@@ -91,9 +121,32 @@ struct Fit {
 impl Pool {
     /// An empty pool.
     pub fn new(prior: Prior) -> Self {
-        let mut pool = Self { prior, bins: vec![0.0; BINS], total: 0.0, halved_at_ms: 0, fit: Fit::default() };
+        let (bins, halves_at_ms) = (vec![0.0; BINS], prior.halve_ms);
+        let mut pool = Self { prior, bins, total: 0.0, halves_at_ms, fit: Fit::default() };
         pool.refresh(0);
         pool
+    }
+
+    /// What outlives a restart.
+    pub(crate) fn learnt(&self, now_ms: u64) -> LearntPool {
+        let first = self.bins.iter().position(|bin| *bin > 0.0).unwrap_or(0);
+        let end = self.bins.iter().rposition(|bin| *bin > 0.0).map_or(first, |last| last + 1);
+        LearntPool {
+            first: u8::try_from(first).expect("there are 128 bins"),
+            bins: self.bins[first..end].to_vec(),
+            total: self.total,
+            halves_in_ms: self.halves_at_ms.saturating_sub(now_ms),
+        }
+    }
+
+    /// Takes over what was learnt, which is sound, so long ago; the tail is fitted anew.
+    pub(crate) fn recall(&mut self, learnt: &LearntPool, now_ms: u64, away_ms: u64) {
+        self.bins.fill(0.0);
+        let first = usize::from(learnt.first);
+        self.bins[first..first + learnt.bins.len()].copy_from_slice(&learnt.bins);
+        self.total = learnt.total;
+        self.halves_at_ms = now_ms.saturating_add(learnt.halves_in_ms.saturating_sub(away_ms));
+        self.refresh(now_ms);
     }
 
     /// Adds one value, `score` ≥ 0 (NaN is ignored). Takes effect with the next [`Pool::refresh`].
@@ -145,8 +198,8 @@ impl Pool {
     pub fn refresh(&mut self, now_ms: u64) {
         // Beyond 2²⁴ an f32 does not count on by ones.
         let full = self.bins.iter().any(|bin| *bin >= 8_388_608.0);
-        if full || now_ms.saturating_sub(self.halved_at_ms) >= self.prior.halve_ms {
-            self.halved_at_ms = now_ms;
+        if full || now_ms >= self.halves_at_ms {
+            self.halves_at_ms = now_ms.saturating_add(self.prior.halve_ms);
             self.bins.iter_mut().for_each(|bin| *bin /= 2.0);
             self.total /= 2.0;
         }
@@ -279,6 +332,29 @@ mod tests {
         let (short, long) = (exponential(600, 1.0), exponential(600_000, 1.0));
         assert!(short.surprise(12.0) < long.surprise(12.0));
         assert!(exponential(5_000, 10.0).surprise(40.0) + 2.0 < exponential(5_000, 1.0).surprise(40.0));
+    }
+
+    #[test]
+    fn a_pool_goes_on_over_a_restart_as_if_there_had_been_none() {
+        let mut pool = exponential(5_000, 2.0);
+        let mut again = Pool::new(SCORES);
+        let learnt = pool.learnt(SCORES.halve_ms - 1_000);
+        assert!(learnt.is_sound() && learnt.bins.len() < BINS);
+        // The next boot's clock began meanwhile.
+        again.recall(&learnt, 500, 400);
+        for score in [0.0, 0.5, 3.0, 7.0, 40.0] {
+            assert_eq!(again.surprise(score).to_bits(), pool.surprise(score).to_bits());
+        }
+        let total = pool.total();
+        pool.refresh(SCORES.halve_ms);
+        again.refresh(1_099);
+        assert_eq!(again.total(), total, "a moment before");
+        again.refresh(1_100);
+        assert_eq!((again.total(), pool.total()), (total / 2.0, total / 2.0));
+        let (long, negative) = (vec![1.0; BINS + 1], vec![-1.0]);
+        for bins in [long, negative, vec![f32::NAN]] {
+            assert!(!LearntPool { bins, ..LearntPool::default() }.is_sound());
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! what flares up again soon after is the same episode with one more occurrence.
 
 use crate::calibration::{Pool, SCORES};
+use crate::learnt::{LearntCompany, millis};
 use std::time::Duration;
 use vedette_protocol::ids::{Digest, EpisodeId, HostId, SeriesKey};
 use vedette_protocol::time::{MonoTime, WallTime};
@@ -164,6 +165,17 @@ impl Board {
             self.usual.refresh(now.ns / 1_000_000);
         }
         self.excursion.clear();
+    }
+
+    /// What outlives a restart.
+    pub(crate) fn learnt(&self, now: MonoTime) -> LearntCompany {
+        LearntCompany { usual: self.usual.learnt(now.ns / 1_000_000), alarms: self.alarms }
+    }
+
+    /// Takes over what was learnt so long ago.
+    pub(crate) fn recall(&mut self, now: MonoTime, learnt: &LearntCompany, away: Duration) {
+        self.usual.recall(&learnt.usual, now.ns / 1_000_000, millis(away));
+        self.alarms = learnt.alarms;
     }
 }
 

@@ -3,6 +3,7 @@
 mod bout;
 mod drift;
 mod pace;
+mod recall;
 mod track;
 mod ward;
 
@@ -10,9 +11,11 @@ use crate::episodes::{Board, Case, Turn};
 use crate::evidence::{Calibration, Vote};
 use crate::metric::family;
 pub(crate) use drift::{Conformity, Drift};
-use pace::Pace;
+pub(crate) use pace::{Pace, Wander};
+use recall::Recalled;
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
+use track::Seen;
 pub(crate) use track::Track;
 use vedette_protocol::ids::SeriesKey;
 use vedette_protocol::time::MonoTime;
@@ -21,7 +24,7 @@ use vedette_protocol::worker::{Columns, DetectorDescription, DetectorInput, flag
 use ward::Ward;
 
 /// Scores are learnt for this long before the first episode may open.
-pub(crate) const WARM_UP_MS: u64 = 110_000;
+pub(crate) const WARM_UP: Duration = Duration::from_secs(110);
 /// Ticks that a detector may lag behind before it is asked no more.
 const IN_FLIGHT_MAX: usize = 4;
 /// A detector that failed, or whose worker is gone, is waited for so long: longer than any parole, and than an episode
@@ -78,7 +81,7 @@ struct InFlight {
     slots: Vec<u32>,
     judged: Vec<bool>,
     /// When each series had been seen before.
-    seen: Vec<Option<MonoTime>>,
+    seen: Vec<Seen>,
 }
 
 /// One detector.
@@ -88,6 +91,8 @@ pub(crate) struct Judge {
     pub(crate) alive: bool,
     /// Since when it is not.
     failed_at: MonoTime,
+    /// It failed itself, and not its worker.
+    guilty: bool,
     pub(crate) tracks: Vec<Option<Track>>,
     /// Generation of the series set that `tracks` reflects.
     pub(crate) synced: Option<u64>,
@@ -96,7 +101,9 @@ pub(crate) struct Judge {
     ward_of: HashMap<(String, Pace), u32>,
     in_flight: VecDeque<InFlight>,
     idle: Vec<InFlight>,
-    since: MonoTime,
+    warm_at: MonoTime,
+    /// What outlived the agent's last end and waits for its series.
+    recalled: Option<Recalled>,
     refreshed: u64,
     last_asked: u64,
     lost: u64,
@@ -110,6 +117,7 @@ impl Judge {
             slot,
             alive: true,
             failed_at: now,
+            guilty: false,
             tracks: Vec::new(),
             synced: None,
             conformity: Conformity::new(now),
@@ -117,7 +125,8 @@ impl Judge {
             ward_of: HashMap::new(),
             in_flight: VecDeque::new(),
             idle: Vec::new(),
-            since: now,
+            warm_at: now + WARM_UP,
+            recalled: None,
             refreshed: 0,
             last_asked: 0,
             lost: 0,
@@ -135,13 +144,13 @@ impl Judge {
     }
 
     pub(crate) fn warm_in(&self, now: MonoTime) -> Duration {
-        (self.since + Duration::from_millis(WARM_UP_MS)).since(now)
+        self.warm_at.since(now)
     }
 
     /// The same module in another worker: what was learnt of its scores holds, what it was told does not.
     pub(crate) fn reload(&mut self, slot: DetectorSlot) {
         self.slot = slot;
-        self.alive = true;
+        (self.alive, self.guilty) = (true, false);
         self.synced = None;
         self.forget_questions();
         self.tracks.iter_mut().flatten().for_each(|track| track.told = false);
@@ -153,6 +162,11 @@ impl Judge {
             slot.description.parameters.iter().map(|(name, value)| (name.as_str(), value.to_bits()))
         }
         self.slot.reference == slot.reference && parameters(&self.slot).eq(parameters(slot))
+    }
+
+    /// It failed: what it learnt may be why, and does not outlive the agent.
+    pub(crate) fn blame(&mut self) {
+        self.guilty = true;
     }
 
     /// No answers will come until it is back.
@@ -193,7 +207,11 @@ impl Judge {
     }
 
     fn ward(&mut self, now: MonoTime, metric: &str, interval_ms: u32) -> u32 {
-        let like = (metric.to_owned(), Pace::of(interval_ms));
+        self.ward_at(now, metric, Pace::of(interval_ms))
+    }
+
+    fn ward_at(&mut self, now: MonoTime, metric: &str, pace: Pace) -> u32 {
+        let like = (metric.to_owned(), pace);
         if let Some(ward) = self.ward_of.get(&like) {
             return *ward;
         }
@@ -241,11 +259,12 @@ impl Judge {
         for datum in data {
             let Some(track) = self.tracks.get_mut(datum.slot as usize).and_then(Option::as_mut) else { continue };
             columns.ids.push(datum.slot);
-            question.seen.push(track.observed_at);
-            columns.dt_ms.push(track.elapsed_ms(datum.at));
+            question.seen.push(track.seen);
+            let (elapsed_ms, missed) = track.observe(datum.at);
+            columns.dt_ms.push(elapsed_ms);
             // What is open has to be able to end at any pace, and to become the new normal.
             let hold = track.holds_learning(datum.at) || (datum.off_pace && !track.is_open());
-            columns.flags.push(datum.flags | if hold { flags::HOLD_LEARNING } else { 0 });
+            columns.flags.push(datum.flags | missed | if hold { flags::HOLD_LEARNING } else { 0 });
             columns.values.push(datum.value);
             question.slots.push(datum.slot);
             question.judged.push(!datum.off_pace || track.is_open());
@@ -277,7 +296,7 @@ impl Judge {
         let question = self.in_flight.pop_back()?;
         for (slot, seen) in question.slots.iter().zip(&question.seen) {
             if let Some(track) = self.track_mut(*slot) {
-                track.observed_at = *seen;
+                track.seen = *seen;
             }
         }
         self.idle.push(question);

@@ -83,6 +83,8 @@ pub struct Ledger {
     pub raw_series_refused: u64,
     /// Samples that directives pulled out of the flight recorder.
     pub recorded_sent: u64,
+    /// Looks back of directives that came while too many others were carried out.
+    pub searches_refused: u64,
 }
 
 impl Ledger {

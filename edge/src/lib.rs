@@ -4,7 +4,8 @@
 //! as values. Agent, simulator, replay and the author's tool run the very same code.
 //!
 //! Reading order: [`metric`] says what a source reports, [`normalise`] turns readings into samples, [`registry`] names
-//! series, [`features`] and [`logs`] summarise, [`calibration`] and [`episodes`] judge, [`recorder`] keeps, [`pipeline`] ties it together.
+//! series, [`features`] and [`logs`] summarise, [`calibration`] and [`episodes`] judge, [`recorder`] keeps, [`learnt`] outlives a
+//! restart, [`pipeline`] ties it together.
 
 pub mod metric;
 pub mod normalise;
@@ -22,6 +23,7 @@ pub mod calibration;
 pub mod episodes;
 pub mod evidence;
 mod judge;
+pub mod learnt;
 mod oddness;
 
 pub mod ledger;

@@ -116,6 +116,11 @@ impl Normaliser {
     }
 }
 
+/// Whether values were missed between two that are so far apart.
+pub(crate) fn is_gap(elapsed_ms: u32, interval_ms: u32) -> bool {
+    f64::from(elapsed_ms) > f64::from(interval_ms.max(1)) * GAP_INTERVALS
+}
+
 /// Whole milliseconds from `earlier` to `later`, at least 1 if they differ, saturating.
 pub(crate) fn elapsed_ms(later: MonoTime, earlier: MonoTime) -> u32 {
     let elapsed = later.since(earlier);

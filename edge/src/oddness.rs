@@ -51,6 +51,16 @@ struct Voter {
     leanings: Vec<Leaning>,
 }
 
+impl Voter {
+    fn leaning(&mut self, slot: u32) -> &mut Leaning {
+        let at = slot as usize;
+        if self.leanings.len() <= at {
+            self.leanings.resize(at + 1, Leaning::default());
+        }
+        &mut self.leanings[at]
+    }
+}
+
 /// The votes of a host.
 #[derive(Debug, Default)]
 pub(crate) struct Oddness {
@@ -86,17 +96,27 @@ impl Oddness {
         if self.tick != tick {
             (self.tick, self.news) = (tick, 0.0);
         }
-        let at = slot as usize;
-        if voter.leanings.len() <= at {
-            voter.leanings.resize(at + 1, Leaning::default());
-        }
-        self.news += voter.leanings[at].vote(score, interval_ms);
+        self.news += voter.leaning(slot).vote(score, interval_ms);
     }
 
     /// A series ended; its number may be given to another.
     pub(crate) fn forget(&mut self, slot: u32) {
         let leanings = self.voters.iter_mut().filter_map(|voter| voter.leanings.get_mut(slot as usize));
         leanings.for_each(|leaning| *leaning = Leaning::default());
+    }
+
+    /// What outlives a restart: state and peak of a series under a detector.
+    pub(crate) fn learnt(&self, detector: u32, slot: u32) -> [f32; 2] {
+        let voter = self.voters.iter().find(|voter| voter.detector == detector);
+        let leaning = voter.and_then(|voter| voter.leanings.get(slot as usize)).copied().unwrap_or_default();
+        [leaning.state, leaning.peak]
+    }
+
+    /// Takes over what outlived a restart.
+    pub(crate) fn recall(&mut self, detector: u32, slot: u32, [state, peak]: [f32; 2]) {
+        if let Some(voter) = self.voters.iter_mut().find(|voter| voter.detector == detector) {
+            *voter.leaning(slot) = Leaning { state, peak };
+        }
     }
 
     /// Of all series together.

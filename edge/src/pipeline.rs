@@ -9,6 +9,7 @@
 mod detect;
 mod drift;
 mod findings;
+mod learnt;
 mod record;
 mod ship;
 
@@ -22,7 +23,7 @@ use crate::metric::MetricSpec;
 use crate::normalise::{Clocks, Refusal};
 use crate::oddness::Oddness;
 use crate::planner::Planner;
-use crate::recorder::{Recorder, Sort};
+use crate::recorder::{Recorder, Search, Sort};
 use crate::registry::{Found, Registry};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -34,6 +35,7 @@ use vedette_protocol::worker::{Columns, WorkerRequest, flags};
 
 pub use crate::judge::DetectorSlot;
 pub use crate::planner::DirectiveRefused;
+pub use record::SEARCHES_MAX;
 
 /// Log counts go out this often.
 const LOG_WINDOW_MS: u32 = 10_000;
@@ -80,6 +82,10 @@ pub enum Action {
         /// The interval.
         interval_ms: u32,
     },
+    /// Carry this out where it takes time from nobody, then tell with [`Pipeline::handle_found`].
+    Search(Search),
+    /// The states of all series were fetched: [`Pipeline::learnt`] is whole.
+    Checkpointed,
 }
 
 /// How many series there are, for `status`.
@@ -116,6 +122,8 @@ pub struct Pipeline {
     line_counts: Vec<u32>,
     planner: Planner,
     recorder: Option<Recorder>,
+    /// Searches that were asked for and have not come back.
+    searches: usize,
     raw: Vec<(u32, RawBuffer)>,
     raw_generation: (u64, u64),
     series_generation: u64,
@@ -126,7 +134,10 @@ pub struct Pipeline {
     oddness: Oddness,
     drifting: Vec<drift::Drifting>,
     checkpoints: Vec<VecDeque<u64>>,
+    /// All states were asked for, and not all are there.
+    checkpointing: bool,
     departed: VecDeque<Departed>,
+    memory: learnt::Memory,
     pending: Vec<findings::PendingFinding>,
     feature_window: MonoTime,
     log_window: MonoTime,
@@ -151,6 +162,7 @@ impl Pipeline {
             line_counts: Vec::new(),
             planner: Planner::new(config.host, config.sources),
             recorder: None,
+            searches: 0,
             raw: Vec::new(),
             raw_generation: (0, 0),
             series_generation: 0,
@@ -161,7 +173,9 @@ impl Pipeline {
             oddness: Oddness::default(),
             drifting: Vec::new(),
             checkpoints: Vec::new(),
+            checkpointing: false,
             departed: VecDeque::new(),
+            memory: learnt::Memory::default(),
             pending: Vec::new(),
             feature_window: now,
             log_window: now,
@@ -374,7 +388,7 @@ impl Pipeline {
     /// Time until episodes may open, zero once they may; counted per detector, the longest of them.
     pub fn warm_up_left(&self, now: MonoTime) -> Duration {
         let of_judges = self.judges.iter().map(|judge| judge.warm_in(now));
-        let unloaded = (self.started + Duration::from_millis(crate::judge::WARM_UP_MS)).since(now);
+        let unloaded = (self.started + crate::judge::WARM_UP).since(now);
         of_judges.max().unwrap_or(unloaded)
     }
 

@@ -6,6 +6,10 @@
 //! oldest block first. A template has a sample only for ticks in which it had lines; the row of all lines has one for
 //! every tick, zeros included, so silence and absence differ.
 
+mod search;
+
+pub use search::{Search, Window};
+
 use crate::codec::{self, Column};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -276,29 +280,6 @@ impl Recorder {
         self.outbox.pop_front()
     }
 
-    /// Samples of the series at these places from `begin_ms` on, oldest first, at most `samples_max` of all of them; the
-    /// newest are kept if there are more.
-    pub fn window(&self, sort: Sort, places: &[u32], begin_ms: i64, samples_max: usize) -> Vec<Window> {
-        let tracks = places.iter().filter_map(|place| Some((*place, self.tracks[sort as usize].get(*place as usize)?)));
-        let tracks: Vec<_> = tracks.filter(|(_, track)| track.key.is_some()).collect();
-        let mut windows: Vec<_> = tracks.iter().map(|(place, track)| Window::new(*place, track.resolution)).collect();
-        let wanted = self.ring.iter().filter(|sealed| sealed.end_ms >= begin_ms);
-        for block in wanted.filter_map(|sealed| codec::decode(&sealed.block).ok()) {
-            for (id, times_ms, values) in block.iter() {
-                if let Some(at) = tracks.iter().position(|(_, track)| track.id == id) {
-                    windows[at].extend(times_ms, values, begin_ms);
-                }
-            }
-        }
-        for (window, (_, track)) in windows.iter_mut().zip(&tracks) {
-            window.extend(&track.times_ms, &track.values, begin_ms);
-        }
-        let each = samples_max / windows.len().max(1);
-        windows.iter_mut().for_each(|window| window.keep_newest(each));
-        windows.retain(|window| !window.values.is_empty());
-        windows
-    }
-
     /// From when on samples are in memory only.
     pub fn unwritten_from_ms(&self) -> i64 {
         if self.config.to_disk { self.begun_ms.unwrap_or(i64::MAX) } else { i64::MIN }
@@ -329,43 +310,6 @@ impl Sealed {
     fn bytes(&self) -> usize {
         let lines = self.lines.iter().map(|line| line.source.len() + line.text.len() + size_of::<Line>());
         size_of::<Self>() + self.block.len() + lines.sum::<usize>()
-    }
-}
-
-/// Samples of one series out of the ring.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Window {
-    /// Where the series is.
-    pub place: u32,
-    /// Its grid.
-    pub resolution: f64,
-    /// Milliseconds since the Unix epoch by the host's wall clock.
-    pub times_ms: Vec<i64>,
-    /// A value for each time.
-    pub values: Vec<f64>,
-}
-
-impl Window {
-    fn new(place: u32, resolution: f64) -> Self {
-        Self { place, resolution, times_ms: Vec::new(), values: Vec::new() }
-    }
-
-    fn extend(&mut self, times_ms: &[i64], values: &[f64], begin_ms: i64) {
-        for (at_ms, value) in times_ms.iter().zip(values).filter(|(at_ms, _)| **at_ms >= begin_ms) {
-            self.times_ms.push(*at_ms);
-            self.values.push(*value);
-        }
-    }
-
-    /// Times with their values.
-    pub fn points(&self) -> Vec<(i64, f64)> {
-        self.times_ms.iter().copied().zip(self.values.iter().copied()).collect()
-    }
-
-    fn keep_newest(&mut self, count: usize) {
-        let surplus = self.values.len().saturating_sub(count);
-        self.times_ms.drain(..surplus);
-        self.values.drain(..surplus);
     }
 }
 

@@ -8,6 +8,7 @@ mod it {
     pub(crate) mod logs;
     pub(crate) mod masking;
     pub(crate) mod recorder;
+    pub(crate) mod restart;
     pub(crate) mod scorer;
     pub(crate) mod shipping;
     pub(crate) mod signal;

@@ -183,20 +183,22 @@ impl Rig {
     fn settle(&mut self, now: MonoTime) {
         loop {
             while let Some(action) = self.pipeline.poll_action() {
-                self.carry_out(action);
+                self.carry_out(now, action);
             }
             let Some(request) = self.requests.pop_front() else { return };
             self.answer(now, request);
         }
     }
 
-    fn carry_out(&mut self, action: Action) {
+    fn carry_out(&mut self, now: MonoTime, action: Action) {
         match action {
             Action::Ask(request) => self.requests.push_back(request),
             Action::Enqueue { class, body, cursors } => {
                 self.sent.push(Sent { at: self.clock.elapsed(), class, body, cursors });
             }
             Action::SetInterval { source, interval_ms } => self.host.set_interval(&source, interval_ms),
+            Action::Search(search) => self.pipeline.handle_found(now, &search.run()),
+            Action::Checkpointed => {}
         }
     }
 

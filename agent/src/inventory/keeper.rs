@@ -4,6 +4,7 @@ use super::base::{BYTES_MAX, Base, Known};
 use super::{Inventory, InventorySpec, Items, Looked};
 use crate::durable;
 use crate::source::{Root, SourceError};
+use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
 use vedette_protocol::ids::{ChangeId, Digest, HostId};
@@ -15,8 +16,8 @@ pub(super) const CHANGES_MAX: usize = 256;
 /// A thing's own time of change may lie so far before the last look: kernels keep times in steps.
 const STEP_NS: i64 = 2_000_000_000;
 
-/// What an inventory did since start.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What an inventory did since start; as it is told in `status`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// Looks, those included that found at once that nothing can have changed.
     pub looks: u64,

@@ -1,7 +1,8 @@
 //! The lane of inventories: one thread looks at each in its own time, and no tick waits for it.
 //!
-//! A base is stored only once the collector has settled the changes that led to it: whatever ends the agent before, the
-//! next start tells them again, under the same ids. The first look tells nothing and is stored at once.
+//! A base is stored only once the changes that led to it are settled, which is: safe in the spool's log, or acknowledged,
+//! or shed and counted there. Whatever ends the agent before, the next start tells them again, under the same ids. The
+//! first look tells nothing and is stored at once.
 
 use crate::clock::wall_now;
 use crate::config::InventoryConfig;
@@ -59,7 +60,7 @@ pub struct InventoryLane {
     is_busy: bool,
     /// Tells positions of this run from those of earlier ones that are settled late.
     life: u64,
-    /// Turn up to which the collector has settled all changes.
+    /// Turn up to which all changes are settled.
     settled: Arc<AtomicU64>,
     inventories: Vec<(InventoryConfig, Record)>,
     overruns: u64,
@@ -131,7 +132,7 @@ impl InventoryLane {
         changes.map(|(index, change)| (change, self.cursor(number(index)))).collect()
     }
 
-    /// The collector has settled changes up to `position`.
+    /// Changes up to `position` are settled.
     pub fn handle_settled(&self, position: &[u8]) {
         let Some((life, number)) =
             position.split_first_chunk().zip(position.last_chunk()).filter(|_| position.len() == 16)

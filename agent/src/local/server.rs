@@ -1,20 +1,19 @@
 //! The agent's end of the local interface.
 
-use super::{CONNECTIONS_MAX, QUESTION_BYTES_MAX, Question};
+use super::{CONNECTIONS_MAX, Places, QUESTION_BYTES_MAX, Question};
 use crate::cost::Bill;
 use crate::metrics;
-use crate::recorder::read::InMemory;
+use crate::recorder::read::Unwritten;
 use crate::status::Status;
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net as std_net;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 /// Longest life of a connection.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -34,7 +33,7 @@ pub enum Answer {
     /// To [`Question::Status`] and [`Question::Metrics`].
     Status(Box<Status>),
     /// To [`Question::Recorder`].
-    Recorder(Vec<InMemory>),
+    Recorder(Box<Unwritten>),
     /// To [`Question::Cost`].
     Cost(Box<Bill>),
 }
@@ -51,7 +50,10 @@ impl Asked {
         Ok(match (answered.await.map_err(io::Error::other)?, question) {
             (Answer::Status(status), Question::Metrics) => metrics::render(&status),
             (Answer::Status(status), _) => json(&*status),
-            (Answer::Recorder(series), _) => json(&series),
+            // Decoding takes a while, and the loop's thread has other things to do.
+            (Answer::Recorder(unwritten), _) => {
+                tokio::task::spawn_blocking(move || json(&unwritten.take_out())).await.map_err(io::Error::other)?
+            }
             (Answer::Cost(bill), _) => json(&*bill),
         })
     }
@@ -92,21 +94,8 @@ impl Socket {
 
     /// Answers for ever. Each connection gets one question, a bounded time, and one of a few places.
     pub async fn serve(self, asked: mpsc::Sender<Asked>) {
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        loop {
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-            let Ok((stream, _)) = self.listener.accept().await else {
-                // Out of descriptors, most likely: do not spin.
-                tokio::time::sleep(PATIENCE).await;
-                continue;
-            };
-            let asked = asked.clone();
-            tokio::spawn(async move {
-                // The client sees a closed connection; there is nobody else to tell.
-                let _ = tokio::time::timeout(PATIENCE, answer(stream, asked)).await;
-                drop(place);
-            });
-        }
+        let places = Places { count: CONNECTIONS_MAX, patience: PATIENCE };
+        places.serve(|| self.listener.accept(), |stream| answer(stream, asked.clone())).await;
     }
 }
 

@@ -2,14 +2,13 @@
 //! host alone unless the configuration says otherwise: there is nothing to log in with.
 
 use super::CONTENT_TYPE;
-use crate::local::{Asked, Question};
+use crate::local::{Asked, Places, Question};
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 /// Longest request, headers included.
 const REQUEST_BYTES_MAX: usize = 8 << 10;
@@ -44,28 +43,15 @@ impl Listener {
 
     /// Answers for ever.
     pub async fn serve(self, asked: mpsc::Sender<Asked>) {
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        loop {
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-            let Ok((stream, _)) = self.listener.accept().await else {
-                // Out of descriptors, most likely: do not spin.
-                tokio::time::sleep(PATIENCE).await;
-                continue;
-            };
-            let asked = asked.clone();
-            tokio::spawn(async move {
-                // The scraper sees a closed connection; there is nobody else to tell.
-                let _ = tokio::time::timeout(PATIENCE, answer(stream, &asked)).await;
-                drop(place);
-            });
-        }
+        let places = Places { count: CONNECTIONS_MAX, patience: PATIENCE };
+        places.serve(|| self.listener.accept(), |stream| answer(stream, asked.clone())).await;
     }
 }
 
-async fn answer(mut stream: TcpStream, asked: &mpsc::Sender<Asked>) -> io::Result<()> {
+async fn answer(mut stream: TcpStream, asked: mpsc::Sender<Asked>) -> io::Result<()> {
     let head = read_head(&mut stream).await?;
     let (status, kind, body) = match target(&head) {
-        Some(("GET", "/metrics")) => ("200 OK", CONTENT_TYPE, Asked::put(Question::Metrics, asked).await?),
+        Some(("GET", "/metrics")) => ("200 OK", CONTENT_TYPE, Asked::put(Question::Metrics, &asked).await?),
         Some(("GET", _)) => ("404 Not Found", "text/plain", "the metrics are at /metrics\n".to_owned()),
         Some(_) => ("405 Method Not Allowed", "text/plain", "only GET is answered\n".to_owned()),
         None => ("400 Bad Request", "text/plain", "no HTTP/1 request\n".to_owned()),

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use vedette_edge::codec;
-use vedette_edge::recorder::{Line, Sealed};
+use vedette_edge::recorder::{Line, Sealed, Search};
 use vedette_protocol::ids::SeriesKey;
 use vedette_protocol::series::SeriesMeta;
 
@@ -28,6 +28,28 @@ pub struct InMemory {
     pub meta: SeriesMeta,
     /// Milliseconds since the Unix epoch by the host's wall clock, and value.
     pub points: Vec<(i64, f64)>,
+}
+
+/// What a running agent has in memory alone, not taken out of its blocks yet.
+#[derive(Debug)]
+pub struct Unwritten {
+    /// Series by the labels of `search`.
+    pub series: Vec<SeriesMeta>,
+    /// What to take out.
+    pub search: Search,
+}
+
+impl Unwritten {
+    /// Takes the samples out: some milliseconds for each block.
+    pub fn take_out(mut self) -> Vec<InMemory> {
+        let mut series: Vec<_> = self.series.drain(..).map(Some).collect();
+        let windows = self.search.run().into_iter();
+        let named = windows.filter_map(|window| {
+            let meta = series.get_mut(window.label as usize)?.take()?;
+            Some(InMemory { meta, points: window.points() })
+        });
+        named.collect()
+    }
 }
 
 /// A series in JSON, which has no NaN: bounds are not told.

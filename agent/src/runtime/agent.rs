@@ -1,6 +1,7 @@
 //! All state of the running agent. Nothing here waits; every `handle_*` ends with what follows from it done or queued.
 
 use super::detectors::{Found, Shelf};
+use super::learning::Learning;
 use super::meter::{Meter, Stage};
 use super::pulse::Pulse;
 use super::reload::Reread;
@@ -33,8 +34,8 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use vedette_detector_host::supervise::{Supervisor, SupervisorConfig, WorkerId};
-use vedette_edge::pipeline::{Pipeline, PipelineConfig};
-use vedette_edge::recorder::RecorderConfig;
+use vedette_edge::pipeline::{Pipeline, PipelineConfig, SEARCHES_MAX};
+use vedette_edge::recorder::{RecorderConfig, Window};
 use vedette_link::client::{LinkEvent, LinkTask};
 use vedette_protocol::ids::BootId;
 use vedette_protocol::session::agent::{AgentIdentity, FIRST_SEQUENCE};
@@ -54,6 +55,7 @@ pub(super) struct Inputs {
     pub(super) link: mpsc::Receiver<LinkEvent>,
     pub(super) policies: mpsc::Receiver<PolicyEvent>,
     pub(super) reread: mpsc::Receiver<Reread>,
+    pub(super) found: mpsc::Receiver<Vec<Window>>,
     pub(super) replies: mpsc::UnboundedReceiver<Reply>,
 }
 
@@ -94,8 +96,10 @@ pub(super) struct Agent {
     pub(super) directives: DirectiveGate,
     pub(super) phase: Phase,
     pub(super) disk: Disk,
+    pub(super) learning: Learning,
     pub(super) recorder: Option<RecorderDisk>,
     pub(super) worker_events: mpsc::Sender<WorkerEvent>,
+    pub(super) found: mpsc::Sender<Vec<Window>>,
     /// Goes out with the next change.
     pub(super) change_cursor: Option<Cursor>,
     /// What the watch compares with, as of its last look that showed something.
@@ -139,8 +143,10 @@ impl Agent {
         let mut supervisor = Supervisor::new(SupervisorConfig::default());
         supervisor.set_detectors(now, on_shelf.wanted);
         let (worker_events, workers) = mpsc::channel(WORKER_EVENTS);
+        let (found_in, found) = mpsc::channel(SEARCHES_MAX);
         let mut pipeline = Pipeline::new(pipeline_config(&config, &identity, &policy), now, wall);
         pipeline.handle_series_given(series_next);
+        let learning = Learning::open(&config.data_dir, boot, &mut pipeline);
         let recorder = open_recorder(&config, &mut pipeline);
         let mut agent = Self {
             config,
@@ -182,11 +188,17 @@ impl Agent {
             keeper,
             uplink,
             disk,
+            learning,
             recorder,
             worker_events,
+            found: found_in,
         };
         agent.pump(now);
-        Ok((agent, Inputs { reports, lines, changes, inventories, workers, link, policies, reread, replies }, task))
+        Ok((
+            agent,
+            Inputs { reports, lines, changes, inventories, workers, link, policies, reread, found, replies },
+            task,
+        ))
     }
 
     /// Ticks that were run to their end.
@@ -344,7 +356,14 @@ impl Agent {
         let now = mono_now();
         self.line_lane.ask();
         self.pipeline.handle_drain(now);
+        self.learning.handle_shutdown(now);
+        self.pipeline.fetch_states();
         self.pump(now);
+    }
+
+    /// Until when the last states of the detectors are waited for; `None` once they are there.
+    pub(super) fn waits_for_states(&self) -> Option<MonoTime> {
+        self.learning.waits_until()
     }
 
     /// Since when the collector is not there; `None` if it is.

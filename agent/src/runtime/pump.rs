@@ -8,6 +8,7 @@ use crate::cost::thread_cpu_ns;
 use crate::worker_process::WorkerProcess;
 use vedette_detector_host::supervise::{self, Exit, Running, WorkerId};
 use vedette_edge::pipeline::{Action, DetectorSlot};
+use vedette_edge::recorder::{Search, Window};
 use vedette_protocol::ids::Digest;
 use vedette_protocol::time::MonoTime;
 use vedette_protocol::v1::limits::{IN_EFFECT_MAX, POSITION_BYTES_MAX, TEXT_BYTES_MAX};
@@ -46,7 +47,25 @@ impl Agent {
             }
             Action::Enqueue { class, body, cursors } => self.enqueue(now, class, body, cursors),
             Action::SetInterval { source, interval_ms } => self.lanes.set_interval(&source, interval_ms),
+            Action::Search(search) => self.search(search),
+            Action::Checkpointed => self.keep_learnt(now),
         }
+    }
+
+    /// The pipeline bounds how many there are at one time.
+    fn search(&self, search: Search) {
+        let found = self.found.clone();
+        tokio::task::spawn_blocking(move || {
+            // There is room for as many as there can be; an agent that ends sends no more of the past.
+            let _ = found.try_send(search.run());
+        });
+    }
+
+    /// A search has ended.
+    pub(super) fn handle_found(&mut self, found: &[Window]) {
+        let now = mono_now();
+        self.pipeline.handle_found(now, found);
+        self.pump(now);
     }
 
     fn enqueue(&mut self, now: MonoTime, class: Class, body: Body, mut cursors: Vec<Cursor>) {

@@ -9,7 +9,7 @@ use crate::lanes::changes::WatchedFile;
 use crate::lanes::inventories::InventoryView;
 use crate::lanes::lines::FileState;
 use crate::recorder::RecorderDisk;
-use crate::recorder::read::{IN_MEMORY_MAX, InMemory};
+use crate::recorder::read::{IN_MEMORY_MAX, Unwritten};
 use crate::status::{
     ClassCounts, DetectorStatus, DirectiveStatus, FilesStatus, HostStatus, InventoryStatus, LogStatus, PolicyStatus,
     ProcessStatus, RecorderStatus, ScoresStatus, SeriesStatus, ShedReasons, SourceStatus, SpoolDiskStatus, SpoolStatus,
@@ -55,6 +55,7 @@ impl Agent {
             detectors: self.supervisor.detectors().iter().map(detector).collect(),
             detectors_refused: self.detectors_refused.clone(),
             worker: self.worker(),
+            learnt: self.learning.status(&self.pipeline, &self.disk),
             agent: ProcessStatus { pid: std::process::id(), confinement: self.confinement.clone() },
             reload: self.reload.clone(),
             policy: self.policy_status(),
@@ -228,10 +229,10 @@ impl Agent {
         }
     }
 
-    /// What the flight recorder holds that is not on disk yet.
-    pub(super) fn recorded_in_memory(&self) -> Vec<InMemory> {
-        let series = self.pipeline.recorded_in_memory(IN_MEMORY_MAX).into_iter();
-        series.map(|(meta, window)| InMemory { meta, points: window.points() }).collect()
+    /// What the flight recorder holds that is not on disk yet, to be taken out by who asked.
+    pub(super) fn unwritten(&self) -> Unwritten {
+        let (series, search) = self.pipeline.search_unwritten(IN_MEMORY_MAX);
+        Unwritten { series, search }
     }
 
     fn recorder_status(&self) -> Option<RecorderStatus> {
@@ -304,21 +305,7 @@ fn source(view: &SourceView<'_>) -> SourceStatus {
 }
 
 fn inventory(view: &InventoryView<'_>) -> InventoryStatus {
-    let record = view.record;
-    InventoryStatus {
-        name: view.name.to_owned(),
-        interval_ms: view.interval_ms,
-        looks: record.looks,
-        errors: record.errors,
-        items: record.items,
-        changes: record.changes,
-        folded: record.folded,
-        unreadable: record.unreadable,
-        left_out: record.left_out,
-        ns_last: record.ns_last,
-        ns_total: record.ns_total,
-        last_error: record.last_error.clone(),
-    }
+    InventoryStatus { name: view.name.to_owned(), interval_ms: view.interval_ms, record: view.record.clone() }
 }
 
 fn detector(one: &supervise::DetectorStatus) -> DetectorStatus {

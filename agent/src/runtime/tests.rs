@@ -104,3 +104,34 @@ async fn reload_applies_what_differs_names_what_takes_a_restart_and_refuses_whol
     assert_eq!(status.sources.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(), ["load"]);
     assert_eq!(beats(&mut agent, 3), 3, "who is not read any more keeps no tick waiting");
 }
+
+#[tokio::test]
+async fn what_was_learnt_is_stored_at_the_end_and_whatever_is_found_the_agent_starts() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let data_dir = folder.path().join("data");
+    let ended = |(mut agent, mut inputs, _link): (Agent, Inputs, LinkTask)| {
+        agent.handle_shutdown();
+        assert_eq!(agent.waits_for_states(), None, "nobody has states");
+        agent.close();
+        async move { while inputs.policies.recv().await.is_some() {} }
+    };
+    let (mut first, inputs, link) = agent(&folder);
+    beats(&mut first, 2);
+    let told = first.status().learnt;
+    assert_eq!((told.age_ms, told.refused.as_str(), told.stored.written), (None, "", 0));
+    ended((first, inputs, link)).await;
+    let whole = std::fs::read(data_dir.join(crate::learnt::FILE)).expect("it was stored");
+
+    let next = agent(&folder);
+    assert!(next.0.status().learnt.age_ms.is_some_and(|age_ms| age_ms < 60_000));
+    drop(next);
+    for (bytes, told) in [(&whole[..whole.len() - 1], "damaged"), (b"not ours".as_slice(), "another file")] {
+        std::fs::write(data_dir.join(crate::learnt::FILE), bytes).expect("written");
+        let (mut next, inputs, link) = agent(&folder);
+        let learnt = next.status().learnt;
+        assert!(learnt.age_ms.is_none() && learnt.refused.contains(told), "{learnt:?}");
+        beats(&mut next, 1);
+        ended((next, inputs, link)).await;
+        assert!(agent(&folder).0.status().learnt.age_ms.is_some(), "a good one is there again");
+    }
+}

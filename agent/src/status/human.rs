@@ -1,6 +1,8 @@
 //! The status as a screen for people: what matters first, one thing a line.
 
-use super::{DetectorStatus, FilesStatus, ReloadStatus, ScoresStatus, SpoolDiskStatus, Status, WorkerStatus};
+use super::{
+    DetectorStatus, FilesStatus, LearntStatus, ReloadStatus, ScoresStatus, SpoolDiskStatus, Status, WorkerStatus,
+};
 use std::fmt::{self, Write as _};
 
 /// Renders the status.
@@ -20,6 +22,7 @@ fn write(out: &mut String, status: &Status) -> fmt::Result {
     reload(out, &status.reload)?;
     recorder(out, status)?;
     detectors(out, status)?;
+    learnt(out, &status.learnt)?;
     sources(out, status)?;
     inventories(out, status)?;
     logs(out, status)?;
@@ -128,6 +131,35 @@ fn detectors(out: &mut String, status: &Status) -> fmt::Result {
     Ok(())
 }
 
+fn learnt(out: &mut String, learnt: &LearntStatus) -> fmt::Result {
+    let LearntStatus { age_ms, refused, states, waiting, left_out, stored } = learnt;
+    write!(out, "learnt      ")?;
+    match age_ms {
+        Some(ms) => {
+            let lost = states.other_module + states.unsound + states.not_back;
+            let lost = if lost > 0 { format!(", {lost} of no use") } else { String::new() };
+            let waiting = if *waiting > 0 { format!(", {waiting} waited for") } else { String::new() };
+            write!(
+                out,
+                "{} of {} states from {} before the start{lost}{waiting}; ",
+                states.returned,
+                states.found,
+                age(*ms)
+            )?;
+        }
+        None if refused.is_empty() => {}
+        None => write!(out, "COLD START, {refused}; ")?,
+    }
+    write!(out, "stored {} times, {} KiB", stored.written, stored.bytes.div_ceil(1_024))?;
+    if *left_out > 0 {
+        write!(out, ", {left_out} states LEFT OUT")?;
+    }
+    match &stored.last_error {
+        Some(error) => writeln!(out, ", NOT STORED: {error}"),
+        None => writeln!(out),
+    }
+}
+
 /// What a detector costs: time, calls, memory.
 fn cost(one: &DetectorStatus) -> String {
     let (memory_kib, state_kib) = (one.memory_bytes / 1024, one.state_bytes.div_ceil(1024));
@@ -173,17 +205,18 @@ fn inventories(out: &mut String, status: &Status) -> fmt::Result {
     }
     writeln!(out, "inventories")?;
     for one in &status.inventories {
-        let mean_us = one.ns_total.checked_div(one.looks).unwrap_or(0) / 1_000;
+        let record = &one.record;
+        let mean_us = record.ns_total.checked_div(record.looks).unwrap_or(0) / 1_000;
         let every = age(u64::from(one.interval_ms));
-        let left_out = [(one.folded, "changes FOLDED"), (one.left_out, "things left out")];
+        let left_out = [(record.folded, "changes FOLDED"), (record.left_out, "things left out")];
         let left_out: String =
             left_out.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!(", {n} {what}")).collect();
-        let trouble = match &one.last_error {
-            Some(error) if one.unreadable > 1 => format!(", {error} and {} more", one.unreadable - 1),
+        let trouble = match &record.last_error {
+            Some(error) if record.unreadable > 1 => format!(", {error} and {} more", record.unreadable - 1),
             Some(error) => format!(", {error}"),
             None => String::new(),
         };
-        let (items, changes) = (one.items, one.changes);
+        let (items, changes) = (record.items, record.changes);
         writeln!(
             out,
             "  {:<18} every {every:>4} {mean_us:>7} µs, {items} known, {changes} changes{left_out}{trouble}",
@@ -268,20 +301,36 @@ mod tests {
 
     #[test]
     fn what_an_inventory_may_not_see_is_told() {
-        let one = InventoryStatus {
-            name: "cron".to_owned(),
-            interval_ms: 30_000,
+        let record = Record {
             looks: 2,
             items: 7,
             changes: 1,
             unreadable: 3,
             ns_total: 2_000_000,
             last_error: Some("no permission to read /var/spool/cron".to_owned()),
-            ..InventoryStatus::default()
+            ..Record::default()
         };
+        let one = InventoryStatus { name: "cron".to_owned(), interval_ms: 30_000, record };
         let screen = render(&Status { inventories: vec![one], ..Status::default() });
         let line = "  cron               every  30s    1000 µs, 7 known, 1 changes, no permission to read /var/spool/cron and 2 more\n";
         assert!(screen.contains(line), "{screen}");
+    }
+
+    #[test]
+    fn what_came_back_of_what_was_learnt_is_told() {
+        let line = |learnt: LearntStatus| {
+            let screen = render(&Status { learnt, ..Status::default() });
+            screen.lines().find(|line| line.starts_with("learnt")).expect("it is told").to_owned()
+        };
+        let mut learnt = LearntStatus { age_ms: Some(3_000), waiting: 2, ..LearntStatus::default() };
+        (learnt.states.found, learnt.states.returned, learnt.states.other_module) = (12, 7, 3);
+        (learnt.stored.written, learnt.stored.bytes) = (1, 2_049);
+        let told =
+            "learnt      7 of 12 states from 3s before the start, 3 of no use, 2 waited for; stored 1 times, 3 KiB";
+        assert_eq!(line(learnt), told);
+        let refused = "it is 30 hours old".to_owned();
+        let told = "learnt      COLD START, it is 30 hours old; stored 0 times, 0 KiB";
+        assert_eq!(line(LearntStatus { refused, ..LearntStatus::default() }), told);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The pace of a series: which are alike, and how much news one score is after the last one.
 
+use serde::{Deserialize, Serialize};
+
 /// Weight of a new score in the long run.
 const RATE: f32 = 1e-3;
 /// Half the mean square step over the variance, that is 1 − φ of a first-order autoregression, from which on scores count
@@ -14,7 +16,7 @@ const VARIANCE_MIN: f32 = 1e-3;
 const RELATIVE_MAX: f32 = 3.0;
 
 /// Intervals that are calibrated together: scores of means over a minute are not those of seconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) enum Pace {
     Seconds,
     TensOfSeconds,
@@ -41,7 +43,7 @@ impl Pace {
 }
 
 /// Running moments of a series' relative scores and of their steps.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Wander {
     mean: f32,
     variance: f32,
@@ -51,6 +53,11 @@ pub(crate) struct Wander {
 }
 
 impl Wander {
+    /// All that was learnt: none of it is negative.
+    pub(crate) fn numbers(self) -> [f32; 5] {
+        [self.mean, self.variance, self.step, self.last, self.rate]
+    }
+
     #[inline]
     pub(crate) fn learn(&mut self, relative: f32) {
         let relative = relative.min(RELATIVE_MAX);

@@ -5,9 +5,13 @@ use super::pace::{Pace, Wander};
 use super::ward::Ward;
 use super::{DecisionKind, HOLD_MS_MAX};
 use crate::episodes::{Episode, SUSPICION, Turn};
-use crate::normalise::elapsed_ms;
+use crate::learnt::LearntSeries;
+use crate::normalise::{elapsed_ms, is_gap};
+use std::borrow::Cow;
+use std::time::Duration;
 use vedette_protocol::ids::SeriesKey;
 use vedette_protocol::time::MonoTime;
+use vedette_protocol::worker::flags;
 
 /// Share of a bout's highest score under which a verdict speaks against it.
 const FADED: f32 = 0.1;
@@ -64,7 +68,35 @@ pub(crate) struct Track {
     scores: u32,
     scores_min: u32,
     /// When the detector was last given a value.
-    pub(crate) observed_at: Option<MonoTime>,
+    pub(crate) seen: Seen,
+}
+
+/// When a detector was last given a value of a series.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) enum Seen {
+    #[default]
+    Never,
+    At(MonoTime),
+    /// So long before a moment, perhaps before this boot.
+    Before {
+        ms: u32,
+        at: MonoTime,
+    },
+}
+
+impl Seen {
+    /// Time until `now`; 0 if there was no value.
+    fn elapsed_ms(self, now: MonoTime) -> u32 {
+        self.ms_ago(now).unwrap_or(0)
+    }
+
+    fn ms_ago(self, now: MonoTime) -> Option<u32> {
+        match self {
+            Self::Never => None,
+            Self::At(last) => Some(elapsed_ms(now, last)),
+            Self::Before { ms, at } => Some(elapsed_ms(now, at).saturating_add(ms)),
+        }
+    }
 }
 
 impl Track {
@@ -92,7 +124,33 @@ impl Track {
             scores: 0,
             // A template that was never seen before is news from its first lines on.
             scores_min: if logs { 0 } else { SCORES_MIN },
-            observed_at: None,
+            seen: Seen::Never,
+        }
+    }
+
+    /// What outlives a restart.
+    pub(crate) fn learnt(&self, now: MonoTime, leaning: [f32; 2]) -> LearntSeries<'_> {
+        LearntSeries {
+            key: self.key,
+            interval_ms: self.interval_ms,
+            scale: self.scale,
+            wander: self.wander,
+            scores: self.scores,
+            seen_ms_ago: self.seen.ms_ago(now),
+            leaning,
+            state: Cow::Borrowed(&self.state),
+        }
+    }
+
+    /// Takes over what outlived one, `later` after its ages were right; the calibration only if the series is still read
+    /// as it was.
+    pub(crate) fn recall(&mut self, now: MonoTime, learnt: LearntSeries<'static>, later: Duration) {
+        self.seen = learnt.later(later).seen_ms_ago.map_or(Seen::Never, |ms| Seen::Before { ms, at: now });
+        self.state = learnt.state.into_owned();
+        if learnt.interval_ms == self.interval_ms {
+            self.scale = learnt.scale.clamp(1.0, SCALE_MAX);
+            self.wander = learnt.wander;
+            self.scores = learnt.scores;
         }
     }
 
@@ -106,8 +164,14 @@ impl Track {
         self.rest();
     }
 
-    pub(crate) fn elapsed_ms(&mut self, at: MonoTime) -> u32 {
-        self.observed_at.replace(at).map_or(0, |last| elapsed_ms(at, last))
+    /// Time since the last value that the detector was given, and the flags that follow from it; this one is the last
+    /// from now on.
+    pub(crate) fn observe(&mut self, at: MonoTime) -> (u32, u8) {
+        let last = std::mem::replace(&mut self.seen, Seen::At(at));
+        let elapsed_ms = last.elapsed_ms(at);
+        // What this agent itself missed is flagged where it is read.
+        let missed = matches!(last, Seen::Before { .. }) && is_gap(elapsed_ms, self.interval_ms);
+        (elapsed_ms, if missed { flags::GAP } else { 0 })
     }
 
     /// Whether the detector should not learn for now: it would take a fault for the new normal before enough was seen to

@@ -2,6 +2,7 @@
 
 use super::pace::Pace;
 use crate::calibration::{BOUTS, Pool, SCORES};
+use crate::learnt::{LearntWard, millis};
 use std::time::Duration;
 use vedette_protocol::time::MonoTime;
 
@@ -36,6 +37,8 @@ pub(crate) struct Ward {
     pub(crate) family: u32,
     pub(crate) pace: Pace,
     since: MonoTime,
+    /// For how long its like was known before that.
+    known: Duration,
     /// Decades for bouts that reach far: the farther, the less is known of how far.
     heaviness: f32,
     /// Most that one verdict counts for.
@@ -54,6 +57,7 @@ impl Ward {
             family,
             pace,
             since: now,
+            known: Duration::ZERO,
             heaviness: 0.0,
             ceiling: BEYOND_SEEN,
             verdicts: 0,
@@ -83,7 +87,11 @@ impl Ward {
     /// Decades on top for a series that is alone with its departure while its like is hardly known: what the host does
     /// each hour was not seen yet.
     pub(crate) fn patience(&self, now: MonoTime) -> f32 {
-        PATIENCE * (1.0 - now.since(self.since).as_secs_f32() / PATIENCE_S).max(0.0) + LONE
+        PATIENCE * (1.0 - self.known_for(now).as_secs_f32() / PATIENCE_S).max(0.0) + LONE
+    }
+
+    fn known_for(&self, now: MonoTime) -> Duration {
+        self.known.saturating_add(now.since(self.since))
     }
 
     /// Whether alarms are so usual here that they teach as anything else does.
@@ -91,7 +99,36 @@ impl Ward {
         self.alarms >= ALARMS_BELIEVED
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "a surprise needs no more digits than f32 has")]
+    /// What outlives a restart.
+    pub(crate) fn learnt(&self, now: MonoTime, metric: &str) -> LearntWard {
+        let now_ms = now.ns / 1_000_000;
+        LearntWard {
+            metric: metric.to_owned(),
+            pace: self.pace,
+            known_ms: millis(self.known_for(now)),
+            scores: self.scores.learnt(now_ms),
+            bouts: self.bouts.learnt(now_ms),
+            verdicts: self.verdicts,
+            alarms: self.alarms,
+            alarmed_ms_ago: self.alarmed_at.map(|at| millis(now.since(at))),
+        }
+    }
+
+    /// Takes over what was learnt so long ago.
+    pub(crate) fn recall(&mut self, now: MonoTime, learnt: &LearntWard, away: Duration) {
+        let (now_ms, away_ms) = (now.ns / 1_000_000, millis(away));
+        self.known = Duration::from_millis(learnt.known_ms);
+        self.since = now;
+        self.scores.recall(&learnt.scores, now_ms, away_ms);
+        self.bouts.recall(&learnt.bouts, now_ms, away_ms);
+        self.verdicts = learnt.verdicts;
+        self.alarms = learnt.alarms;
+        // An alarm of before this boot is apart from any that comes.
+        let alarmed_ms = learnt.alarmed_ms_ago.and_then(|ago_ms| now_ms.checked_sub(ago_ms.saturating_add(away_ms)));
+        self.alarmed_at = alarmed_ms.map(MonoTime::from_ms);
+        self.look();
+    }
+
     pub(crate) fn refresh(&mut self, now_ms: u64) {
         self.alarms *= 0.999_98; // halves in four days of refreshes
         // What was learnt an hour ago is not worth fitting anew each second: one more in fifty changes nothing.
@@ -101,6 +138,12 @@ impl Ward {
         self.bouts.record_zeros(std::mem::take(&mut self.verdicts));
         self.scores.refresh(now_ms);
         self.bouts.refresh(now_ms);
+        self.look();
+    }
+
+    /// Derives what depends on the pools.
+    #[expect(clippy::cast_possible_truncation, reason = "a surprise needs no more digits than f32 has")]
+    fn look(&mut self) {
         self.heaviness = HEAVINESS * (self.bouts.parameters()[2] as f32 / REACH).log2().max(0.0);
         self.ceiling = (self.scores.total().max(1.0).log10() as f32 + BEYOND_SEEN).min(CEILING_MAX);
     }

@@ -39,7 +39,9 @@ impl Pipeline {
                 }
                 None => {
                     others.push(slot.reference.name.clone());
-                    Judge::new(slot, now)
+                    let mut judge = Judge::new(slot, now);
+                    self.recall(now, &mut judge);
+                    judge
                 }
             };
             self.judges.push(judge);
@@ -54,6 +56,7 @@ impl Pipeline {
             }
         }
         self.checkpoints = self.judges.iter().map(|_| Default::default()).collect();
+        self.end_checkpoint();
         let voters = self.judges.iter().filter(|judge| judge.input() == DetectorInput::Votes);
         let earlier = |id| renumbered.iter().find(|(now, _)| *now == id).map(|(_, before)| *before);
         self.oddness.set_voters(voters.map(|judge| (judge.id(), earlier(judge.id()))));
@@ -78,9 +81,10 @@ impl Pipeline {
 
     /// The worker is gone: no answers will come before [`Pipeline::set_detectors`]. What was learnt and what is open stays.
     pub fn handle_worker_gone(&mut self, now: MonoTime) {
-        for detector in self.judges.iter().map(Judge::id).collect::<Vec<_>>() {
-            self.handle_detector_failed(now, detector);
+        for at in 0..self.judges.len() {
+            self.expect_nothing(now, at);
         }
+        self.end_checkpoint();
     }
 
     /// A detector was not given a tick, because it has not answered its last one: as if nobody had asked.
@@ -95,6 +99,13 @@ impl Pipeline {
     /// A detector failed: no answers will come before [`Pipeline::set_detectors`].
     pub fn handle_detector_failed(&mut self, now: MonoTime, detector: u32) {
         let Some(at) = self.judge_at(detector) else { return };
+        self.judges[at].blame();
+        self.expect_nothing(now, at);
+        self.end_checkpoint();
+    }
+
+    fn expect_nothing(&mut self, now: MonoTime, at: usize) {
+        let detector = self.judges[at].id();
         self.judges[at].fail(now);
         self.checkpoints[at].clear();
         self.suspects.acquit_all(detector);
@@ -135,7 +146,9 @@ impl Pipeline {
             let Some((meta, interval_ms)) = self.describe(judge.input(), slot) else { continue };
             if judge.track(slot).is_none() {
                 judge.add_track(now, slot, key, &meta.metric, interval_ms);
-                self.welcome_back(judge, slot, key);
+                if !self.recall_series(now, judge, slot) {
+                    self.welcome_back(judge, slot, key);
+                }
             }
             let Some(track) = judge.track_mut(slot) else { continue };
             if std::mem::replace(&mut track.told, true) {
@@ -215,6 +228,7 @@ impl Pipeline {
         if !self.tick.is_multiple_of(10) {
             return;
         }
+        self.forget_not_back(now);
         while let Some((slot, series)) = self.registry.pop_vanished(now) {
             self.ledger.series_vanished += 1;
             self.series_generation += 1;
@@ -270,9 +284,9 @@ impl Pipeline {
                 }
             }
             self.actions.push_back(Action::Ask(WorkerRequest::Observe { detector, tick: self.tick, columns }));
-            if self.tick.is_multiple_of(CHECKPOINT_TICKS) {
-                self.checkpoint(at);
-            }
+        }
+        if self.tick.is_multiple_of(CHECKPOINT_TICKS) {
+            self.fetch_states();
         }
         for slot in self.due.drain(..) {
             if let Some(series) = self.registry.get_mut(slot) {
@@ -304,7 +318,7 @@ impl Pipeline {
     }
 
     /// Fetches the state of all series of a detector, for its next life.
-    fn checkpoint(&mut self, at: usize) {
+    pub(super) fn checkpoint(&mut self, at: usize) {
         let judge = &self.judges[at];
         let slots = (0u32..).zip(&judge.tracks).filter(|(_, track)| track.as_ref().is_some_and(|track| track.told));
         let ids: Vec<u32> = slots.map(|(slot, _)| slot).collect();
@@ -417,6 +431,7 @@ impl Pipeline {
                 track.state = state;
             }
         }
+        self.end_checkpoint();
     }
 
     /// Shares the operator's budget among all verdicts of a day.

@@ -1,9 +1,9 @@
 //! What goes into the flight recorder, and what a directive pulls out of it.
 
-use super::Pipeline;
+use super::{Action, Pipeline};
 use crate::codec::{self, Column};
 use crate::logs::TOTAL_ROW;
-use crate::recorder::{Recorded, Recorder, RecorderConfig, Sort, Window};
+use crate::recorder::{Recorded, Recorder, RecorderConfig, Search, Sort, Window};
 use vedette_protocol::policy::Directive;
 use vedette_protocol::series::SeriesMeta;
 use vedette_protocol::time::{MonoTime, WallTime};
@@ -11,6 +11,8 @@ use vedette_protocol::v1::{Body, Class, SampleBlock};
 
 /// Samples that one directive pulls, all series together.
 const PULL_SAMPLES_MAX: usize = 1 << 16;
+/// Searches that the shell carries out at one time: a few for the directives of one incident, each of bounded memory.
+pub const SEARCHES_MAX: usize = 4;
 /// Samples of one batch, which at eight bytes each is far below a frame's limit.
 const BATCH_SAMPLES: usize = 1 << 14;
 
@@ -30,17 +32,14 @@ impl Pipeline {
         self.recorder.as_mut()?.poll_recorded()
     }
 
-    /// Samples of metrics in memory that the disk does not have yet, the newest ones if they are more than `samples_max`:
-    /// those of the block that fills, or all if nothing goes to disk.
-    pub fn recorded_in_memory(&self, samples_max: usize) -> Vec<(SeriesMeta, Window)> {
-        let Some(recorder) = &self.recorder else { return Vec::new() };
-        let slots: Vec<u32> = self.registry.iter().map(|(slot, _)| slot).collect();
-        let windows = recorder.window(Sort::Metric, &slots, recorder.unwritten_from_ms(), samples_max);
-        let named = windows.into_iter().filter_map(|window| {
-            let meta = self.registry.get(window.place)?.meta.clone();
-            Some((meta, window))
-        });
-        named.collect()
+    /// A search for samples of metrics in memory that the disk does not have yet, the newest ones if they are more than
+    /// `samples_max`: those of the block that fills, or all if nothing goes to disk. Labels are places among the series.
+    pub fn search_unwritten(&self, samples_max: usize) -> (Vec<SeriesMeta>, Search) {
+        let Some(recorder) = &self.recorder else { return (Vec::new(), Search::default()) };
+        let series = (0u32..).zip(self.registry.iter());
+        let wanted = series.map(|(label, (slot, _))| (label, slot));
+        let search = recorder.search(Sort::Metric, wanted, recorder.unwritten_from_ms(), samples_max);
+        (self.registry.iter().map(|(_, series)| series.meta.clone()).collect(), search)
     }
 
     /// Template counts of this tick; then the block is sealed if it is due.
@@ -55,26 +54,39 @@ impl Pipeline {
         recorder.tick(at_ms);
     }
 
-    /// What the recorder holds of the metrics that a directive names, as far back as it asks, goes out at once, after
-    /// everything else that waits.
+    /// What the recorder holds of the metrics that a directive names, as far back as it asks, is searched for elsewhere
+    /// and goes out when it was found, after everything else that waits.
     pub(super) fn pull(&mut self, now: MonoTime, directive: &Directive) {
         let Some(recorder) = self.recorder.as_ref().filter(|_| directive.look_back_ms > 0) else { return };
+        if self.searches >= SEARCHES_MAX {
+            self.ledger.searches_refused += 1;
+            return;
+        }
+        self.searches += 1;
         let wanted = self.registry.iter().filter(|(_, series)| directive.raw_metrics.contains(&series.meta.metric));
-        let slots: Vec<u32> = wanted.map(|(slot, _)| slot).take(self.policy.ceilings.raw_series_max as usize).collect();
+        let wanted = wanted.map(|(slot, series)| (series.index.0, slot));
         let begin_ms = self.clocks.wall_at(now).unix_ms() - i64::from(directive.look_back_ms);
-        let windows = recorder.window(Sort::Metric, &slots, begin_ms, PULL_SAMPLES_MAX);
-        self.ledger.recorded_sent += windows.iter().map(|window| window.values.len() as u64).sum::<u64>();
+        let wanted = wanted.take(self.policy.ceilings.raw_series_max as usize);
+        let search = recorder.search(Sort::Metric, wanted, begin_ms, PULL_SAMPLES_MAX);
+        // Whatever becomes of a series meanwhile: the collector knows it before its samples come.
         self.announce_series();
-        self.ship_blocks(Class::Log, &windows);
+        self.actions.push_back(Action::Search(search));
     }
 
-    /// Samples of series by slot, in batches that fit a frame.
+    /// What an [`Action::Search`] has found goes out.
+    pub fn handle_found(&mut self, now: MonoTime, found: &[Window]) {
+        let _ = now;
+        self.searches = self.searches.saturating_sub(1);
+        self.ledger.recorded_sent += found.iter().map(|window| window.values.len() as u64).sum::<u64>();
+        self.ship_blocks(Class::Log, found);
+    }
+
+    /// Samples of series by index, in batches that fit a frame.
     pub(super) fn ship_blocks(&mut self, class: Class, windows: &[Window]) {
         let mut columns = Vec::new();
         for window in windows {
-            let Some(series) = self.registry.get(window.place) else { continue };
             for (times_ms, values) in window.times_ms.chunks(BATCH_SAMPLES).zip(window.values.chunks(BATCH_SAMPLES)) {
-                columns.push(Column { id: series.index.0, resolution: window.resolution, times_ms, values });
+                columns.push(Column { id: window.label, resolution: window.resolution, times_ms, values });
             }
         }
         let (mut part, mut bodies) = (Vec::new(), Vec::new());

@@ -87,7 +87,7 @@ impl Pipeline {
             self.ledger.raw_sent += values.len() as u64;
             let resolution = series.spec.series_resolution(series.read_interval_ms);
             let times_ms = times.into_iter().map(|at| self.clocks.wall_at(at).unix_ms()).collect();
-            shipped.push(Window { place: *slot, resolution, times_ms, values });
+            shipped.push(Window { label: series.index.0, resolution, times_ms, values });
         }
         self.ship_blocks(Class::Feature, &shipped);
     }

@@ -33,17 +33,34 @@ fn run(recorder: &mut Recorder, seconds: std::ops::Range<i64>, series: u32) {
     }
 }
 
+fn window(recorder: &Recorder, places: &[u32], begin_ms: i64, samples_max: usize) -> Vec<Window> {
+    let wanted = places.iter().map(|place| (place + 100, *place));
+    recorder.search(Sort::Metric, wanted, begin_ms, samples_max).run()
+}
+
+#[test]
+fn a_search_finds_what_was_there_when_it_was_asked_for() {
+    let mut recorder = recorder(1 << 20, false);
+    run(&mut recorder, 0..90, 2);
+    let search = recorder.search(Sort::Metric, [(7, 1)].into_iter(), EPOCH_MS + 80_000, 1_000);
+    run(&mut recorder, 90..400, 2);
+    put(&mut recorder, 1, "another", 400, 1.0);
+    let found = search.run();
+    assert_eq!((found.len(), found[0].label), (1, 7));
+    assert_eq!(found[0].times_ms, (80..90).map(|second| EPOCH_MS + second * 1_000).collect::<Vec<_>>());
+}
+
 #[test]
 fn what_was_recorded_comes_back_across_blocks_and_the_one_that_fills() {
     let mut recorder = recorder(1 << 20, false);
     run(&mut recorder, 0..150, 3);
     assert_eq!((recorder.counts().samples, recorder.counts().blocks), (450, 2));
-    let windows = recorder.window(Sort::Metric, &[1, 9], EPOCH_MS + 30_000, 10_000);
+    let windows = window(&recorder, &[1, 9], EPOCH_MS + 30_000, 10_000);
     assert_eq!(windows.len(), 1, "there is no series 9");
-    assert_eq!(windows[0].place, 1);
+    assert_eq!(windows[0].label, 101);
     assert_eq!(windows[0].times_ms, (30..150).map(|second| EPOCH_MS + second * 1_000).collect::<Vec<_>>());
     assert_eq!(windows[0].values[5], 1.0);
-    let newest = recorder.window(Sort::Metric, &[0, 2], EPOCH_MS, 20);
+    let newest = window(&recorder, &[0, 2], EPOCH_MS, 20);
     assert!(newest.iter().all(|window| window.values.len() == 10));
     assert_eq!(newest[0].times_ms[9], EPOCH_MS + 149_000);
     assert_eq!(recorder.extent().begin_ms, Some(EPOCH_MS));
@@ -109,6 +126,6 @@ fn clock_set_back_ends_the_block_and_loses_nothing() {
     let mut recorder = recorder(1 << 20, false);
     run(&mut recorder, 100..110, 1);
     run(&mut recorder, 0..10, 1);
-    assert_eq!(recorder.window(Sort::Metric, &[0], 0, 1_000)[0].values.len(), 20);
+    assert_eq!(window(&recorder, &[0], 0, 1_000)[0].values.len(), 20);
     assert!(recorder.counts().blocks >= 1);
 }

@@ -1,8 +1,10 @@
 //! A pipeline with its worker, driven second by second.
 
 use super::scorer::Scorer;
+use std::collections::VecDeque;
 use vedette_edge::metric::MetricSpec;
 use vedette_edge::pipeline::{Action, DetectorSlot, Pipeline, PipelineConfig};
+use vedette_edge::recorder::Search;
 use vedette_protocol::ids::{Digest, HostId};
 use vedette_protocol::policy::Policy;
 use vedette_protocol::time::{MonoTime, WallTime};
@@ -28,6 +30,10 @@ pub(crate) struct Host {
     pub(crate) undecided: bool,
     /// What it was asked last.
     pub(crate) asked: Columns,
+    /// Times that all states were fetched.
+    pub(crate) checkpoints: u64,
+    /// Carried out after the next tick.
+    pub(crate) searches: VecDeque<Search>,
 }
 
 pub(crate) fn detector(input: DetectorInput) -> DetectorSlot {
@@ -67,6 +73,8 @@ impl Host {
             withheld: false,
             undecided: false,
             asked: Columns::default(),
+            checkpoints: 0,
+            searches: VecDeque::new(),
         }
     }
 
@@ -89,8 +97,21 @@ impl Host {
         let wall = WallTime::from_unix_ms(EPOCH_MS + i64::try_from(self.second).expect("short") * 1_000);
         self.pipeline.handle_tick(self.now(), wall);
         self.settle();
+        while let Some(search) = self.searches.pop_front() {
+            self.pipeline.handle_found(self.now(), &search.run());
+            self.settle();
+        }
         assert!(self.pipeline.ledger().balances(), "{:?}", self.pipeline.ledger());
         self.second += 1;
+    }
+
+    /// The agent is about to end. Whether all states were fetched.
+    pub(crate) fn drain(&mut self) -> bool {
+        self.pipeline.handle_drain(self.now());
+        self.pipeline.fetch_states();
+        let before = self.checkpoints;
+        self.settle();
+        self.checkpoints > before
     }
 
     fn settle(&mut self) {
@@ -108,6 +129,8 @@ impl Host {
                     self.shipped.push((class, body, cursors));
                 }
                 Action::Enqueue { .. } => {}
+                Action::Checkpointed => self.checkpoints += 1,
+                Action::Search(search) => self.searches.push_back(search),
             }
         }
     }

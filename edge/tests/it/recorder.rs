@@ -97,3 +97,19 @@ fn recording_allocates_only_where_a_block_is_sealed() {
     }
     assert_eq!(costly, 0);
 }
+
+#[test]
+fn looks_back_beyond_a_few_at_one_time_are_refused_and_counted() {
+    let mut host = recording();
+    run(&mut host, 70, wobble);
+    for id in 0..6 {
+        let directive = Directive { id: DirectiveId([id; 16]), ..directive(60_000) };
+        host.pipeline.handle_directive(host.now(), directive, host.now() + Duration::from_secs(10)).unwrap();
+    }
+    run(&mut host, 1, wobble);
+    let ledger = host.pipeline.ledger();
+    assert_eq!((ledger.recorded_sent, ledger.searches_refused), (4 * 60, 2));
+    host.pipeline.handle_directive(host.now(), directive(60_000), host.now() + Duration::from_secs(10)).unwrap();
+    run(&mut host, 1, wobble);
+    assert_eq!(host.pipeline.ledger().recorded_sent, 5 * 60);
+}

@@ -76,7 +76,8 @@ impl<'a> Agent<'a> {
                 match action {
                     Action::Ask(request) => self.requests.push_back(request),
                     Action::Enqueue { class, body, .. } => tap.enqueued(class, body),
-                    Action::SetInterval { .. } => {}
+                    // No recorder, no directives.
+                    Action::SetInterval { .. } | Action::Search(_) | Action::Checkpointed => {}
                 }
             }
             let Some(request) = self.requests.pop_front() else { return Ok(()) };

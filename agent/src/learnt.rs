@@ -1,0 +1,197 @@
+//! What detectors have learnt, on disk: one file, replaced whole now and then, read once at start.
+//!
+//! Version 1, integers little-endian: `VDTL`, version `u8`, boot (16 bytes), monotonic (`u64`) and wall time (`i64`) of
+//! writing, [`Learnt`] as postcard, CRC32C (`u32`) of everything before. Whatever is there, the agent starts: what cannot
+//! be used costs a cold start.
+
+use crate::durable;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+use vedette_edge::learnt::{Away, LEARNT_BYTES_MAX, Learnt};
+use vedette_protocol::ids::BootId;
+use vedette_protocol::time::{MonoTime, WallTime};
+
+/// Name of the file in the agent's data directory.
+pub const FILE: &str = "learnt";
+/// What is older says too little of the host as it is now.
+pub const AGE_MAX: Duration = Duration::from_secs(24 * 3_600);
+/// States have a bound; what is known of their calibration and their wards is a part of that.
+const FILE_BYTES_MAX: u64 = 2 * LEARNT_BYTES_MAX as u64;
+const MAGIC: &[u8; 4] = b"VDTL";
+const VERSION: u8 = 1;
+const HEADER_BYTES: usize = 4 + 1 + 16 + 8 + 8;
+
+/// When something was written, by all clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// This boot.
+    pub boot: BootId,
+    /// Its clock.
+    pub mono: MonoTime,
+    /// The host's wall clock.
+    pub wall: WallTime,
+}
+
+/// Why what is there cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    /// The file cannot be read.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// No such file, or damaged.
+    #[error("it is damaged, or another file")]
+    Damaged,
+    /// Another version of the agent wrote it.
+    #[error("its form is version {0}, not {VERSION}")]
+    Version(u8),
+    /// It says too little by now.
+    #[error("it is {} hours old", .0.as_secs() / 3_600)]
+    Old(Duration),
+    /// By this host's clock it was written later than now: how old it is nobody knows.
+    #[error("it was written {} s later than it is now: the clock was set", .0.as_secs())]
+    Ahead(Duration),
+}
+
+/// What was learnt as of `moment`, as the file's bytes.
+pub fn encode(learnt: &Learnt<'_>, moment: Moment) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(HEADER_BYTES);
+    bytes.extend_from_slice(MAGIC);
+    bytes.push(VERSION);
+    bytes.extend_from_slice(&moment.boot.0);
+    bytes.extend_from_slice(&moment.mono.ns.to_le_bytes());
+    bytes.extend_from_slice(&moment.wall.unix_ns.to_le_bytes());
+    let mut bytes = postcard::to_extend(learnt, bytes).expect("numbers, texts and lists of a known length");
+    bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
+    bytes
+}
+
+/// The file of `data_dir`; `None` if there is none.
+///
+/// # Errors
+///
+/// [`Unusable::Io`], also if it is larger than any that was written.
+pub fn read(data_dir: &Path) -> Result<Option<Vec<u8>>, Unusable> {
+    match durable::read_capped(&data_dir.join(FILE), FILE_BYTES_MAX) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What an earlier life has learnt, and for how long nobody watched since.
+///
+/// # Errors
+///
+/// [`Unusable`].
+pub fn decode(bytes: &[u8], now: Moment) -> Result<(Learnt<'_>, Away), Unusable> {
+    let (content, sum) = bytes.split_last_chunk().ok_or(Unusable::Damaged)?;
+    let (header, payload) = content.split_first_chunk::<HEADER_BYTES>().ok_or(Unusable::Damaged)?;
+    if !header.starts_with(MAGIC) || crc32c::crc32c(content) != u32::from_le_bytes(*sum) {
+        return Err(Unusable::Damaged);
+    }
+    if header[4] != VERSION {
+        return Err(Unusable::Version(header[4]));
+    }
+    let away = away(moment(header), now)?;
+    let (learnt, rest) = postcard::take_from_bytes(payload).map_err(|_| Unusable::Damaged)?;
+    if rest.is_empty() { Ok((learnt, away)) } else { Err(Unusable::Damaged) }
+}
+
+fn moment(header: &[u8; HEADER_BYTES]) -> Moment {
+    fn take<const N: usize>(header: &[u8], from: usize) -> [u8; N] {
+        std::array::from_fn(|at| header[from + at])
+    }
+    Moment {
+        boot: BootId(take(header, 5)),
+        mono: MonoTime { ns: u64::from_le_bytes(take(header, 21)) },
+        wall: WallTime { unix_ns: i64::from_le_bytes(take(header, 29)) },
+    }
+}
+
+fn away(then: Moment, now: Moment) -> Result<Away, Unusable> {
+    let away = if then.boot == now.boot && then.mono <= now.mono {
+        Away::Agent(now.mono.since(then.mono))
+    } else {
+        let elapsed_ns = now.wall.unix_ns.saturating_sub(then.wall.unix_ns);
+        let elapsed = Duration::from_nanos(elapsed_ns.unsigned_abs());
+        if elapsed_ns < 0 {
+            return Err(Unusable::Ahead(elapsed));
+        }
+        Away::Host(elapsed)
+    };
+    if away.time() > AGE_MAX { Err(Unusable::Old(away.time())) } else { Ok(away) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const THEN: Moment = Moment {
+        boot: BootId([7; 16]),
+        mono: MonoTime::from_ms(5_000_000),
+        wall: WallTime::from_unix_ms(1_800_000_000_000),
+    };
+
+    fn later(seconds: u64) -> Moment {
+        let mono = THEN.mono + Duration::from_secs(seconds);
+        Moment { mono, wall: THEN.wall.offset_by(i64::try_from(seconds).expect("days") * 1_000_000_000), ..THEN }
+    }
+
+    fn booted(seconds: u64) -> Moment {
+        Moment { boot: BootId([8; 16]), mono: MonoTime::from_ms(20_000), ..later(seconds) }
+    }
+
+    #[test]
+    fn how_long_nobody_watched_is_told_by_the_clock_that_knows_it() {
+        let bytes = encode(&Learnt::default(), THEN);
+        let away = |now| decode(&bytes, now).map(|(_, away)| away);
+        assert_eq!(away(later(3)).expect("fine"), Away::Agent(Duration::from_secs(3)));
+        assert_eq!(away(booted(90)).expect("fine"), Away::Host(Duration::from_secs(90)));
+        // The wall clock was set: within a boot nobody asks it.
+        let set = Moment { wall: WallTime::from_unix_ms(0), ..later(3) };
+        assert_eq!(away(set).expect("fine"), Away::Agent(Duration::from_secs(3)));
+        assert!(matches!(away(Moment { wall: WallTime::from_unix_ms(0), ..booted(0) }), Err(Unusable::Ahead(_))));
+        assert!(away(later(86_400)).is_ok());
+        assert!(matches!(away(later(86_401)), Err(Unusable::Old(_))));
+        assert!(matches!(away(booted(86_401)), Err(Unusable::Old(_))));
+    }
+
+    #[test]
+    fn a_damaged_file_is_told_from_a_whole_one_wherever_the_damage_is() {
+        let bytes = encode(&Learnt::default(), THEN);
+        for at in 0..bytes.len() {
+            let mut other = bytes.clone();
+            other[at] ^= 0x10;
+            assert!(matches!(decode(&other, later(0)), Err(Unusable::Damaged)), "byte {at}");
+            assert!(matches!(decode(&bytes[..at], later(0)), Err(Unusable::Damaged)), "cut at {at}");
+        }
+        let mut next = bytes.clone();
+        next[4] = 2;
+        let content = next.len() - 4;
+        let sum = crc32c::crc32c(&next[..content]).to_le_bytes();
+        next[content..].copy_from_slice(&sum);
+        assert!(matches!(decode(&next, later(0)), Err(Unusable::Version(2))));
+    }
+
+    #[test]
+    fn no_file_is_a_first_start_and_an_oversized_one_is_not_read() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        assert!(matches!(read(folder.path()), Ok(None)));
+        let file = std::fs::File::create(folder.path().join(FILE)).expect("file");
+        file.set_len(FILE_BYTES_MAX + 1).expect("sparse");
+        assert!(matches!(read(folder.path()), Err(Unusable::Io(_))));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_under_a_right_sum_are_taken_or_refused(payload in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let mut bytes = encode(&Learnt::default(), THEN);
+            bytes.truncate(HEADER_BYTES);
+            bytes.extend(payload);
+            bytes.extend(crc32c::crc32c(&bytes).to_le_bytes());
+            let _ = decode(&bytes, later(1));
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! What detectors have learnt: taken over at start, stored each few minutes and at the end.
+
+use super::agent::Agent;
+use crate::clock::{mono_now, wall_now};
+use crate::disk::Disk;
+use crate::learnt::{self, Moment, Unusable};
+use crate::status::LearntStatus;
+use std::path::Path;
+use std::time::Duration;
+use vedette_edge::learnt::Away;
+use vedette_edge::pipeline::Pipeline;
+use vedette_protocol::ids::BootId;
+use vedette_protocol::time::MonoTime;
+
+/// A crash costs what was learnt since; each time writes the whole.
+const STORED_EACH: Duration = Duration::from_secs(300);
+/// Longest wait for the last states on the way out.
+const LAST_STATES_MAX: Duration = Duration::from_secs(1);
+
+/// What was found and when the next is stored.
+pub(super) struct Learning {
+    boot: BootId,
+    due: MonoTime,
+    /// The agent ends: until when the last states are waited for.
+    ends: Option<MonoTime>,
+    /// They are there.
+    over: bool,
+    age_ms: Option<u64>,
+    refused: String,
+    left_out: u64,
+}
+
+impl Learning {
+    /// Hands the pipeline what an earlier life had learnt, if that is of use.
+    pub(super) fn open(data_dir: &Path, boot: BootId, pipeline: &mut Pipeline) -> Self {
+        let (mono, wall) = (mono_now(), wall_now());
+        let (age_ms, refused) = match take_over(data_dir, Moment { boot, mono, wall }, pipeline) {
+            Ok(age) => (age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)), String::new()),
+            Err(why) => {
+                let file = data_dir.join(learnt::FILE);
+                let reason = why.to_string();
+                tracing::warn!(file = %file.display(), reason, "what detectors had learnt is of no use: they start cold");
+                (None, reason)
+            }
+        };
+        Self { boot, due: mono + STORED_EACH, ends: None, over: false, age_ms, refused, left_out: 0 }
+    }
+
+    /// The agent was told to stop: the next time that all states are there is the last.
+    pub(super) fn handle_shutdown(&mut self, now: MonoTime) {
+        self.ends = Some(now + LAST_STATES_MAX);
+    }
+
+    /// Until when the last states are waited for; `None` once they are there.
+    pub(super) fn waits_until(&self) -> Option<MonoTime> {
+        self.ends.filter(|_| !self.over)
+    }
+
+    fn store(&mut self, now: MonoTime, pipeline: &Pipeline, disk: &Disk) {
+        if self.over || (self.ends.is_none() && now < self.due) {
+            return;
+        }
+        self.over = self.ends.is_some();
+        self.due = now + STORED_EACH;
+        let learnt = pipeline.learnt(now);
+        self.left_out = learnt.left_out();
+        disk.handle_learnt(learnt::encode(&learnt, Moment { boot: self.boot, mono: now, wall: wall_now() }));
+    }
+
+    pub(super) fn status(&self, pipeline: &Pipeline, disk: &Disk) -> LearntStatus {
+        let states = pipeline.return_counts();
+        LearntStatus {
+            age_ms: self.age_ms,
+            refused: self.refused.clone(),
+            states,
+            waiting: states.waiting(),
+            left_out: self.left_out,
+            stored: disk.learnt(),
+        }
+    }
+}
+
+/// How old what was found is; `None` if there was nothing.
+fn take_over(data_dir: &Path, now: Moment, pipeline: &mut Pipeline) -> Result<Option<Duration>, Unusable> {
+    let Some(bytes) = learnt::read(data_dir)? else { return Ok(None) };
+    let (learnt, away) = learnt::decode(&bytes, now)?;
+    let (Away::Agent(age) | Away::Host(age)) = away;
+    tracing::info!(states = learnt.states(), age_s = age.as_secs(), "what detectors had learnt was found");
+    pipeline.handle_learnt(now.mono, &learnt, away);
+    Ok(Some(age))
+}
+
+impl Agent {
+    /// All states are there: stores what was learnt, if its time has come.
+    pub(super) fn keep_learnt(&mut self, now: MonoTime) {
+        self.learning.store(now, &self.pipeline, &self.disk);
+    }
+}

@@ -1,0 +1,100 @@
+//! Taking samples out of sealed blocks: what a look back costs, apart from the recorder, so that it can be paid elsewhere.
+
+use super::{Recorder, Sealed, Sort, Track};
+use crate::codec;
+use std::sync::Arc;
+
+/// Samples of some series in memory since a moment, not taken out yet. Blocks are shared with the recorder; those that
+/// wait for theirs are copied.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Search {
+    blocks: Vec<Arc<Sealed>>,
+    /// Numbers of the series in the blocks.
+    ids: Vec<u32>,
+    /// For each of them, what waits.
+    waiting: Vec<Window>,
+    begin_ms: i64,
+    samples_max: usize,
+}
+
+/// Samples of one series out of the ring.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Window {
+    /// Which series: the label that it was asked for under.
+    pub label: u32,
+    /// Its grid.
+    pub resolution: f64,
+    /// Milliseconds since the Unix epoch by the host's wall clock.
+    pub times_ms: Vec<i64>,
+    /// A value for each time.
+    pub values: Vec<f64>,
+}
+
+impl Recorder {
+    /// A search for samples of the series at these places from `begin_ms` on, each under a label of the caller's, at most
+    /// `samples_max` of all of them; the newest are kept if there are more.
+    pub fn search(
+        &self,
+        sort: Sort,
+        wanted: impl Iterator<Item = (u32, u32)>,
+        begin_ms: i64,
+        samples_max: usize,
+    ) -> Search {
+        let tracks = wanted.filter_map(|(label, place)| {
+            let track = self.tracks[sort as usize].get(place as usize).filter(|track| track.key.is_some())?;
+            Some((track.id, Window::waiting(label, track, begin_ms)))
+        });
+        let (ids, waiting) = tracks.unzip();
+        let blocks = self.ring.iter().filter(|sealed| sealed.end_ms >= begin_ms).map(Arc::clone).collect();
+        Search { blocks, ids, waiting, begin_ms, samples_max }
+    }
+}
+
+impl Search {
+    /// Takes them out, oldest first. Takes time in proportion to all samples of the blocks, wanted or not.
+    pub fn run(self) -> Vec<Window> {
+        let Self { blocks, ids, waiting, begin_ms, samples_max } = self;
+        let begun = |one: &Window| Window { times_ms: Vec::new(), values: Vec::new(), ..*one };
+        let mut windows: Vec<Window> = waiting.iter().map(begun).collect();
+        for block in blocks.iter().filter_map(|sealed| codec::decode(&sealed.block).ok()) {
+            for (id, times_ms, values) in block.iter() {
+                if let Some(at) = ids.iter().position(|known| *known == id) {
+                    windows[at].extend(times_ms, values, begin_ms);
+                }
+            }
+        }
+        let each = samples_max / windows.len().max(1);
+        for (window, waiting) in windows.iter_mut().zip(&waiting) {
+            window.extend(&waiting.times_ms, &waiting.values, begin_ms);
+            window.keep_newest(each);
+        }
+        windows.retain(|window| !window.values.is_empty());
+        windows
+    }
+}
+
+impl Window {
+    fn waiting(label: u32, track: &Track, begin_ms: i64) -> Self {
+        let mut window = Self { label, resolution: track.resolution, times_ms: Vec::new(), values: Vec::new() };
+        window.extend(&track.times_ms, &track.values, begin_ms);
+        window
+    }
+
+    fn extend(&mut self, times_ms: &[i64], values: &[f64], begin_ms: i64) {
+        for (at_ms, value) in times_ms.iter().zip(values).filter(|(at_ms, _)| **at_ms >= begin_ms) {
+            self.times_ms.push(*at_ms);
+            self.values.push(*value);
+        }
+    }
+
+    /// Times with their values.
+    pub fn points(&self) -> Vec<(i64, f64)> {
+        self.times_ms.iter().copied().zip(self.values.iter().copied()).collect()
+    }
+
+    fn keep_newest(&mut self, count: usize) {
+        let surplus = self.values.len().saturating_sub(count);
+        self.times_ms.drain(..surplus);
+        self.values.drain(..surplus);
+    }
+}
