@@ -1,5 +1,8 @@
 //! The author's guide, as a stranger would follow it: every `sh` block of `plugins/README.md`, verbatim, in an empty
-//! folder, with nothing but the built programs and the toolchains that the guide names.
+//! folder, with nothing but the built programs and the toolchains that the guide names. The last step, the detectors in a
+//! running agent, with an agent of the test's own in place of the demo's.
+
+mod in_an_agent;
 
 use crate::workspace::{read, root};
 use std::collections::BTreeSet;
@@ -10,6 +13,11 @@ use vedette_protocol::signature::SigningKey;
 
 /// The blocks of the guide, in order; those of another kind need a running agent or are not commands.
 fn blocks(guide: &str) -> Vec<String> {
+    blocks_of(guide, "sh")
+}
+
+fn blocks_of(guide: &str, kind: &str) -> Vec<String> {
+    let begin = format!("```{kind}");
     let mut blocks = Vec::new();
     let mut open: Option<String> = None;
     for line in guide.lines() {
@@ -19,7 +27,7 @@ fn blocks(guide: &str) -> Vec<String> {
                 block.push_str(line);
                 block.push('\n');
             }
-            None if line == "```sh" => open = Some(String::new()),
+            None if line == begin => open = Some(String::new()),
             None => {}
         }
         if line == "```" {
@@ -88,10 +96,10 @@ fn the_guide_leads_from_an_empty_folder_to_a_signed_detector_in_rust_and_c() {
     );
     let folder = tempfile::tempdir().expect("a temporary folder");
     let programs = programs();
-    // Only the two programs that the guide names.
+    // Only the programs that the guide names.
     let bin = folder.path().join("bin");
     std::fs::create_dir(&bin).expect("an empty folder");
-    for name in ["vedette", "vedette-compiler"] {
+    for name in ["vedette", "vedette-compiler", "vedette-agent"] {
         symlink(programs.join(name), bin.join(name)).expect("a link");
     }
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
@@ -118,6 +126,7 @@ fn the_guide_leads_from_an_empty_folder_to_a_signed_detector_in_rust_and_c() {
     };
     assert!(highest(700, 720) > 3.0 * highest(100, 700), "the disturbance stands out");
     the_agent_checks_their_parameters(&programs.join("vedette-agent"), &work);
+    in_an_agent::the_agent_runs_them(&programs.join("vedette-agent"), &work, &path);
 }
 
 /// Before it runs them: the detectors themselves are asked, in workers.
@@ -151,4 +160,5 @@ fn the_agent_checks_their_parameters(agent: &Path, work: &Path) {
 fn only_sh_blocks_are_commands() {
     let text = "```sh\na\nb\n```\n```bash\nc\n```\n```toml\nd\n```\n```sh\ne\n```\n";
     assert_eq!(blocks(text), ["a\nb\n", "e\n"]);
+    assert_eq!(blocks_of(text, "bash"), ["c\n"]);
 }

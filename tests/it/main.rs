@@ -5,5 +5,6 @@ mod delivery;
 mod fleet;
 mod guide;
 mod package;
+mod scores;
 mod tidy;
 mod workspace;
