@@ -120,7 +120,7 @@ impl Intake {
     }
 
     fn look_for_twins(&self, host: HostId, hello: &Hello, address: IpAddr) {
-        let life = Life { boot: hello.boot, queue_epoch: hello.queue_epoch };
+        let life = Life { boot: hello.boot, queue_epoch: hello.queue_epoch, first: first_sequence(hello) };
         let Some(Conflict { addresses: [one, other], is_new }) =
             self.twins.handle_hello(self.clock.mono(), host, life, address)
         else {
@@ -150,9 +150,8 @@ impl Intake {
         for directive in self.directives.live(host, self.clock.wall()) {
             self.server.send_directive(connection, directive);
         }
-        let Hello { host_name, software, queue_epoch, resource, .. } = hello;
-        let told = resource.iter().find(|(name, _)| name == FIRST_SEQUENCE);
-        let first_sequence = Sequence(told.and_then(|(_, value)| value.parse().ok()).unwrap_or(0));
+        let first_sequence = first_sequence(&hello);
+        let Hello { host_name, software, queue_epoch, .. } = hello;
         self.agent(host, AgentWrite::Hello { host_name, software, queue_epoch, first_sequence, skew_ns }).await
     }
 
@@ -218,4 +217,10 @@ impl Intake {
     async fn write(&self, write: Write) -> Result<(), mpsc::error::SendError<Job>> {
         self.jobs.send(Job { write, reply: Reply::None, room: None }).await
     }
+}
+
+/// Zero if the agent does not say.
+fn first_sequence(hello: &Hello) -> Sequence {
+    let told = hello.resource.iter().find(|(name, _)| name == FIRST_SEQUENCE);
+    Sequence(told.and_then(|(_, value)| value.parse().ok()).unwrap_or(0))
 }

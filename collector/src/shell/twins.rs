@@ -1,11 +1,12 @@
 //! Two agents with one identity, as after a copy of a disk: each takes the other's connection away, and what they tell
-//! is mixed. An agent's life (boot and queue epoch) that comes back after another was on proves it.
+//! is mixed. An agent's life (boot, queue epoch and the first sequence of its process) that comes back after another was on
+//! proves it.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use vedette_protocol::ids::{BootId, HostId, QueueEpoch};
+use vedette_protocol::ids::{BootId, HostId, QueueEpoch, Sequence};
 use vedette_protocol::time::MonoTime;
 
 /// So long after the last turn the conflict counts as over; agents that were replaced wait some minutes at most.
@@ -18,6 +19,8 @@ const LIVES_MAX: usize = 4;
 pub(crate) struct Life {
     pub(crate) boot: BootId,
     pub(crate) queue_epoch: QueueEpoch,
+    /// Zero if it does not say.
+    pub(crate) first: Sequence,
 }
 
 /// Who shares an identity.
@@ -82,7 +85,7 @@ mod tests {
     const HOST: HostId = HostId([1; 16]);
 
     fn life(boot: u8, epoch: u64) -> Life {
-        Life { boot: BootId([boot; 16]), queue_epoch: QueueEpoch(epoch) }
+        Life { boot: BootId([boot; 16]), queue_epoch: QueueEpoch(epoch), first: Sequence(1) }
     }
 
     fn address(n: u8) -> IpAddr {
@@ -122,6 +125,9 @@ mod tests {
         ] {
             assert_eq!(hello(&twins, minute, life, from), None, "minute {minute}");
         }
+        // A spool that could be opened again, after a life in memory.
+        let again = Life { first: Sequence(40), ..life(2, 8) };
+        assert_eq!(hello(&twins, 7, again, 1), None);
         // A machine that was set back to what it was long ago.
         assert_eq!(hello(&twins, 60, life(1, 8), 1), None);
     }

@@ -8,7 +8,7 @@
 use crate::store::StoreError;
 use rusqlite::Connection;
 
-const MIGRATIONS: &[&str] = &[V1, V2, V3, V4];
+const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5];
 
 const V1: &str = "
 CREATE TABLE batch (
@@ -115,6 +115,14 @@ ALTER TABLE agent ADD COLUMN first_sequence INTEGER NOT NULL DEFAULT 0;
 /// Samples of an incident are looked for by host and time.
 const V4: &str = "
 CREATE INDEX block_host ON block (host, kind, received);
+";
+
+/// A queue epoch can come back after another, so the highest first sequence is known of each.
+const V5: &str = "
+ALTER TABLE stream ADD COLUMN first_sequence INTEGER NOT NULL DEFAULT 0;
+UPDATE stream SET first_sequence = agent.first_sequence
+    FROM agent WHERE agent.host = stream.host AND agent.queue_epoch = stream.queue_epoch;
+ALTER TABLE agent DROP COLUMN first_sequence;
 ";
 
 /// Brings the schema to the latest version, each step in a transaction of its own.
