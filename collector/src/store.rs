@@ -208,8 +208,10 @@ pub struct LedgerRow {
     pub doubled_content: u64,
     /// Deliveries that were recognised as repeated and not stored.
     pub duplicates_refused: u64,
-    /// Batches kept aside unread.
+    /// Batches kept aside unread, or because their sequence was another's.
     pub quarantined: u64,
+    /// The latter: the agent's spool went back in time.
+    pub reused: u64,
     /// Smallest sequence.
     pub first_sequence: u64,
     /// Largest sequence.

@@ -93,6 +93,8 @@ pub enum LinkEvent {
         /// For people.
         reason: String,
     },
+    /// Sequences of the queue epoch were used twice: leave it.
+    BeginAnew,
     /// [`LinkHandle::drain`] is done: all that was handed in is settled and the connection is closed.
     Drained,
 }

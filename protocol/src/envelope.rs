@@ -43,11 +43,13 @@ pub enum Kind {
     RenewRequest = 6,
     /// [`crate::v1::RenewReply`].
     RenewReply = 7,
+    /// [`crate::v1::BeginAnew`].
+    BeginAnew = 8,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Batch,
         Self::FromAgent,
         Self::FromCollector,
@@ -55,6 +57,7 @@ impl Kind {
         Self::EnrollReply,
         Self::RenewRequest,
         Self::RenewReply,
+        Self::BeginAnew,
     ];
 
     /// Largest payload of this kind, in bytes.
@@ -64,6 +67,7 @@ impl Kind {
             Self::FromAgent | Self::EnrollReply | Self::RenewReply => 64 << 10,
             Self::FromCollector => 256 << 10,
             Self::EnrollRequest | Self::RenewRequest => 16 << 10,
+            Self::BeginAnew => 1 << 10,
         }
     }
 

@@ -50,6 +50,7 @@ pub(super) async fn ledger(State(api): State<Shared>) -> Result<Json<Value>, Api
         "doubled": sum(|row| row.doubled),
         "duplicates_refused": sum(|row| row.duplicates_refused),
         "quarantined": sum(|row| row.quarantined),
+        "reused": sum(|row| row.reused),
     });
     let stream = |row: &LedgerRow| {
         let mut stream = json!(row);

@@ -80,6 +80,10 @@ impl Outbox for LinkOutbox {
             self.server.send_directive(connection, signed);
         }
     }
+
+    fn begin_anew(&self, connection: ConnectionId, queue_epoch: QueueEpoch) {
+        self.server.begin_anew(connection, queue_epoch);
+    }
 }
 
 /// A live connection.

@@ -7,6 +7,7 @@
 use super::counters::{Counters, add, count};
 use crate::engine::{Action, Engine, Event, IncidentReport, Logged, SNAPSHOT_VERSION, Setup};
 use crate::store::{Committed, Reader, Retention, Store, StoreError, Write, Written};
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -74,6 +75,7 @@ const ACK_OUTCOMES_MAX: usize = 512;
 pub(crate) trait Outbox: Send + Sync {
     fn ack(&self, connection: ConnectionId, queue_epoch: QueueEpoch, outcomes: Vec<(Sequence, Outcome)>);
     fn directive(&self, host: HostId, expires: WallTime, signed: Signed);
+    fn begin_anew(&self, connection: ConnectionId, queue_epoch: QueueEpoch);
 }
 
 /// The engine, shared with those who read it.
@@ -268,31 +270,46 @@ impl Core {
         replies: Vec<(Reply, Option<OwnedSemaphorePermit>)>,
         written: &[Written],
     ) -> Vec<(oneshot::Sender<Written>, Written)> {
-        let (mut acks, mut answers) = (Acks::new(), Vec::new());
+        let (mut acks, mut answers, mut reused) = (Acks::new(), Vec::new(), BTreeMap::new());
         for ((reply, _room), written) in replies.into_iter().zip(written) {
-            if let Written::Outcome(outcome) = written {
-                count(match outcome {
-                    Outcome::Committed => &self.counters.batches_committed,
-                    Outcome::Duplicate => &self.counters.batches_duplicate,
-                    Outcome::Quarantined => &self.counters.batches_quarantined,
-                });
-            }
-            match (reply, written) {
-                (Reply::Ack(connection, epoch, sequence), Written::Outcome(outcome)) => {
+            let outcome = match written {
+                Written::Outcome(outcome) => {
+                    count(match outcome {
+                        Outcome::Committed => &self.counters.batches_committed,
+                        Outcome::Duplicate => &self.counters.batches_duplicate,
+                        Outcome::Quarantined => &self.counters.batches_quarantined,
+                    });
+                    Some(*outcome)
+                }
+                Written::Reused { host } => {
+                    count(&self.counters.batches_reused);
+                    if let Reply::Ack(connection, epoch, _) = &reply {
+                        reused.insert(*connection, (*host, *epoch));
+                    }
+                    Some(Outcome::Quarantined)
+                }
+                _ => None,
+            };
+            match (reply, outcome) {
+                (Reply::Ack(connection, epoch, sequence), Some(outcome)) => {
                     let fits = |(c, e, outcomes): &&mut (ConnectionId, QueueEpoch, Vec<_>)| {
                         (*c, *e) == (connection, epoch) && outcomes.len() < ACK_OUTCOMES_MAX
                     };
                     match acks.iter_mut().find(fits) {
-                        Some((_, _, outcomes)) => outcomes.push((sequence, *outcome)),
-                        None => acks.push((connection, epoch, vec![(sequence, *outcome)])),
+                        Some((_, _, outcomes)) => outcomes.push((sequence, outcome)),
+                        None => acks.push((connection, epoch, vec![(sequence, outcome)])),
                     }
                 }
-                (Reply::Answer(answer), written) => answers.push((answer, *written)),
+                (Reply::Answer(answer), _) => answers.push((answer, *written)),
                 _ => {}
             }
         }
         for (connection, epoch, outcomes) in acks {
             self.outbox.ack(connection, epoch, outcomes);
+        }
+        for (connection, (host, epoch)) in reused {
+            tracing::warn!(host.id = %host, queue.epoch = epoch.0, "sequences came back with other content: kept aside");
+            self.outbox.begin_anew(connection, epoch);
         }
         answers
     }

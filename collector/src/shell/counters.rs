@@ -26,6 +26,8 @@ counters! {
     batches_duplicate: "vedette_batches_total", "outcome=\"duplicate\"";
     /// Frames kept aside.
     batches_quarantined: "vedette_batches_total", "outcome=\"quarantined\"";
+    /// Batches kept aside because their sequence was another's.
+    batches_reused: "vedette_batches_total", "outcome=\"reused\"";
     /// Frames so damaged that they have no key.
     frames_without_key: "vedette_frames_without_key_total";
     /// Transactions.

@@ -119,6 +119,25 @@ fn the_same_key_twice_in_one_group_counts_once() {
 }
 
 #[test]
+fn a_sequence_that_comes_back_with_other_content_is_kept_aside_and_counted_once() {
+    each_store(|open| {
+        let mut store = open();
+        let [first, second, third] = [1, 2, 3].map(|n| Body::Findings(vec![finding(n)]));
+        assert_eq!(store_batch(&mut *store, batch(1, 1, 1, first.clone())), Written::Outcome(Outcome::Committed));
+        let reused = Written::Reused { host: HostId([1; 16]) };
+        for (body, written) in
+            [(&second, reused), (&second, reused), (&first, Written::Outcome(Outcome::Duplicate)), (&third, reused)]
+        {
+            assert_eq!(store_batch(&mut *store, batch(1, 1, 1, body.clone())), written);
+        }
+        let reader = store.reader().unwrap();
+        let row = reader.ledger().unwrap().remove(0);
+        assert_eq!((row.committed, row.duplicates_refused, row.quarantined, row.reused), (1, 1, 2, 2));
+        assert_eq!(reader.findings(10).unwrap().len(), 1);
+    });
+}
+
+#[test]
 fn hosts_epochs_and_sequences_are_kept_apart_and_gaps_are_told() {
     each_store(|open| {
         let mut store = open();

@@ -13,7 +13,8 @@ pub const QUARANTINE_RAW_BYTES_MAX: usize = 64 << 10;
 /// One thing to do.
 #[derive(Debug)]
 pub enum Write {
-    /// Store a batch and tell the engine what it says, unless its key is known.
+    /// Store a batch and tell the engine what it says, unless its key is known. One whose key is known with other content
+    /// is kept aside.
     Batch(Box<BatchWrite>),
     /// Keep a frame aside that cannot be read.
     Quarantine(QuarantineWrite),
@@ -182,6 +183,11 @@ pub enum Written {
     Done,
     /// Fate of a batch or a frame.
     Outcome(Outcome),
+    /// Another batch was stored under the sequence of this one, which is kept aside: the host's spool went back in time.
+    Reused {
+        /// Whose it is.
+        host: HostId,
+    },
     /// A policy of this or a later version is stored; nothing was done.
     NotNewer {
         /// Version stored.

@@ -238,6 +238,7 @@ impl Drive<'_> {
                 }
                 AgentEvent::Policy(signed) => LinkEvent::Policy(signed),
                 AgentEvent::Directive(signed) => LinkEvent::Directive(signed),
+                AgentEvent::BeginAnew => LinkEvent::BeginAnew,
                 AgentEvent::RetryAfter(delay) => {
                     self.retry_after = Some(delay);
                     continue;

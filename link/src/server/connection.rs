@@ -152,6 +152,7 @@ impl Drive {
             Command::Policy(signed) => self.session.send_policy(signed),
             Command::Directive(signed) => self.session.send_directive(signed),
             Command::Renew(reply) => self.session.renew(&reply),
+            Command::BeginAnew(queue_epoch) => self.session.begin_anew(queue_epoch),
             Command::RetryAfter(delay_ms) => {
                 self.session.retry_after(delay_ms);
                 Ok(())

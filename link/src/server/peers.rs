@@ -26,6 +26,7 @@ pub(super) enum Command {
     Policy(Signed),
     Directive(Signed),
     Renew(RenewReply),
+    BeginAnew(QueueEpoch),
     RetryAfter(u32),
 }
 
@@ -215,6 +216,11 @@ impl ServerHandle {
     /// Answers a [`ServerEvent::Renew`].
     pub fn renew(&self, connection: ConnectionId, reply: RenewReply) -> bool {
         self.command(connection, Command::Renew(reply))
+    }
+
+    /// Tells an agent to leave its queue epoch: sequences of it were used twice.
+    pub fn begin_anew(&self, connection: ConnectionId, queue_epoch: QueueEpoch) -> bool {
+        self.command(connection, Command::BeginAnew(queue_epoch))
     }
 
     /// Sends an agent away for a while.

@@ -11,7 +11,7 @@ use crate::ids::{BootId, QueueEpoch, Sequence};
 use crate::signature::Signed;
 use crate::time::{MonoTime, WallTime};
 use crate::v1::{
-    Class, DecodeError, FromAgent, FromCollector, Heartbeat, Hello, InEffect, Message, Outcome, RenewReply,
+    BeginAnew, Class, DecodeError, FromAgent, FromCollector, Heartbeat, Hello, InEffect, Message, Outcome, RenewReply,
     RenewRequest, decode_frame, encode,
 };
 use std::collections::{BTreeMap, VecDeque};
@@ -101,6 +101,8 @@ pub enum AgentEvent {
     Directive(Signed),
     /// Answer to [`AgentSession::request_certificate`].
     Renewal(RenewReply),
+    /// Sequences of the queue epoch were used twice: leave it.
+    BeginAnew,
     /// Do not come back earlier.
     RetryAfter(Duration),
 }
@@ -298,10 +300,15 @@ impl AgentSession {
     }
 
     fn handle_frame(&mut self, now: MonoTime, wall: WallTime, frame: &Frame) -> Result<(), DecodeError> {
-        if frame.kind == Kind::RenewReply && self.is_ready() {
-            self.events.push_back(AgentEvent::Renewal(decode_frame(frame)?));
-        } else {
-            self.handle_message(now, wall, decode_frame(frame)?);
+        match frame.kind {
+            Kind::RenewReply if self.is_ready() => self.events.push_back(AgentEvent::Renewal(decode_frame(frame)?)),
+            Kind::BeginAnew if self.is_ready() => {
+                let BeginAnew { queue_epoch } = decode_frame(frame)?;
+                if queue_epoch == self.identity.queue_epoch {
+                    self.events.push_back(AgentEvent::BeginAnew);
+                }
+            }
+            _ => self.handle_message(now, wall, decode_frame(frame)?),
         }
         Ok(())
     }

@@ -8,8 +8,8 @@ use crate::signature::Signed;
 use crate::time::{MonoTime, WallTime};
 use crate::v1::limits::OUTCOMES_MAX;
 use crate::v1::{
-    DecodeError, EncodeError, FromAgent, FromCollector, Heartbeat, Hello, InEffect, Message, Outcome, RenewReply,
-    RenewRequest, decode_frame, encode,
+    BeginAnew, DecodeError, EncodeError, FromAgent, FromCollector, Heartbeat, Hello, InEffect, Message, Outcome,
+    RenewReply, RenewRequest, decode_frame, encode,
 };
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -150,6 +150,15 @@ impl CollectorSession {
     pub fn renew(&mut self, reply: &RenewReply) -> Result<(), EncodeError> {
         self.renewing = false;
         self.say(reply)
+    }
+
+    /// Tells the agent to leave its queue epoch.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError`]: never, for its size is fixed.
+    pub fn begin_anew(&mut self, queue_epoch: QueueEpoch) -> Result<(), EncodeError> {
+        self.say(&BeginAnew { queue_epoch })
     }
 
     /// Sends the agent away for a while.

@@ -166,3 +166,12 @@ pub enum RenewReply {
         reason: String,
     },
 }
+
+/// The collector says on the control stream that a sequence of this queue epoch came with other content than before: the
+/// agent's spool went back in time. What is made under sequences that were used is kept aside, so the agent begins a new
+/// queue epoch. An agent that does not know this message skips it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BeginAnew {
+    /// The one to leave.
+    pub queue_epoch: QueueEpoch,
+}

@@ -1,7 +1,7 @@
 //! Messages of version 1 to bytes and back.
 
 use super::limits::{Invalid, Validate};
-use super::{Batch, EnrollReply, EnrollRequest, FromAgent, FromCollector, RenewReply, RenewRequest};
+use super::{Batch, BeginAnew, EnrollReply, EnrollRequest, FromAgent, FromCollector, RenewReply, RenewRequest};
 use crate::envelope::{self, EnvelopeError, Frame, Kind};
 use crate::ids::{BootId, QueueEpoch, Sequence, TenantId};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -32,6 +32,9 @@ impl Message for RenewRequest {
 }
 impl Message for RenewReply {
     const KIND: Kind = Kind::RenewReply;
+}
+impl Message for BeginAnew {
+    const KIND: Kind = Kind::BeginAnew;
 }
 
 /// Why a message was not encoded. The sender made it wrong: drop it and count.

@@ -123,6 +123,17 @@ fn a_certificate_is_asked_for_and_answered_on_the_control_stream() {
 }
 
 #[test]
+fn only_the_present_queue_epoch_is_left_when_the_collector_says_so() {
+    let (mut agent, mut collector) = (greeted(), greeting());
+    for (epoch, told) in [(QueueEpoch(EPOCH.0 + 1), None), (EPOCH, Some(AgentEvent::BeginAnew))] {
+        collector.begin_anew(epoch).unwrap();
+        let Some(CollectorTransmit::Control(bytes)) = collector.poll_transmit() else { panic!("a message") };
+        agent.handle_control(MonoTime::from_ms(4), START, &bytes);
+        assert_eq!(agent.poll_event(), told);
+    }
+}
+
+#[test]
 fn certificates_are_asked_for_one_at_a_time_and_after_the_hello() {
     let request = encode(&samples::renew_request()).unwrap();
     let mut impatient = greeting();

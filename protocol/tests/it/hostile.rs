@@ -122,6 +122,7 @@ proptest! {
         let _ = decode::<EnrollReply>(&framed(Kind::EnrollReply));
         let _ = decode::<RenewRequest>(&framed(Kind::RenewRequest));
         let _ = decode::<RenewReply>(&framed(Kind::RenewReply));
+        let _ = decode::<BeginAnew>(&framed(Kind::BeginAnew));
     }
 
     #[test]

@@ -32,6 +32,8 @@ impl Outbox for NoNetwork {
     fn ack(&self, _: ConnectionId, _: QueueEpoch, _: Vec<(Sequence, Outcome)>) {}
 
     fn directive(&self, _: HostId, _: WallTime, _: Signed) {}
+
+    fn begin_anew(&self, _: ConnectionId, _: QueueEpoch) {}
 }
 
 const NOW_MS: i64 = 1_795_132_800_000;

@@ -119,6 +119,7 @@ fn lives_are_found_in_a_file_of_the_version_before() {
     }
     drop(store);
     let before = "DROP INDEX stream_begun; ALTER TABLE stream DROP COLUMN begun; ALTER TABLE stream DROP COLUMN first_sequence;
+                  ALTER TABLE stream DROP COLUMN reused;
                   ALTER TABLE agent DROP COLUMN queue_epoch; DELETE FROM stream; DROP INDEX block_host; PRAGMA user_version = 1;";
     rusqlite::Connection::open(&path).unwrap().execute_batch(before).unwrap();
     let mut store = SqliteStore::open(&path).unwrap();

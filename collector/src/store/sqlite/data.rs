@@ -5,7 +5,7 @@ use crate::store::StoreError;
 use crate::store::write::BatchWrite;
 use rusqlite::{ToSql, Transaction, params};
 use vedette_protocol::ids::Digest;
-use vedette_protocol::v1::{Body, Class, Outcome};
+use vedette_protocol::v1::{Body, Class};
 
 /// Tables of items: the first four columns are an item's place, see [`Rows::insert`].
 const FINDING: &str = "INSERT INTO finding (host, queue_epoch, sequence, ordinal, episode, received, offset, body)
@@ -22,32 +22,61 @@ const BLOCK: &str = "INSERT INTO block (host, queue_epoch, sequence, ordinal, ki
 /// Kind of a block of raw samples.
 pub(super) const SAMPLE_BLOCK: &str = "sample-block";
 
+/// What the table of keys says of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keyed {
+    /// It was not known, and is stored now.
+    Stored,
+    /// It was stored before.
+    Repeated,
+    /// Another batch was stored under its key.
+    Taken,
+}
+
+/// Bytes of a content's digest that are kept.
+const CONTENT_BYTES: usize = 16;
+
 /// Stores a batch unless its key is known.
-pub(super) fn apply(transaction: &Transaction<'_>, write: &BatchWrite) -> Result<Outcome, StoreError> {
+pub(super) fn apply(transaction: &Transaction<'_>, write: &BatchWrite) -> Result<Keyed, StoreError> {
     let batch = &write.batch;
-    let key = params![batch.tenant.0, write.host.0, batch.queue_epoch.0.cast_signed(), batch.sequence.0.cast_signed()];
-    let known = transaction
+    let body = encode(&batch.body)?;
+    let content = &Digest::of(&body).0[..CONTENT_BYTES];
+    let known: Option<bool> = transaction
         .prepare_cached(
-            "SELECT 1 FROM batch WHERE tenant = ?1 AND host = ?2 AND queue_epoch = ?3 AND sequence = ?4 LIMIT 1",
+            "SELECT max(content = ?5) FROM batch
+             WHERE tenant = ?1 AND host = ?2 AND queue_epoch = ?3 AND sequence = ?4",
         )?
-        .exists(key)?;
-    if known {
-        transaction
-            .prepare_cached(
-                "INSERT INTO stream (host, queue_epoch, duplicates) VALUES (?1, ?2, 1)
-                 ON CONFLICT DO UPDATE SET duplicates = duplicates + 1",
-            )?
-            .execute(params![write.host.0, batch.queue_epoch.0.cast_signed()])?;
-        return Ok(Outcome::Duplicate);
+        .query_row(
+            params![
+                batch.tenant.0,
+                write.host.0,
+                batch.queue_epoch.0.cast_signed(),
+                batch.sequence.0.cast_signed(),
+                content
+            ],
+            |row| row.get(0),
+        )?;
+    match known {
+        None => {
+            insert(transaction, write, &body, content)?;
+            Ok(Keyed::Stored)
+        }
+        Some(false) => Ok(Keyed::Taken),
+        Some(true) => {
+            transaction
+                .prepare_cached(
+                    "INSERT INTO stream (host, queue_epoch, duplicates) VALUES (?1, ?2, 1)
+                     ON CONFLICT DO UPDATE SET duplicates = duplicates + 1",
+                )?
+                .execute(params![write.host.0, batch.queue_epoch.0.cast_signed()])?;
+            Ok(Keyed::Repeated)
+        }
     }
-    insert(transaction, write)?;
-    Ok(Outcome::Committed)
 }
 
 /// Stores a batch without a look at what is there.
-fn insert(transaction: &Transaction<'_>, write: &BatchWrite) -> Result<(), StoreError> {
-    let body = encode(&write.batch.body)?;
-    insert_key(transaction, write, &Digest::of(&body))?;
+fn insert(transaction: &Transaction<'_>, write: &BatchWrite, body: &[u8], content: &[u8]) -> Result<(), StoreError> {
+    insert_key(transaction, write, content)?;
     let rows = Rows { transaction, write };
     let (received, offset) = (&write.received.unix_ns, &write.offset_ns);
     match &write.batch.body {
@@ -96,7 +125,7 @@ impl Rows<'_> {
     }
 }
 
-fn insert_key(transaction: &Transaction<'_>, write: &BatchWrite, content: &Digest) -> Result<(), StoreError> {
+fn insert_key(transaction: &Transaction<'_>, write: &BatchWrite, content: &[u8]) -> Result<(), StoreError> {
     let batch = &write.batch;
     let (kind, items) = match &batch.body {
         Body::Series(items) => ("series", items.len()),
@@ -131,7 +160,7 @@ fn insert_key(transaction: &Transaction<'_>, write: &BatchWrite, content: &Diges
             batch.wall.unix_ns,
             write.offset_ns,
             write.received.unix_ns,
-            &content.0[..16]
+            content
         ])?;
     Ok(())
 }

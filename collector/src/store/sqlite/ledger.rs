@@ -90,13 +90,15 @@ fn totals(connection: &Connection, ledger: &mut BTreeMap<Key, LedgerRow>) -> Res
 
 fn streams(connection: &Connection, ledger: &mut BTreeMap<Key, LedgerRow>) -> Result<(), StoreError> {
     let mut statement = connection.prepare_cached(
-        "SELECT host, queue_epoch, duplicates, quarantined, made, shed_finding, shed_feature, shed_log FROM stream",
+        "SELECT host, queue_epoch, duplicates, quarantined, made, shed_finding, shed_feature, shed_log, reused
+         FROM stream",
     )?;
     let mut rows = statement.query([])?;
     while let Some(found) = rows.next()? {
         let entry = entry(ledger, (found.get(0)?, found.get(1)?));
         entry.duplicates_refused = row::number(found, 2)?;
         entry.quarantined = row::number(found, 3)?;
+        entry.reused = row::number(found, 8)?;
         entry.made = row::number(found, 4)?;
         entry.shed = [row::number(found, 5)?, row::number(found, 6)?, row::number(found, 7)?];
     }

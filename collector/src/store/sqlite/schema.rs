@@ -8,7 +8,7 @@
 use crate::store::StoreError;
 use rusqlite::Connection;
 
-const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5];
+const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5, V6];
 
 const V1: &str = "
 CREATE TABLE batch (
@@ -123,6 +123,11 @@ ALTER TABLE stream ADD COLUMN first_sequence INTEGER NOT NULL DEFAULT 0;
 UPDATE stream SET first_sequence = agent.first_sequence
     FROM agent WHERE agent.host = stream.host AND agent.queue_epoch = stream.queue_epoch;
 ALTER TABLE agent DROP COLUMN first_sequence;
+";
+
+/// Batches that came under a sequence that another one had.
+const V6: &str = "
+ALTER TABLE stream ADD COLUMN reused INTEGER NOT NULL DEFAULT 0;
 ";
 
 /// Brings the schema to the latest version, each step in a transaction of its own.

@@ -1,14 +1,18 @@
 //! Writes as statements.
 
+use super::data::Keyed;
 use super::row::encode;
 use super::{data, life};
 use crate::engine::{Event, Logged};
 use crate::store::StoreError;
-use crate::store::write::{AgentWrite, QUARANTINE_RAW_BYTES_MAX, QuarantineWrite, Write, Written};
+use crate::store::write::{AgentWrite, BatchWrite, QUARANTINE_RAW_BYTES_MAX, QuarantineWrite, Write, Written};
 use rusqlite::{OptionalExtension as _, Transaction, params};
 use vedette_protocol::ids::{DirectiveId, HostId};
 use vedette_protocol::time::WallTime;
 use vedette_protocol::v1::Outcome;
+
+/// Reason of a frame whose sequence another batch was stored under.
+const SEQUENCE_REUSED: &str = "sequence-reused";
 
 /// Does one write; events that it appends go to `logged` as well.
 pub(super) fn apply(
@@ -17,18 +21,22 @@ pub(super) fn apply(
     logged: &mut Vec<Logged>,
 ) -> Result<Written, StoreError> {
     match write {
-        Write::Batch(batch) => {
-            let outcome = data::apply(transaction, batch)?;
-            if outcome == Outcome::Committed {
+        Write::Batch(batch) => match data::apply(transaction, batch)? {
+            Keyed::Stored => {
                 let (epoch, sequence) = (batch.batch.queue_epoch, batch.batch.sequence);
                 let current = life::is_current(transaction, batch.host, epoch, sequence, batch.received, logged)?;
                 for event in batch.events(current) {
                     logged.push(append(transaction, batch.received, event)?);
                 }
+                Ok(Written::Outcome(Outcome::Committed))
             }
-            Ok(Written::Outcome(outcome))
+            Keyed::Repeated => Ok(Written::Outcome(Outcome::Duplicate)),
+            Keyed::Taken => reused(transaction, batch),
+        },
+        Write::Quarantine(frame) => {
+            quarantine(transaction, frame)?;
+            Ok(Written::Outcome(Outcome::Quarantined))
         }
-        Write::Quarantine(frame) => quarantine(transaction, frame),
         Write::Event { at, event } => {
             logged.push(append(transaction, *at, event.clone())?);
             Ok(Written::Done)
@@ -109,15 +117,37 @@ pub(super) fn append(transaction: &Transaction<'_>, at: WallTime, event: Event) 
     Ok(Logged { position, at, event })
 }
 
-/// A frame that was kept aside under its key is not kept aside again.
-fn quarantine(transaction: &Transaction<'_>, frame: &QuarantineWrite) -> Result<Written, StoreError> {
+/// A sequence came back with other content: both are facts, and only one of them can be counted.
+fn reused(transaction: &Transaction<'_>, write: &BatchWrite) -> Result<Written, StoreError> {
+    let BatchWrite { host, received, wire_bytes, batch, .. } = write;
+    let frame = QuarantineWrite {
+        host: *host,
+        key: Some((batch.queue_epoch, batch.sequence)),
+        received: *received,
+        reason: SEQUENCE_REUSED.to_owned(),
+        wire_bytes: *wire_bytes,
+        raw: vedette_protocol::v1::encode(batch).unwrap_or_default(),
+    };
+    if quarantine(transaction, &frame)? {
+        transaction
+            .prepare_cached("UPDATE stream SET reused = reused + 1 WHERE host = ?1 AND queue_epoch = ?2")?
+            .execute(params![host.0, batch.queue_epoch.0.cast_signed()])?;
+    }
+    Ok(Written::Reused { host: *host })
+}
+
+/// A frame that was kept aside under its key is not kept aside again. Whether it is new.
+fn quarantine(transaction: &Transaction<'_>, frame: &QuarantineWrite) -> Result<bool, StoreError> {
     let key = frame.key.map(|(epoch, sequence)| (epoch.0.cast_signed(), sequence.0.cast_signed()));
+    let kept = &frame.raw[..frame.raw.len().min(QUARANTINE_RAW_BYTES_MAX)];
     if let Some((epoch, sequence)) = key {
         let known = transaction
-            .prepare_cached("SELECT 1 FROM quarantine WHERE host = ?1 AND queue_epoch = ?2 AND sequence = ?3")?
-            .exists(params![frame.host.0, epoch, sequence])?;
+            .prepare_cached(
+                "SELECT 1 FROM quarantine WHERE host = ?1 AND queue_epoch = ?2 AND sequence = ?3 AND raw = ?4",
+            )?
+            .exists(params![frame.host.0, epoch, sequence, kept])?;
         if known {
-            return Ok(Written::Outcome(Outcome::Quarantined));
+            return Ok(false);
         }
         transaction
             .prepare_cached(
@@ -126,7 +156,6 @@ fn quarantine(transaction: &Transaction<'_>, frame: &QuarantineWrite) -> Result<
             )?
             .execute(params![frame.host.0, epoch])?;
     }
-    let kept = &frame.raw[..frame.raw.len().min(QUARANTINE_RAW_BYTES_MAX)];
     transaction
         .prepare_cached(
             "INSERT INTO quarantine (host, queue_epoch, sequence, received, reason, wire_bytes, raw)
@@ -141,7 +170,7 @@ fn quarantine(transaction: &Transaction<'_>, frame: &QuarantineWrite) -> Result<
             frame.wire_bytes,
             kept
         ])?;
-    Ok(Written::Outcome(Outcome::Quarantined))
+    Ok(true)
 }
 
 /// Only the host that a directive is for can put it in effect, and only the first report counts.
