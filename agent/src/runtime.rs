@@ -21,6 +21,7 @@ use crate::local::{Answer, Asked, Question, Socket};
 use crate::log::Log;
 use crate::metrics::listen::Listener;
 use crate::notify::Notify;
+use crate::spool::log::Begin;
 use crate::status::RefusedStatus;
 use crate::uplink::Order;
 use agent::{Agent, Inputs};
@@ -80,6 +81,8 @@ pub struct Start {
     pub confinement: Vec<String>,
     /// Its log.
     pub log: Log,
+    /// How its spool begins.
+    pub begin: Begin,
 }
 
 /// How many detectors of a configuration may run, by what is signed and for whom, and those that may not.

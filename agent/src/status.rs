@@ -360,6 +360,8 @@ pub struct ShedReasons {
     pub damaged: u64,
     /// No collector would take it.
     pub unsendable: u64,
+    /// Of a life of the spool that was left: made as another host, or under sequences that were used before.
+    pub left: u64,
 }
 
 /// The spool's disk.

@@ -8,6 +8,7 @@ use crate::identity::{Identity, IdentityError};
 use crate::log::Log;
 use crate::runtime::{self, Start, StartError};
 use crate::source::Root;
+use crate::spool::log::Begin;
 use std::path::Path;
 
 pub(super) fn run(path: &Path) -> Result<(), Failure> {
@@ -31,7 +32,8 @@ pub(super) fn run(path: &Path) -> Result<(), Failure> {
         .thread_stack_size(512 << 10)
         .build()
         .map_err(|error| Failure::io("starting", &error))?;
-    let ended = shell.block_on(runtime::run(Start { config, file: path.to_owned(), identity, confinement, log }));
+    let (file, begin) = (path.to_owned(), Begin::GoOn);
+    let ended = shell.block_on(runtime::run(Start { config, file, identity, confinement, log, begin }));
     // A lane that hangs in the kernel must not keep the process.
     shell.shutdown_background();
     ended.map_err(|error| refused(&error))

@@ -5,7 +5,7 @@ use super::learning::Learning;
 use super::meter::{Meter, Stage};
 use super::pulse::Pulse;
 use super::reload::Reread;
-use super::spooling::Kept;
+use super::spooling::{Kept, new_epoch};
 use super::tick::{Phase, PipelineSink};
 use super::{Start, StartError};
 use crate::clock::{Ticker, mono_now, wall_now};
@@ -25,6 +25,7 @@ use crate::log::Log;
 use crate::recorder::RecorderDisk;
 use crate::source::Root;
 use crate::spool::keeper::Keeper;
+use crate::spool::log::Claim;
 use crate::spool::{Counts, Reply, Spool};
 use crate::status::{RefusedStatus, ReloadStatus};
 use crate::uplink::{Order, Renewed, Uplink};
@@ -111,13 +112,14 @@ pub(super) struct Agent {
 
 impl Agent {
     pub(super) fn open(
-        Start { config, file, identity, confinement, log }: Start,
+        Start { config, file, identity, confinement, log, begin }: Start,
     ) -> Result<(Self, Inputs, LinkTask), StartError> {
         let root = Root::from_variables(|name| std::env::var_os(name));
         let (host_name, boot) = (host::name(&root), host::boot(&root));
         let (now, wall) = (mono_now(), wall_now());
+        let claim = Claim { host: identity.host, begin, fresh: new_epoch(wall) };
         let Kept { spool, keeper, replies, positions, series_next } =
-            Kept::open(&config, boot, wall, &position_sources(&config));
+            Kept::open(&config, boot, claim, &position_sources(&config));
         let in_data_dir = StartError::io(config.data_dir.display().to_string());
         let (disk, policies, policy) =
             Disk::open(&config.data_dir, config.trust.policy_keys.clone()).map_err(in_data_dir)?;

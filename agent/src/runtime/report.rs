@@ -273,7 +273,7 @@ impl Agent {
     fn spool_status(&self) -> SpoolStatus {
         let totals = self.spool.totals();
         let shed = |class| self.spool.counts(class).shed;
-        let [disk_room, memory_room, damaged, unsendable] = self.spool.shed_by_reason();
+        let [disk_room, memory_room, damaged, unsendable, left] = self.spool.shed_by_reason();
         SpoolStatus {
             queue_epoch: self.spool.epoch().0,
             made: totals.made,
@@ -283,7 +283,7 @@ impl Agent {
             bytes: self.spool.bytes() as u64,
             duplicates: totals.duplicates,
             quarantined: totals.quarantined,
-            shed_reasons: ShedReasons { disk_room, memory_room, damaged, unsendable },
+            shed_reasons: ShedReasons { disk_room, memory_room, damaged, unsendable, left },
             disk: self.spool_disk_status(),
         }
     }

@@ -3,7 +3,9 @@
 use super::agent::Agent;
 use crate::clock::mono_now;
 use crate::config::Config;
+use crate::spool::books::Reason;
 use crate::spool::keeper::Keeper;
+use crate::spool::log::Claim;
 use crate::spool::{Reply, Spool};
 use std::collections::BTreeMap;
 use tokio::sync::mpsc;
@@ -23,10 +25,9 @@ pub(super) struct Kept {
 
 impl Kept {
     /// Opens the spool. Whatever is in its directory, the agent starts: at worst with a spool in memory.
-    pub(super) fn open(config: &Config, boot: BootId, wall: WallTime, sources: &[String]) -> Self {
+    pub(super) fn open(config: &Config, boot: BootId, claim: Claim, sources: &[String]) -> Self {
         let (directory, memory) = (&config.spool.directory, config.limits.memory_spool_bytes);
-        let fresh = new_epoch(wall);
-        match Keeper::open(directory, config.spool.bytes_max, boot, fresh, sources) {
+        match Keeper::open(directory, config.spool.bytes_max, boot, claim, sources) {
             Ok((keeper, replies, recovered)) => {
                 let damage = recovered.damage;
                 let pending: u64 = recovered.pending.iter().sum();
@@ -40,6 +41,10 @@ impl Kept {
                         "the spool did not end in good order; what is whole in it is sent"
                     );
                 }
+                let left: u64 = recovered.books.iter().map(|books| books.shed[Reason::Left as usize]).sum();
+                if recovered.epoch == claim.fresh.0 && left > 0 {
+                    tracing::warn!(left, "a new queue begins: what waited in the one before is dropped, and counted");
+                }
                 let spool = Spool::recovered(&recovered, memory);
                 let (positions, series_next) = (recovered.positions, recovered.series_next);
                 Self { spool, keeper: Some(keeper), replies, positions, series_next }
@@ -51,7 +56,7 @@ impl Kept {
                 };
                 tracing::error!(reason, "no spool on disk: what is not sent is lost when the agent ends");
                 Self {
-                    spool: Spool::in_memory(fresh, memory, reason),
+                    spool: Spool::in_memory(claim.fresh, memory, reason),
                     keeper: None,
                     replies: mpsc::unbounded_channel().1,
                     positions: BTreeMap::new(),
@@ -87,7 +92,7 @@ impl Agent {
 
 /// A new life of the spool: milliseconds since the epoch, then 12 random bits, so that an epoch never comes back even
 /// if the clock does. Below 2⁵³: exact in every JSON reader.
-fn new_epoch(wall: WallTime) -> QueueEpoch {
+pub(super) fn new_epoch(wall: WallTime) -> QueueEpoch {
     let mut random = [0; 2];
     ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut random)
         .expect("the operating system has randomness");

@@ -5,6 +5,7 @@ use super::{Start, drain_ends};
 use crate::config::Config;
 use crate::identity::tests::certified;
 use crate::log::Log;
+use crate::spool::log::Begin;
 use vedette_link::client::LinkTask;
 use vedette_protocol::time::MonoTime;
 
@@ -17,7 +18,8 @@ fn agent(folder: &tempfile::TempDir) -> (Agent, Inputs, LinkTask) {
     config.sources.iter_mut().for_each(|source| source.enabled = source.spec.name == "load");
     let file = folder.path().join("agent.toml");
     std::fs::write(&file, config.to_toml()).expect("configuration");
-    let start = Start { config, file, identity: certified(200), confinement: Vec::new(), log: Log::default() };
+    let (identity, begin) = (certified(200), Begin::GoOn);
+    let start = Start { config, file, identity, confinement: Vec::new(), log: Log::default(), begin };
     Agent::open(start).expect("an agent")
 }
 

@@ -1,7 +1,7 @@
 //! What became of the frames of one class, as far as the log does not tell.
 
 /// Number of [`Reason`]s.
-pub const REASONS: usize = 4;
+pub const REASONS: usize = 5;
 
 /// Why a frame was dropped here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub enum Reason {
     Damaged = 2,
     /// No collector would take it.
     Unsendable = 3,
+    /// It was of a life of the spool that was left: made as another host, or under sequences that were used before.
+    Left = 4,
 }
 
 /// Counts over the whole queue epoch.

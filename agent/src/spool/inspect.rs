@@ -230,6 +230,7 @@ fn mend_marks(files: &mut impl Files, epoch: QueueEpoch, lost: [u64; 3]) -> io::
         boot: BootId([0; 16]),
         clean: false,
         given: Given::NOTHING,
+        host: None,
         through: [Sequence(0); 3],
         books: Default::default(),
     });

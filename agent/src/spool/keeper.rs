@@ -7,7 +7,7 @@
 use super::Reply;
 use super::books::Books;
 use super::files::{Files, Folder};
-use super::log::{AppendError, Entry, Log, LogConfig, Recovered};
+use super::log::{AppendError, Claim, Entry, Log, LogConfig, Recovered};
 use super::marks::Given;
 use std::collections::BTreeMap;
 use std::io;
@@ -15,7 +15,7 @@ use std::path::Path;
 use std::sync::mpsc as sync_mpsc;
 use std::thread;
 use tokio::sync::mpsc;
-use vedette_protocol::ids::{BootId, QueueEpoch, Sequence};
+use vedette_protocol::ids::{BootId, Sequence};
 use vedette_protocol::v1::{Class, Cursor};
 
 /// Requests that are carried out between two syncs.
@@ -81,11 +81,12 @@ impl Keeper {
         directory: &Path,
         bytes_max: u64,
         boot: BootId,
-        fresh: QueueEpoch,
+        claim: Claim,
         sources: &[String],
     ) -> io::Result<(Self, mpsc::UnboundedReceiver<Reply>, Recovered)> {
         let config = LogConfig { segment_bytes: SEGMENT_BYTES, bytes_max };
-        let (mut log, mut recovered) = Log::open(Folder::open(directory)?, config, boot, fresh)?;
+        let (mut log, mut recovered) = Log::open(Folder::open(directory)?, config, boot, claim.fresh)?;
+        log.claim(&mut recovered, claim)?;
         log.retain_sources(|source| sources.iter().any(|known| known == source));
         recovered.positions.retain(|source, _| sources.contains(source));
         let (requests, asked) = sync_mpsc::channel();

@@ -6,6 +6,7 @@
 //! last segments alone tell where every source stood. Memory: some 64 bytes a segment, and 16 a frame in those segments
 //! that are being written or settled.
 
+mod claim;
 mod recover;
 mod segments;
 
@@ -14,6 +15,7 @@ mod crash_tests;
 #[cfg(test)]
 mod tests;
 
+pub use claim::{Begin, Claim};
 pub(crate) use recover::stand;
 pub use recover::{Damage, Recovered};
 use segments::segment_name;

@@ -77,6 +77,7 @@ impl<F: Files> Log<F> {
             boot,
             clean: false,
             given: Given::NOTHING,
+            host: None,
             through: [Sequence(0); 3],
             books: [Books::default(); 3],
         };
