@@ -32,7 +32,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
-use vedette_link::client::ClientError;
+use vedette_link::client::{ClientError, LinkTask};
 use vedette_protocol::time::MonoTime;
 
 /// Longest wait for the acknowledgements of a collector that is there, on the way out.
@@ -43,6 +43,9 @@ const LONELY_DRAIN_MAX: Duration = Duration::from_millis(1_500);
 
 /// Longest wait for the disk on the way out.
 const DISK_MAX: Duration = Duration::from_secs(2);
+
+/// A collector can have the agent begin a new queue this often at most.
+const ANEW_MIN: Duration = Duration::from_secs(3_600);
 
 const QUESTIONS: usize = 8;
 
@@ -102,27 +105,55 @@ pub async fn run(start: Start) -> Result<(), StartError> {
         Socket::bind(&start.config.socket).map_err(StartError::io(start.config.socket.display().to_string()))?;
     let scrapes = open_metrics(start.config.metrics.listen).await?;
     let (questions, mut asked) = mpsc::channel(QUESTIONS);
-    let (mut agent, mut inputs, link) = Agent::open(start)?;
-    tokio::spawn(link.run());
+    let opened = Agent::open(start)?;
     if let Some(scrapes) = scrapes {
         tokio::spawn(scrapes.serve(questions.clone()));
     }
     let server = tokio::spawn(socket.serve(questions));
-    let notify = Notify::from_env();
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), "agent started");
-    turn(&mut agent, &mut inputs, &mut asked, &mut signals, &notify).await;
-    notify.stopping();
-    tracing::info!("agent stops and hands over what is left");
-    tokio::select! {
-        () = drain(&mut agent, &mut inputs, &mut asked) => {}
-        () = signals.end() => tracing::warn!("second signal: not waiting any longer"),
-    }
-    agent.last_words();
-    close(agent, inputs).await;
+    live(opened, &mut asked, &mut signals).await?;
     // Its socket goes with it.
     server.abort();
     let _ = server.await;
     Ok(())
+}
+
+/// Runs the agent to its end; where it has to leave its queue epoch, another in its place.
+async fn live(
+    opened: (Agent, Inputs, LinkTask),
+    asked: &mut mpsc::Receiver<Asked>,
+    signals: &mut Signals,
+) -> Result<(), StartError> {
+    let notify = Notify::from_env();
+    let (mut agent, mut inputs, mut link) = opened;
+    let mut anew_from = MonoTime::default();
+    loop {
+        let linked = tokio::spawn(link.run());
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), "agent started");
+        let mut ended = turn(&mut agent, &mut inputs, asked, signals, &notify, anew_from).await;
+        match ended {
+            Ended::Told => notify.stopping(),
+            Ended::Anew => tracing::warn!(
+                "the collector knows other batches under our sequences: this machine or its data directory went back in \
+                 time, and a new queue begins"
+            ),
+        }
+        tracing::info!("agent stops and hands over what is left");
+        tokio::select! {
+            () = drain(&mut agent, &mut inputs, asked) => {}
+            () = signals.end() => {
+                tracing::warn!("another signal: not waiting any longer");
+                ended = Ended::Told;
+            }
+        }
+        agent.last_words();
+        let start = close(agent, inputs).await;
+        linked.abort();
+        if ended == Ended::Told {
+            return Ok(());
+        }
+        anew_from = mono_now() + ANEW_MIN;
+        (agent, inputs, link) = Agent::open(Start { begin: Begin::Anew, ..start })?;
+    }
 }
 
 async fn open_metrics(listen: Option<SocketAddr>) -> Result<Option<Listener>, StartError> {
@@ -132,14 +163,24 @@ async fn open_metrics(listen: Option<SocketAddr>) -> Result<Option<Listener>, St
     Ok(Some(listener))
 }
 
-/// Ticks until a signal.
+/// Why the loop has ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// A signal.
+    Told,
+    /// The queue epoch has to be left.
+    Anew,
+}
+
+/// Ticks until a signal, or until the collector has it begin anew, which it can from `anew_from` on.
 async fn turn(
     agent: &mut Agent,
     inputs: &mut Inputs,
     asked: &mut mpsc::Receiver<Asked>,
     signals: &mut Signals,
     notify: &Notify,
-) {
+    anew_from: MonoTime,
+) -> Ended {
     let mut teller = Teller::new(notify);
     loop {
         tokio::select! {
@@ -149,7 +190,11 @@ async fn turn(
             Some(seen) = inputs.changes.recv() => agent.handle_changes(seen),
             Some(turn) = inputs.inventories.recv() => agent.handle_turn(turn),
             Some(event) = inputs.workers.recv() => agent.handle_worker(event),
-            Some(event) = inputs.link.recv() => { agent.handle_link(event); }
+            Some(event) = inputs.link.recv() => {
+                if agent.handle_link(event) == Order::BeginAnew && mono_now() >= anew_from {
+                    return Ended::Anew;
+                }
+            }
             Some(event) = inputs.policies.recv() => agent.handle_policy(event),
             Some(reread) = inputs.reread.recv() => {
                 agent.handle_reread(reread);
@@ -163,7 +208,7 @@ async fn turn(
                     notify.reloading();
                     agent.handle_reload();
                 }
-                Told::End => return,
+                Told::End => return Ended::Told,
             },
         }
         teller.tell(agent);
@@ -249,9 +294,9 @@ fn drain_ends(begun: MonoTime, lonely_since: Option<MonoTime>) -> MonoTime {
     lonely_since.map_or(ends, |since| ends.min(begun.max(since) + LONELY_DRAIN_MAX))
 }
 
-/// Ends worker and threads; what hangs is left behind.
-async fn close(agent: Agent, mut inputs: Inputs) {
-    agent.close();
+/// Ends worker and threads; what hangs is left behind. What the same agent would start from again.
+async fn close(agent: Agent, mut inputs: Inputs) -> Start {
+    let start = agent.close();
     let deadline = Instant::now() + DISK_MAX;
     while let Ok(Some(_)) = timeout_at(deadline, inputs.policies.recv()).await {}
     while let Ok(Some(_)) = timeout_at(deadline, inputs.inventories.recv()).await {}
@@ -259,6 +304,7 @@ async fn close(agent: Agent, mut inputs: Inputs) {
     let gone = async { while inputs.workers.recv().await.is_some() {} };
     // A worker that does not end is killed when its task is dropped.
     let _ = timeout(DISK_MAX, gone).await;
+    start
 }
 
 fn answer(agent: &Agent, question: Asked) {

@@ -42,6 +42,8 @@ pub enum Order {
     Directive(Signed),
     /// Keep this key and certificate.
     Renewed(Renewed),
+    /// Begin a new queue epoch: sequences of this one were used twice.
+    BeginAnew,
     /// All is settled and the connection closed.
     Drained,
 }
@@ -135,6 +137,7 @@ impl Uplink {
                 tracing::warn!(reason, "certificate not renewed");
                 self.not_renewed = Some(reason);
             }
+            LinkEvent::BeginAnew => return Order::BeginAnew,
             LinkEvent::Drained => return Order::Drained,
         }
         Order::None

@@ -23,6 +23,7 @@ use vedette_protocol::signature::PublicKey;
 use vedette_protocol::v1::{EnrollReply, RenewReply};
 
 mod it {
+    mod anew;
     mod recorder;
     mod told;
     mod unprivileged;

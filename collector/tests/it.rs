@@ -215,6 +215,21 @@ async fn a_batch_of_another_tenant_is_kept_aside_and_settled() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_spool_that_went_back_in_time_is_told_to_begin_anew_and_shown_in_the_ledger() {
+    let collector = Collector::start(&[]);
+    let mut agent = Agent::enroll(&collector, "web-1").await;
+    agent.make(Class::Finding, Body::Findings(vec![finding(1, "system.cpu.utilization")]));
+    agent.run_until(|agent| agent.unacked.is_empty()).await;
+    agent.restart(QueueEpoch(77));
+    agent.make(Class::Finding, Body::Findings(vec![finding(2, "system.memory.utilization")]));
+    agent.wait(|event| (event == LinkEvent::BeginAnew).then_some(())).await;
+    agent.run_until(|agent| agent.unacked.is_empty()).await;
+    let total = collector.get("/api/v1/ledger")["total"].clone();
+    assert_eq!((&total["committed"], &total["quarantined"], &total["reused"]), (&json!(1), &json!(1), &json!(1)));
+    assert_eq!(collector.log().matches("sequences came back with other content").count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agent_that_lost_its_spool_leaves_no_incident_open() {
     let mut collector = Collector::start(&[]);
     let mut agent = Agent::enroll(&collector, "web-1").await;

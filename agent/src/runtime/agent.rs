@@ -25,7 +25,7 @@ use crate::log::Log;
 use crate::recorder::RecorderDisk;
 use crate::source::Root;
 use crate::spool::keeper::Keeper;
-use crate::spool::log::Claim;
+use crate::spool::log::{Begin, Claim};
 use crate::spool::{Counts, Reply, Spool};
 use crate::status::{RefusedStatus, ReloadStatus};
 use crate::uplink::{Order, Renewed, Uplink};
@@ -332,7 +332,7 @@ impl Agent {
                 }
             }
             Order::Renewed(renewed) => self.renewed(renewed),
-            Order::None | Order::Drained => {}
+            Order::None | Order::BeginAnew | Order::Drained => {}
         }
         self.pump(now);
         if matches!(order, Order::Directive(_)) {
@@ -388,10 +388,19 @@ impl Agent {
         self.uplink.drain();
     }
 
-    /// Ends worker and threads by closing their inputs.
-    pub(super) fn close(mut self) {
+    /// Ends worker and threads by closing their inputs. What the same agent would start from again.
+    pub(super) fn close(mut self) -> Start {
         self.close_spool();
         self.store_recorded();
+        let file = self.shelf.file().to_owned();
+        Start {
+            config: self.config,
+            file,
+            identity: self.identity,
+            confinement: self.confinement,
+            log: self.log,
+            begin: Begin::GoOn,
+        }
     }
 
     /// The collector's wall clock, or ours as long as it was never heard of.

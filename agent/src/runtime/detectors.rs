@@ -44,6 +44,11 @@ impl Shelf {
         (Self { file, detectors, author_keys, execution, reread, looking: false, again: false }, looks)
     }
 
+    /// Where the configuration was read.
+    pub(super) fn file(&self) -> &Path {
+        &self.file
+    }
+
     /// How detectors are executed.
     pub(super) fn execution(&self) -> Execution {
         self.execution

@@ -273,6 +273,7 @@ impl Agent {
             | LinkEvent::Directive(_)
             | LinkEvent::Renewed { .. }
             | LinkEvent::NotRenewed { .. }
+            | LinkEvent::BeginAnew
             | LinkEvent::Drained => {}
         }
         event
