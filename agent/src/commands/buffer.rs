@@ -18,14 +18,20 @@ pub(super) fn run(command: &BufferCommand) -> Result<(), Failure> {
 
 fn verify(arguments: &BufferArguments) -> Result<(), Failure> {
     let directory = directory(arguments)?;
-    let found = Folder::open_to_look(&directory)
-        .and_then(|(folder, in_use)| inspect::verify(a_spool(&folder)?, in_use))
-        .map_err(|error| unusable(&directory, &error))?;
+    let found = look(&directory).map_err(|error| unusable(&directory, &error))?;
     match arguments.output {
         Output::Json => print(&(json(&found) + "\n"))?,
         Output::Human => print(&without_controls(&human(&directory, &found)))?,
     }
     if found.problems.is_empty() { Ok(()) } else { Err(Failure::failed("")) }
+}
+
+/// An agent that starts meanwhile is not kept out: then it is looked at as what it is, in use.
+fn look(directory: &Path) -> io::Result<Inspection> {
+    let folder = Folder::open_to_look(directory)?;
+    let (spool, in_use) = (a_spool(&folder)?, folder.is_in_use()?);
+    let found = inspect::verify(spool, in_use)?;
+    if in_use || !folder.is_in_use()? { Ok(found) } else { inspect::verify(spool, true) }
 }
 
 fn repair(arguments: &BufferArguments) -> Result<(), Failure> {

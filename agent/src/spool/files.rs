@@ -10,6 +10,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::time::Duration;
 
 /// A folder of files that are appended to. A name is never a path.
 pub trait Files {
@@ -47,18 +48,29 @@ pub struct Folder {
 /// Files kept open: the last segment of each class, the marks, and one being read.
 const OPEN_MAX: usize = 8;
 
+/// The lock is tried this often.
+const LOCK_RETRY: Duration = Duration::from_millis(50);
+
 impl Folder {
-    /// Opens `path` for writing, makes it where it is not there, and takes its lock.
+    /// Opens `path` for writing, makes it where it is not there, and takes its lock, for which it waits so long.
     ///
     /// # Errors
     ///
     /// Of the file system; [`io::ErrorKind::WouldBlock`] if another process holds the lock.
-    pub fn open(path: &Path) -> io::Result<Self> {
+    pub fn open(path: &Path, patience: Duration) -> io::Result<Self> {
         crate::durable::make_private_folder(path)?;
         let folder = Self::open_folder(path)?;
         rustix::fs::fchmod(&folder, Mode::RWXU)?;
-        rustix::fs::flock(&folder, FlockOperation::NonBlockingLockExclusive)?;
-        Ok(Self { folder, open: BTreeMap::new() })
+        let mut waited = Duration::ZERO;
+        loop {
+            match rustix::fs::flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+                Err(rustix::io::Errno::WOULDBLOCK) if waited < patience => {
+                    std::thread::sleep(LOCK_RETRY);
+                    waited += LOCK_RETRY;
+                }
+                locked => return Ok(locked.map(|()| Self { folder, open: BTreeMap::new() })?),
+            }
+        }
     }
 
     /// Opens a folder that is there for writing, leaves its mode as it is, and takes its lock.
@@ -72,19 +84,29 @@ impl Folder {
         Ok(Self { folder, open: BTreeMap::new() })
     }
 
-    /// Opens a folder that is there to look into it. Also says whether somebody else is writing to it.
+    /// Opens a folder that is there to look into it. It takes no lock: an agent that starts meanwhile gets it.
     ///
     /// # Errors
     ///
     /// Of the file system.
-    pub fn open_to_look(path: &Path) -> io::Result<(Self, bool)> {
-        let folder = Self::open_folder(path)?;
-        let in_use = match rustix::fs::flock(&folder, FlockOperation::NonBlockingLockShared) {
-            Ok(()) => false,
-            Err(rustix::io::Errno::WOULDBLOCK) => true,
-            Err(error) => return Err(error.into()),
-        };
-        Ok((Self { folder, open: BTreeMap::new() }, in_use))
+    pub fn open_to_look(path: &Path) -> io::Result<Self> {
+        Ok(Self { folder: Self::open_folder(path)?, open: BTreeMap::new() })
+    }
+
+    /// Whether somebody else is writing to a folder that was opened to look into it.
+    ///
+    /// # Errors
+    ///
+    /// Of the file system.
+    pub fn is_in_use(&self) -> io::Result<bool> {
+        match rustix::fs::flock(&self.folder, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {
+                rustix::fs::flock(&self.folder, FlockOperation::Unlock)?;
+                Ok(false)
+            }
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(true),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn open_folder(path: &Path) -> io::Result<OwnedFd> {
@@ -207,7 +229,7 @@ mod tests {
         let path = outer.path().join("data/spool");
         std::fs::create_dir_all(&path).expect("folder");
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("permissions");
-        let mut folder = Folder::open(&path).expect("open");
+        let mut folder = Folder::open(&path, Duration::ZERO).expect("open");
         folder.create("a").expect("create");
         folder.write("a", 0, b"hello").expect("write");
         folder.write("a", 3, b"p!!").expect("write over");
@@ -226,7 +248,7 @@ mod tests {
         let outer = tempfile::tempdir().expect("temporary folder");
         let (path, other) = (outer.path().join("spool"), outer.path().join("other"));
         std::fs::write(&other, b"secret").expect("file");
-        let mut folder = Folder::open(&path).expect("open");
+        let mut folder = Folder::open(&path, Duration::ZERO).expect("open");
         symlink(&other, path.join("a")).expect("link");
         assert!(
             folder.read("a", 0, 100).is_err() && folder.write("a", 0, b"x").is_err() && folder.create("a").is_err()
@@ -238,12 +260,25 @@ mod tests {
     }
 
     #[test]
-    fn two_cannot_write_at_once() {
+    fn two_cannot_write_at_once_and_a_look_keeps_nobody_out() {
         let outer = tempfile::tempdir().expect("temporary folder");
-        let first = Folder::open(outer.path()).expect("open");
-        assert_eq!(Folder::open(outer.path()).expect_err("held").kind(), io::ErrorKind::WouldBlock);
-        assert!(Folder::open_to_look(outer.path()).expect("look").1);
+        let look = Folder::open_to_look(outer.path()).expect("look");
+        assert!(!look.is_in_use().expect("look"));
+        let first = Folder::open(outer.path(), Duration::ZERO).expect("open");
+        let second = Folder::open(outer.path(), Duration::ZERO);
+        assert_eq!(second.expect_err("held").kind(), io::ErrorKind::WouldBlock);
+        assert!(look.is_in_use().expect("look"));
         drop(first);
-        assert!(!Folder::open_to_look(outer.path()).expect("look").1);
+        assert!(!look.is_in_use().expect("look"));
+    }
+
+    #[test]
+    fn lock_that_is_given_back_soon_is_waited_for() {
+        let outer = tempfile::tempdir().expect("temporary folder");
+        let first = Folder::open(outer.path(), Duration::ZERO).expect("open");
+        let path = outer.path().to_owned();
+        let second = std::thread::spawn(move || Folder::open(&path, Duration::from_secs(60)).map(drop));
+        drop(first);
+        second.join().expect("no panic").expect("open");
     }
 }

@@ -14,6 +14,7 @@ use std::io;
 use std::path::Path;
 use std::sync::mpsc as sync_mpsc;
 use std::thread;
+use std::time::Duration;
 use tokio::sync::mpsc;
 use vedette_protocol::ids::{BootId, Sequence};
 use vedette_protocol::v1::{Class, Cursor};
@@ -25,6 +26,9 @@ const BURST: usize = 64;
 pub const SEGMENT_BYTES: u64 = 1 << 20;
 
 const STACK_BYTES: usize = 256 << 10;
+
+/// How long the lock is waited for: somebody who looks has it for a moment, an agent that ends for some seconds.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Positions by source, with the sequence after which they hold.
 pub type Standings = BTreeMap<String, (Sequence, Vec<u8>)>;
@@ -85,7 +89,7 @@ impl Keeper {
         sources: &[String],
     ) -> io::Result<(Self, mpsc::UnboundedReceiver<Reply>, Recovered)> {
         let config = LogConfig { segment_bytes: SEGMENT_BYTES, bytes_max };
-        let (mut log, mut recovered) = Log::open(Folder::open(directory)?, config, boot, claim.fresh)?;
+        let (mut log, mut recovered) = Log::open(Folder::open(directory, LOCK_PATIENCE)?, config, boot, claim.fresh)?;
         log.claim(&mut recovered, claim)?;
         log.retain_sources(|source| sources.iter().any(|known| known == source));
         recovered.positions.retain(|source, _| sources.contains(source));
