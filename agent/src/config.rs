@@ -217,7 +217,7 @@ pub struct LimitsConfig {
 /// How much the flight recorder keeps; 0 is off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecorderLimits {
-    /// Bytes in memory: minutes.
+    /// Bytes in memory: some hours of a thousand series.
     pub memory_bytes: usize,
     /// Bytes under the data directory: hours.
     pub disk_bytes: u64,
@@ -347,8 +347,14 @@ impl Config {
 impl Default for Config {
     /// What an empty file would mean, were the collector's address not required.
     fn default() -> Self {
+        Self::with_data_dir("/var/lib/vedette".into())
+    }
+}
+
+impl Config {
+    /// The default, but for where the agent keeps its data.
+    pub fn with_data_dir(data_dir: PathBuf) -> Self {
         Self {
-            data_dir: "/var/lib/vedette".into(),
             socket: "/run/vedette/agent.sock".into(),
             log: crate::log::FILTER.to_owned(),
             collector: CollectorConfig {
@@ -365,7 +371,8 @@ impl Default for Config {
             },
             metrics: MetricsConfig::default(),
             recorder: RecorderLimits { memory_bytes: 4 << 20, disk_bytes: 64 << 20 },
-            spool: SpoolConfig { directory: "/var/lib/vedette/spool".into(), bytes_max: 256 << 20 },
+            spool: SpoolConfig { directory: data_dir.join("spool"), bytes_max: 256 << 20 },
+            data_dir,
             limits: LimitsConfig { memory_spool_bytes: 8 << 20, series_max: 4_000, templates_max: 1_000 },
             sources: source::ALL
                 .iter()

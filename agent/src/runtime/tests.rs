@@ -11,7 +11,7 @@ use vedette_protocol::time::MonoTime;
 
 /// An agent on this host with quick sources only, and no collector.
 fn agent(folder: &tempfile::TempDir) -> (Agent, Inputs, LinkTask) {
-    let mut config = Config { data_dir: folder.path().join("data"), ..Config::default() };
+    let mut config = Config::with_data_dir(folder.path().join("data"));
     config.collector.address = "127.0.0.1:9".to_owned();
     config.detectors.directory = folder.path().join("detectors");
     config.detectors.shadow_directory = folder.path().join("shadows");
