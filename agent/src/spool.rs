@@ -7,7 +7,8 @@
 //! does the input and output in a thread of its own ([`keeper`]); the two talk in [`Request`] and [`Reply`]. A batch is
 //! handed to the connection once the log has it, so a sequence never means two batches. While the disk fails or does not
 //! answer, batches are sent all the same, and as many wait as fit into memory; so whoever opens a log that was not closed
-//! leaves out the sequences that may have been used.
+//! leaves out the sequences that may have been used. What was read of log files waits for a disk that is merely slow, up
+//! to half of memory's share: sent past it and then read again after a crash, it would count twice.
 
 pub mod books;
 mod dialogue;
@@ -71,7 +72,12 @@ pub enum Reply {
         reason: String,
     },
     /// It was told that these need not be sent again.
-    Settled(Vec<(Class, Sequence)>),
+    Settled {
+        /// Batches.
+        sequences: Vec<(Class, Sequence)>,
+        /// Those of them that never got into the log.
+        missing: Vec<Sequence>,
+    },
     /// Positions were taken down; or not, and why.
     Noted(Result<(), (Standings, String)>),
     /// Batches from the log; `None` if they cannot be read now.
@@ -82,6 +88,14 @@ pub enum Reply {
     Marked(Result<(), String>),
     /// What the log takes up: bytes and segments.
     Size(u64, u64),
+}
+
+/// A batch that the log is to be told of.
+struct Settling {
+    class: Class,
+    is_told: bool,
+    /// The log was asked to take it and did not say that it has.
+    is_doubtful: bool,
 }
 
 /// Batches that wait for the collector's word.
@@ -101,8 +115,8 @@ pub struct Spool {
     unnoted: Standings,
     /// After which batch sources stand for good, and where, unless that was told.
     safe: BTreeMap<String, (Sequence, Option<Vec<u8>>)>,
-    /// Settled, and the log has not confirmed it; true for those that it was told.
-    settling: BTreeMap<Sequence, (Class, bool)>,
+    /// Settled, and the log has not confirmed it.
+    settling: BTreeMap<Sequence, Settling>,
     requests: usize,
     handed_bytes: usize,
     /// Since when the disk owes an answer.
@@ -218,7 +232,7 @@ impl Spool {
 
     /// The next batch of `class` to hand to the connection, oldest first. Ask for the important classes first.
     pub fn poll_send(&mut self, class: Class) -> Option<EncodedBatch> {
-        let without_log = self.is_without_log();
+        let without_log = self.is_without_log() && !(class == Class::Log && self.can_wait());
         let lane = self.lane_mut(class);
         let next = lane.frames.range(lane.unsent..).next();
         let is_behind_hole = |sequence| lane.hole.is_some_and(|hole| hole <= sequence);
@@ -375,20 +389,21 @@ impl Spool {
         })
     }
 
-    /// A batch leaves memory for good. Whether the log never heard of it.
+    /// A batch leaves memory for good. Whether the log never heard of it; of what it was asked to take, it will say so.
     fn leave(&mut self, class: Class, sequence: Sequence) -> bool {
         let Some(waiting) = self.lane_mut(class).frames.remove(&sequence) else { return false };
         self.bytes -= waiting.cost_bytes();
         let unlogged = self.unwritten.remove(&sequence).is_some();
         if !unlogged || waiting.was_handed {
-            self.settling.insert(sequence, (class, false));
+            let is_doubtful = waiting.state != State::Written;
+            self.settling.insert(sequence, Settling { class, is_told: false, is_doubtful });
         }
         if unlogged {
             self.note(sequence, waiting.cursors);
         } else {
             self.keep_safe(sequence, waiting.cursors);
         }
-        unlogged
+        unlogged && !waiting.was_handed
     }
 
     fn count_shed(&mut self, class: Class, sequence: Sequence, reason: Reason, unlogged: bool) {
@@ -431,6 +446,11 @@ impl Spool {
     /// Batches are sent although the log does not have them.
     fn is_without_log(&self) -> bool {
         self.stalled || self.disk != Disk::Well
+    }
+
+    /// The disk is merely slow, and there is room for what waits for it.
+    fn can_wait(&self) -> bool {
+        self.disk == Disk::Well && self.bytes <= self.bytes_max / 2
     }
 
     fn class_of(&self, sequence: Sequence) -> Option<Class> {

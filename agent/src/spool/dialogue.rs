@@ -86,11 +86,14 @@ impl Spool {
                 self.answered(now, unwritten.len());
                 self.handle_failed(now, unwritten, reason);
             }
-            Reply::Settled(sequences) => {
+            Reply::Settled { sequences, missing } => {
                 self.answered(now, 1);
-                sequences.iter().for_each(|(_, sequence)| {
-                    self.settling.remove(sequence);
-                });
+                for (class, sequence) in sequences {
+                    let is_doubtful = self.settling.remove(&sequence).is_some_and(|one| one.is_doubtful);
+                    let is_unlogged = is_doubtful && missing.contains(&sequence);
+                    self.lane_mut(class).books.unlogged += u64::from(is_unlogged);
+                    self.mark_due |= is_unlogged;
+                }
             }
             Reply::Noted(noted) => {
                 self.answered(now, 1);
@@ -146,9 +149,10 @@ impl Spool {
         if matches!(self.disk, Disk::Failing(_)) && !self.is_trial {
             return None;
         }
-        let untold: Vec<_> = self.settling.iter().filter(|(_, (_, told))| !told).map(|(s, (c, _))| (*c, *s)).collect();
+        let untold = self.settling.iter().filter(|(_, one)| !one.is_told);
+        let untold: Vec<_> = untold.map(|(sequence, one)| (one.class, *sequence)).collect();
         if !untold.is_empty() {
-            self.settling.values_mut().for_each(|(_, told)| *told = true);
+            self.settling.values_mut().for_each(|one| one.is_told = true);
             self.is_marked = false;
             return Some(Request::Settle(untold));
         }
@@ -279,7 +283,7 @@ impl Spool {
             }
             Gone::Shed { class, through, frames } => {
                 // What was acknowledged here, and the log had not heard of, was among them.
-                let of_class = self.settling.range(..=through).filter(|(_, (of, _))| *of == class).count() as u64;
+                let of_class = self.settling.range(..=through).filter(|(_, one)| one.class == class).count() as u64;
                 let lane = &mut self.lanes[class_index(class)];
                 let frames = frames.saturating_sub(of_class).min(lane.pending);
                 lane.pending -= frames;

@@ -152,10 +152,11 @@ impl<F: Files> Worker<F> {
                 Request::Note(standings) => replies.push(Reply::Noted(self.note(standings))),
                 Request::Settle(sequences) => {
                     // What could not be removed is tried again with the next.
-                    if let Err(error) = self.log.settle(&sequences) {
+                    let missing = self.log.settle(&sequences).unwrap_or_else(|error| {
                         tracing::debug!(%error, "a settled segment is not removed yet");
-                    }
-                    replies.push(Reply::Settled(sequences));
+                        Vec::new()
+                    });
+                    replies.push(Reply::Settled { sequences, missing });
                 }
                 Request::Load { class, from, bytes_max } => {
                     let page = self.log.load(class, from, bytes_max);

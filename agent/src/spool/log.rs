@@ -162,19 +162,28 @@ impl<F: Files> Log<F> {
         Ok(())
     }
 
-    /// These frames need not be sent again. Those that are not in the log are passed over.
+    /// These frames need not be sent again. Which of them never got here.
     ///
     /// # Errors
     ///
     /// Of the file system; what was not settled is sent again after a restart.
-    pub fn settle(&mut self, sequences: &[(Class, Sequence)]) -> io::Result<()> {
+    pub fn settle(&mut self, sequences: &[(Class, Sequence)]) -> io::Result<Vec<Sequence>> {
+        let mut missing = Vec::new();
         for &(class, sequence) in sequences {
-            let Some(at) = self.lanes[class_index(class)].segment_of(sequence) else { continue };
-            self.need_index(class, at)?;
-            let lane = &mut self.lanes[class_index(class)];
-            lane.segments[at].index.as_mut().expect("made just now").settle(sequence);
+            let lane = &self.lanes[class_index(class)];
+            let is_here = match lane.segment_of(sequence) {
+                // What lies below the mark was here, and is gone.
+                None => sequence <= lane.through,
+                Some(at) => {
+                    self.need_index(class, at)?;
+                    let lane = &mut self.lanes[class_index(class)];
+                    lane.segments[at].index.as_mut().expect("made just now").settle(sequence)
+                }
+            };
+            missing.extend((!is_here).then_some(sequence));
         }
-        super::CLASSES.into_iter().try_for_each(|class| self.reclaim(class))
+        super::CLASSES.into_iter().try_for_each(|class| self.reclaim(class))?;
+        Ok(missing)
     }
 
     /// Frames of `class` from a sequence on, up to about `bytes_max` bytes, but one at least.

@@ -75,3 +75,45 @@ fn batch_that_is_appended_and_shed_at_once_is_counted_once() {
     assert!(totals.shed > 20 && totals.acked + totals.shed == 60, "{totals:?}");
     assert_eq!((rig.missing(), rig.spool.bytes()), (totals.shed, 0));
 }
+
+#[test]
+fn batch_that_is_settled_while_its_sync_fails_is_counted_once_after_a_restart_as_well() {
+    for is_appended in [true, false] {
+        let mut rig = Rig::new();
+        let at = [Cursor { source: "/log".to_owned(), position: vec![1] }];
+        rig.push_with(Class::Log, 100, &[]);
+        rig.work();
+        match is_appended {
+            true => rig.disk.fail_syncs(true),
+            false => rig.disk.fail(Some(ErrorKind::Other)),
+        }
+        rig.push_with(Class::Log, 100, &at);
+        rig.work();
+        rig.send(2);
+        rig.commit(2);
+        rig.disk.fail_syncs(false);
+        rig.disk.fail(None);
+        rig.push_with(Class::Log, 100, &[]);
+        rig.pass(SECOND * 6);
+        rig.pass(SECOND * 6);
+        rig.assert_balances();
+        rig.kill();
+        let Counts { made, acked, pending, .. } = rig.spool.totals();
+        assert_eq!((made, acked, pending), (3, 2, 1), "appended: {is_appended}");
+    }
+}
+
+#[test]
+fn log_lines_wait_for_a_disk_that_is_merely_slow_as_long_as_there_is_room() {
+    let mut rig = Rig::new();
+    let at = [Cursor { source: "/log".to_owned(), position: vec![1] }];
+    rig.push_with(Class::Log, 100, &at);
+    rig.push(Class::Finding, 100);
+    while rig.spool.poll_request(rig.now).is_some() {}
+    rig.spool.handle_tick(rig.now + SECOND * 3);
+    assert!(matches!(rig.spool.disk(), Disk::Failing(_)));
+    assert!(rig.spool.poll_send(Class::Finding).is_some());
+    assert_eq!(rig.spool.poll_send(Class::Log), None, "after a kill they would be read again");
+    rig.push(Class::Feature, MEMORY / 2);
+    assert_eq!(rig.spool.poll_send(Class::Log).map(|batch| batch.sequence), Some(Sequence(1)));
+}

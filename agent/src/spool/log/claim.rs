@@ -140,6 +140,29 @@ mod tests {
     }
 
     #[test]
+    fn crash_at_any_step_of_it_loses_no_position_and_no_count() {
+        let filled = Simulated::default();
+        fill(&mut open_as(&filled, 1, Begin::GoOn, 7).0);
+        let mut crashes = 0;
+        loop {
+            let disk = filled.copy();
+            disk.crash_at(crashes);
+            let claim = Claim { host: HostId([2; 16]), begin: Begin::GoOn, fresh: QueueEpoch(8) };
+            let config = LogConfig { segment_bytes: 1_000, bytes_max: 20_000 };
+            let opened = Log::open(disk.clone(), config, BootId([1; 16]), claim.fresh);
+            let claimed = opened.and_then(|(mut log, mut recovered)| log.claim(&mut recovered, claim));
+            disk.restart();
+            let (_, recovered) = open_as(&disk, 2, Begin::GoOn, 9);
+            assert_eq!((recovered.pending, left(&recovered)), ([0; 3], [1, 0, 1]), "step {crashes}");
+            assert_eq!(recovered.positions, [("/log".to_owned(), vec![3])].into(), "step {crashes}");
+            if claimed.is_ok() && crashes > 10 {
+                return;
+            }
+            crashes += 1;
+        }
+    }
+
+    #[test]
     fn spool_of_an_agent_that_wrote_no_host_is_taken_over_as_it_is() {
         let disk = Simulated::default();
         fill(&mut open(&disk, 7).0);

@@ -150,12 +150,13 @@ impl Index {
         self.frames.len() as u64
     }
 
-    pub(super) fn settle(&mut self, sequence: Sequence) {
-        if let Ok(at) = self.frames.binary_search_by_key(&sequence, |(sequence, _)| *sequence)
-            && !std::mem::replace(&mut self.frames[at].1, true)
-        {
-            self.open -= 1;
+    /// Whether it is there.
+    pub(super) fn settle(&mut self, sequence: Sequence) -> bool {
+        let found = self.frames.binary_search_by_key(&sequence, |(sequence, _)| *sequence);
+        if let Ok(at) = found {
+            self.open -= u64::from(!std::mem::replace(&mut self.frames[at].1, true));
         }
+        found.is_ok()
     }
 
     pub(super) fn settle_through(&mut self, through: Sequence) {
