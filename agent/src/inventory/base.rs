@@ -1,16 +1,18 @@
 //! What an inventory compares with, and its form on disk.
 //!
-//! Version 1, integers little-endian: version `u8`, looks that told changes `u64`, number of things `u32`, then for each:
-//! length of the name `u16`, name, state `u8`, instance `u64`, digest (32 bytes), 1 if the digest is of content else 0.
+//! Version 2, integers little-endian: version `u8`, boot (16 bytes), looks that told changes `u64`, number of things `u32`,
+//! then for each: length of the name `u16`, name, state `u8`, instance `u64`, digest (32 bytes), 1 if the digest is of
+//! content else 0. Version 1 had no boot; it is read as well.
 
 use super::items::{ITEMS_MAX, Item, KEY_BYTES_MAX};
 use std::collections::BTreeMap;
-use vedette_protocol::ids::Digest;
+use vedette_protocol::ids::{BootId, Digest};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+const VERSION_1: u8 = 1;
 const FIXED_BYTES: usize = 2 + 1 + 8 + 32 + 1;
 /// No base that was stored here is larger.
-pub(super) const BYTES_MAX: u64 = (13 + ITEMS_MAX * (KEY_BYTES_MAX + FIXED_BYTES)) as u64;
+pub(super) const BYTES_MAX: u64 = (29 + ITEMS_MAX * (KEY_BYTES_MAX + FIXED_BYTES)) as u64;
 
 /// What was last known of a thing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +30,8 @@ pub struct Known {
 /// What the next look is compared with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Base {
+    /// Boot of the host in which it was made, if that was kept.
+    pub(super) boot: Option<BootId>,
     /// Looks that told changes: a change that comes back later is another one.
     pub(super) generation: u64,
     pub(super) items: BTreeMap<String, Known>,
@@ -49,7 +53,10 @@ impl From<&Item> for Known {
 impl Base {
     pub(super) fn encode(&self) -> Vec<u8> {
         let count = u32::try_from(self.items.len()).expect("items have a limit");
-        let mut bytes = vec![VERSION];
+        let mut bytes = match &self.boot {
+            Some(boot) => [&[VERSION], boot.0.as_slice()].concat(),
+            None => vec![VERSION_1],
+        };
         bytes.extend(self.generation.to_le_bytes());
         bytes.extend(count.to_le_bytes());
         for (name, known) in &self.items {
@@ -66,7 +73,11 @@ impl Base {
     /// `None` for what [`Base::encode`] did not make.
     pub(super) fn decode(mut bytes: &[u8]) -> Option<Self> {
         let bytes = &mut bytes;
-        let [VERSION] = take(bytes)? else { return None };
+        let boot = match take(bytes)? {
+            [VERSION] => Some(BootId(take(bytes)?)),
+            [VERSION_1] => None,
+            _ => return None,
+        };
         let generation = u64::from_le_bytes(take(bytes)?);
         let count = u32::from_le_bytes(take(bytes)?);
         let mut items = BTreeMap::new();
@@ -85,7 +96,7 @@ impl Base {
             };
             items.insert(name, Known { state, instance, digest, is_content });
         }
-        bytes.is_empty().then_some(Self { generation, items })
+        bytes.is_empty().then_some(Self { boot, generation, items })
     }
 }
 
@@ -101,14 +112,17 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn bytes_are_those_of_version_1() {
+    fn bytes_are_those_of_versions_1_and_2() {
         let known = Known { state: 3, instance: 0x0102, digest: Digest([7; 32]), is_content: true };
-        let base = Base { generation: 5, items: [("ab".to_owned(), known)].into() };
+        let mut base = Base { boot: None, generation: 5, items: [("ab".to_owned(), known)].into() };
         let mut expected = vec![1, 5, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 2, 0, b'a', b'b', 3, 2, 1, 0, 0, 0, 0, 0, 0];
         expected.extend([7; 32]);
         expected.push(1);
         assert_eq!(base.encode(), expected);
-        assert_eq!(Base::decode(&expected), Some(base));
+        assert_eq!(Base::decode(&expected), Some(base.clone()));
+        base.boot = Some(BootId([9; 16]));
+        let expected = [&[2], [9; 16].as_slice(), &expected[1..]].concat();
+        assert_eq!((base.encode(), Base::decode(&expected)), (expected.clone(), Some(base)));
         assert!((0..expected.len()).all(|length| Base::decode(&expected[..length]).is_none()));
     }
 

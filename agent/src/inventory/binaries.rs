@@ -4,7 +4,7 @@
 //! is an absolute path, which covers most services. Files are told apart by metadata: reading them would cost more than
 //! all else the agent does.
 
-use super::{Inventory, InventorySpec, Item, Items, Looked};
+use super::{Inventory, InventorySpec, Item, Items, Known, Looked};
 use crate::files::watch::changed;
 use crate::source::{Root, SourceError};
 use std::collections::BTreeSet;
@@ -21,7 +21,7 @@ pub(super) const SPEC: InventorySpec = InventorySpec {
     name: "binaries",
     doc: "Programs of running systemd services whose file was replaced.",
     interval_ms: 60_000,
-    kind: |before, after| before.and(after).map(|_| ChangeKind::BinaryReplaced),
+    kind,
     open: |root| Box::new(Binaries { root: root.clone(), paths: BTreeSet::new() }),
 };
 
@@ -29,9 +29,15 @@ pub(super) const SPEC: InventorySpec = InventorySpec {
 const PROCESSES_MAX: usize = 8_192;
 /// Most programs.
 const PROGRAMS_MAX: usize = 512;
+/// State: what the digest is made of. Digests of other marks, as of 0 with the device, are not compared.
+const MARKS: u8 = 1;
 const TEXT_BYTES: usize = 4_096;
 /// The kernel's mark on a file that is not at its place any more.
 const DELETED: &[u8] = b" (deleted)";
+
+fn kind(before: Option<&Known>, after: Option<&Known>) -> Option<ChangeKind> {
+    before.zip(after).filter(|(before, after)| before.state == after.state).map(|_| ChangeKind::BinaryReplaced)
+}
 
 struct Binaries {
     root: Root,
@@ -100,10 +106,11 @@ fn add(path: &str, root: &Root, items: &mut Items) -> bool {
     let file: PathBuf = root.host(Path::new(path));
     match std::fs::metadata(&file) {
         Ok(metadata) if metadata.is_file() => {
-            let marks = [metadata.dev(), metadata.ino(), metadata.len()].map(u64::to_le_bytes);
+            // Not the device: many file systems have another number at each mount.
+            let marks = [metadata.ino(), metadata.len()].map(u64::to_le_bytes);
             let times = [metadata.mtime(), metadata.mtime_nsec()].map(i64::to_le_bytes);
             let digest = Digest::of(&[marks.as_flattened(), times.as_flattened()].concat());
-            items.add(path, Item { since: Some(changed(&metadata)), ..Item::of(digest) });
+            items.add(path, Item { state: MARKS, since: Some(changed(&metadata)), ..Item::of(digest) });
             true
         }
         Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {

@@ -11,7 +11,9 @@ use vedette_protocol::time::WallTime;
 use vedette_protocol::v1::ChangeKind;
 
 /// Most files of one set.
-const FILES_MAX: usize = 1_024;
+pub(super) const FILES_MAX: usize = 1_024;
+/// Most names of one folder that are read: the first of them are looked at, and those that are left out stay the same.
+const NAMES_MAX: usize = 16_384;
 
 /// Single files and all files directly in folders.
 pub(super) struct FileSet {
@@ -36,8 +38,12 @@ impl FileSet {
         for folder in self.folders {
             let path = self.root.host(Path::new(folder));
             match names(&path) {
-                Ok(names) => {
+                Ok((names, is_whole)) => {
                     places += 1;
+                    if !is_whole {
+                        items.leave_out(1);
+                        items.unknown_below.push(format!("{folder}/"));
+                    }
                     for name in names.iter().filter(|name| is_read(name)) {
                         self.look_at(&format!("{folder}/{name}"), &before, now, items);
                     }
@@ -95,14 +101,18 @@ pub(super) fn kind(before: Option<&Known>, after: Option<&Known>) -> Option<Chan
     })
 }
 
-fn names(folder: &PathBuf) -> io::Result<Vec<String>> {
-    let entries = std::fs::read_dir(folder)?.take(FILES_MAX).flatten();
+/// Names of what is no folder, in order, and whether they are all.
+fn names(folder: &PathBuf) -> io::Result<(Vec<String>, bool)> {
+    let mut entries = std::fs::read_dir(folder)?;
     let mut names: Vec<_> = entries
+        .by_ref()
+        .take(NAMES_MAX)
+        .flatten()
         .filter(|entry| entry.file_type().is_ok_and(|sort| !sort.is_dir()))
         .filter_map(|entry| entry.file_name().into_string().ok())
         .collect();
     names.sort_unstable();
-    Ok(names)
+    Ok((names, entries.next().is_none()))
 }
 
 /// Neither hidden files nor what editors and package managers leave beside them: nobody reads those.

@@ -3,13 +3,14 @@
 use super::base::{BYTES_MAX, Base, Known};
 use super::{Inventory, InventorySpec, Items, Looked};
 use crate::durable;
+use crate::host;
 use crate::source::{Root, SourceError};
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
-use vedette_protocol::ids::{ChangeId, Digest, HostId};
+use vedette_protocol::ids::{BootId, ChangeId, Digest, HostId};
 use vedette_protocol::time::WallTime;
-use vedette_protocol::v1::Change;
+use vedette_protocol::v1::{Change, ChangeKind};
 
 /// Most changes that one look tells: an upgrade of a whole distribution has some hundreds.
 pub(super) const CHANGES_MAX: usize = 256;
@@ -51,6 +52,7 @@ pub struct Store {
 pub struct Keeper {
     spec: &'static InventorySpec,
     inventory: Box<dyn Inventory>,
+    boot: BootId,
     base: Option<Base>,
     looked_at: Option<WallTime>,
     record: Record,
@@ -99,7 +101,8 @@ impl Keeper {
     /// Opens an inventory of the host under `root`, which goes on from what `store` has of it.
     pub fn open(spec: &'static InventorySpec, root: &Root, store: &Store) -> Self {
         let base = store.load(spec);
-        Self { spec, inventory: (spec.open)(root), base, looked_at: None, record: Record::default() }
+        let boot = host::boot(root);
+        Self { spec, inventory: (spec.open)(root), boot, base, looked_at: None, record: Record::default() }
     }
 
     /// Its name.
@@ -167,7 +170,7 @@ impl Keeper {
         let mut after: std::collections::BTreeMap<String, Known> =
             items.found.iter().map(|(name, item)| (name.clone(), item.into())).collect();
         let Some(base) = &self.base else {
-            self.base = Some(Base { generation: 0, items: after });
+            self.base = Some(Base { boot: Some(self.boot), generation: 0, items: after });
             return true;
         };
         for (name, known) in &base.items {
@@ -175,17 +178,16 @@ impl Keeper {
                 after.insert(name.clone(), *known);
             }
         }
-        if after == base.items {
+        let has_booted = base.boot != Some(self.boot);
+        if after == base.items && !has_booted {
             return false;
         }
         let names: std::collections::BTreeSet<_> = base.items.keys().chain(after.keys()).collect();
         let mut told = 0;
         for name in names {
             let (was, is) = (base.items.get(name), after.get(name));
-            let Some(kind) = Some((was, is)).filter(|(was, is)| was != is).and_then(|_| (self.spec.kind)(was, is))
-            else {
-                continue;
-            };
+            let kind = Some((was, is)).filter(|(was, is)| was != is).and_then(|_| (self.spec.kind)(was, is));
+            let Some(kind) = kind.filter(|kind| !(has_booted && comes_with_boot(*kind))) else { continue };
             told += 1;
             if told > CHANGES_MAX {
                 self.record.folded += 1;
@@ -204,9 +206,18 @@ impl Keeper {
                 after: is.and_then(Known::content),
             });
         }
-        self.base = Some(Base { generation: base.generation + u64::from(told > 0), items: after });
+        let generation = base.generation + u64::from(told > 0);
+        self.base = Some(Base { boot: Some(self.boot), generation, items: after });
         true
     }
+}
+
+/// What the kernel's inventory tells in one word.
+const fn comes_with_boot(kind: ChangeKind) -> bool {
+    matches!(
+        kind,
+        ChangeKind::UnitStarted | ChangeKind::UnitStopped | ChangeKind::ContainerStarted | ChangeKind::ContainerStopped
+    )
 }
 
 /// A thing's own time is believed if it lies between the two looks: what came before has been told, or came with another

@@ -1,5 +1,7 @@
 //! What holds for every inventory, and each on a made-up host.
 
+use super::base::Base;
+use super::files::FILES_MAX;
 use super::keeper::CHANGES_MAX;
 use super::*;
 use crate::config::Config;
@@ -189,6 +191,18 @@ fn tables_of_cron_are_told_by_digest() {
 }
 
 #[test]
+fn a_file_that_pushes_another_beyond_the_limit_does_not_remove_it() {
+    let mut host = Host::new("cron");
+    (0..FILES_MAX + 5).for_each(|n| host.write(&format!("etc/cron.d/job{n:04}"), "#\n"));
+    assert_eq!((host.told(), host.keeper.record().left_out), (vec![], 5));
+    host.write("etc/cron.d/added", "#\n");
+    assert_eq!(host.told(), told(ChangeKind::FileCreated, "/etc/cron.d/added"));
+    assert_eq!(host.keeper.record().left_out, 6);
+    fs::remove_file(host.path("etc/cron.d/added")).unwrap();
+    assert_eq!(host.told(), told(ChangeKind::FileRemoved, "/etc/cron.d/added"));
+}
+
+#[test]
 fn what_cannot_be_read_for_a_while_has_not_gone() {
     let mut host = Host::new("cron");
     host.write("etc/cron.d/app", "0 5 * * * app\n");
@@ -246,6 +260,24 @@ fn the_program_of_a_service_is_told_when_it_was_replaced() {
 }
 
 #[test]
+fn a_program_whose_digest_was_made_of_other_marks_is_not_compared() {
+    let mut host = Host::new("binaries");
+    host.write("usr/sbin/app", "one");
+    host.write("proc/10/cgroup", "0::/system.slice/app.service\n");
+    symlink("/usr/sbin/app", host.path("proc/10/exe")).unwrap();
+    assert_eq!(host.told(), []);
+    host.restart();
+    let path = host.folder.path().join("data/inventories/binaries.base");
+    let mut base = Base::decode(&fs::read(&path).unwrap()).unwrap();
+    base.items.values_mut().for_each(|known| *known = Known { state: 0, digest: Digest([1; 32]), ..*known });
+    fs::write(&path, base.encode()).unwrap();
+    host.keeper = Keeper::open(host.spec, &Root::under(host.folder.path()), &host.store);
+    assert_eq!(host.told(), []);
+    host.write("usr/sbin/app", "another");
+    assert_eq!(host.told(), told(ChangeKind::BinaryReplaced, "/usr/sbin/app"));
+}
+
+#[test]
 fn a_service_is_told_once_it_stays_and_when_it_runs_anew() {
     let mut host = Host::new("units");
     let run = |host: &Host, unit: &str, id: char| {
@@ -268,6 +300,48 @@ fn a_service_is_told_once_it_stays_and_when_it_runs_anew() {
     fs::remove_file(host.path("run/systemd/units/invocation:app.service")).unwrap();
     assert_eq!(host.told(), told(ChangeKind::UnitStopped, "app.service"));
     assert_eq!(host.told(), []);
+}
+
+/// As a reboot: another boot, of which nothing is known yet.
+fn reboot(host: &mut Host, nth: u8) {
+    host.write("proc/sys/kernel/random/boot_id", &format!("00000000-0000-4000-8000-0000000000{nth:02}\n"));
+    host.restart();
+}
+
+#[test]
+fn what_a_boot_starts_and_ends_is_no_change_of_its_own() {
+    let mut host = Host::new("units");
+    let run = |host: &Host, unit: &str, id: char| {
+        let link = host.path(&format!("run/systemd/units/invocation:{unit}"));
+        let _ = fs::remove_file(&link);
+        symlink(String::from(id).repeat(32), link).unwrap();
+    };
+    reboot(&mut host, 1);
+    ["app.service", "late.service"].iter().for_each(|unit| run(&host, unit, 'a'));
+    assert_eq!((host.told(), host.told()), (vec![], vec![]));
+    fs::remove_dir_all(host.path("run/systemd/units")).unwrap();
+    ["app.service", "new.service"].iter().for_each(|unit| run(&host, unit, 'b'));
+    reboot(&mut host, 2);
+    assert_eq!((host.told(), host.told()), (vec![], vec![]));
+    run(&host, "late.service", 'b');
+    assert_eq!((host.told(), host.told()), (vec![], told(ChangeKind::UnitStarted, "late.service")));
+    run(&host, "app.service", 'c');
+    host.restart();
+    assert_eq!((host.told(), host.told()), (vec![], told(ChangeKind::UnitStarted, "app.service")), "the same boot");
+}
+
+#[test]
+fn container_that_came_back_from_a_boot_with_another_image_is_told() {
+    let mut host = Host::new("containers");
+    host.write("sys/fs/cgroup/cgroup.controllers", "cpu\n");
+    reboot(&mut host, 1);
+    docker(&host, ID, "web:1");
+    assert_eq!(host.told(), []);
+    let other = ID.replace('0', "1");
+    fs::remove_dir_all(host.path("sys/fs/cgroup/system.slice")).unwrap();
+    docker(&host, &other, "web:2");
+    reboot(&mut host, 2);
+    assert_eq!(host.look().iter().map(|change| change.kind).collect::<Vec<_>>(), [ChangeKind::ImageChanged]);
 }
 
 fn docker(host: &Host, id: &str, image: &str) {
