@@ -148,7 +148,7 @@ pub(crate) fn verdict(causes: &[Cause]) -> (&'static str, String) {
 }
 
 /// Order of how often such changes do harm, from experience in the field; to be replaced by what labels teach.
-const fn kind_prior(kind: ChangeKind) -> f64 {
+pub(super) const fn kind_prior(kind: ChangeKind) -> f64 {
     match kind {
         ChangeKind::FileEdited | ChangeKind::ImageChanged => 1.0,
         ChangeKind::FileRemoved

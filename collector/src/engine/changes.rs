@@ -1,10 +1,12 @@
 //! Changes on hosts, as far back as they can matter.
 
+use super::causes::kind_prior;
 use super::episode::Episode;
 use super::intake::bound_text;
 use super::setup::limits;
 use super::state::State;
 use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
 use vedette_protocol::ids::HostId;
 use vedette_protocol::time::WallTime;
 use vedette_protocol::v1::Change;
@@ -32,6 +34,19 @@ impl SeenChange {
     }
 }
 
+/// Which of a host's changes to forget: the oldest if it lies too far before the newest to have caused what is found now;
+/// else the oldest of those that are causes least often, so that a flood of these does not drive out the one that counts.
+fn least_wanted(kept: &VecDeque<SeenChange>, reach_ms: u64) -> usize {
+    let reach_ns = i64::try_from(reach_ms).unwrap_or(i64::MAX).saturating_mul(1_000_000);
+    let is_past =
+        |(oldest, newest): (&SeenChange, &SeenChange)| newest.at.unix_ns.saturating_sub(oldest.at.unix_ns) > reach_ns;
+    if kept.front().zip(kept.back()).is_some_and(is_past) {
+        return 0;
+    }
+    let prior = |at: &usize| kind_prior(kept[*at].change.kind);
+    (0..kept.len()).min_by(|one, other| prior(one).total_cmp(&prior(other))).unwrap_or(0)
+}
+
 impl State {
     /// Remembers a change once, whatever is re-sent. Returns whether it is new.
     pub(crate) fn remember_change(&mut self, mut seen: SeenChange) -> bool {
@@ -43,8 +58,9 @@ impl State {
         }
         let place = kept.partition_point(|known| known.at <= seen.at);
         kept.insert(place, seen);
-        while kept.len() > limits::CHANGES_PER_HOST {
-            kept.pop_front();
+        if kept.len() > limits::CHANGES_PER_HOST {
+            let correlate = &self.setup.correlate;
+            kept.remove(least_wanted(kept, correlate.cause_window_ms.saturating_add(correlate.window_max_ms)));
         }
         self.closed.changes += 1;
         true

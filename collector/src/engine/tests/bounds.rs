@@ -100,3 +100,26 @@ fn the_strangest_findings_that_the_wire_allows_are_taken_in() {
     assert!(bench.engine.conservation().holds());
     assert!(bench.engine.open_incidents().is_empty());
 }
+
+#[test]
+fn a_flood_of_starts_does_not_drive_out_the_edit_before_it_until_that_is_long_past() {
+    let mut bench = Bench::new(Vec::new());
+    let kept = |bench: &Bench| {
+        let kept: Vec<_> = bench.engine.state.changes_on(host(1)).map(|seen| seen.change.kind).collect();
+        (kept.len(), kept.contains(&ChangeKind::FileEdited))
+    };
+    bench.change(0, 1, change(0, "/etc/app.conf", 0));
+    let mut flood = |from_ms: i64| {
+        for n in 0..300_u16 {
+            let mut id = [9; 16];
+            (id[0], id[1]) = (n.to_le_bytes()[0], n.to_le_bytes()[1]);
+            id[2..10].copy_from_slice(&from_ms.to_le_bytes());
+            let at_ms = from_ms + i64::from(n);
+            let started = Change { kind: ChangeKind::UnitStarted, ..change(1, "app.service", at_ms) };
+            bench.change(at_ms, 1, Change { id: ChangeId(id), ..started });
+        }
+        kept(&bench)
+    };
+    assert_eq!(flood(1_000), (setup::limits::CHANGES_PER_HOST, true));
+    assert_eq!(flood(4 * 3_600_000), (setup::limits::CHANGES_PER_HOST, false));
+}
