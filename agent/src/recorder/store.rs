@@ -98,7 +98,7 @@ impl Store {
         &self.view
     }
 
-    /// Writes a block. What fails is in the view; the next block tries a new segment.
+    /// Writes a block. What fails is in the view; the next block is tried all the same.
     pub fn append(&mut self, recorded: &Recorded) {
         self.names.extend(recorded.defined.iter().cloned());
         match self.write(recorded) {
@@ -109,7 +109,7 @@ impl Store {
             Err(error) => {
                 self.view.blocks_lost += 1;
                 self.view.last_error = Some(error.to_string());
-                self.open = None;
+                self.undo();
             }
         }
         recorded.ended.iter().for_each(|id| drop(self.names.remove(id)));
@@ -156,6 +156,18 @@ impl Store {
         self.next = self.next.saturating_add(1);
         self.segments.push_back(Segment { path, bytes: 0 });
         Ok(())
+    }
+
+    /// Removes what a failed write has left: a segment that holds nothing must not take the place of one that does.
+    fn undo(&mut self) {
+        let (Some(file), Some(last)) = (&self.open, self.segments.back()) else { return };
+        if last.bytes > 0 && file.set_len(last.bytes).is_ok() {
+            return;
+        }
+        self.open = None;
+        if last.bytes == 0 && fs::remove_file(&last.path).is_ok() {
+            self.segments.pop_back();
+        }
     }
 
     fn segment_bytes(&self) -> u64 {

@@ -1,7 +1,9 @@
 use super::super::read::{Wanted, read};
+use super::super::segment::PAYLOAD_BYTES_MAX;
 use super::*;
 use std::os::unix::fs::PermissionsExt;
-use vedette_edge::recorder::{Recorder, RecorderConfig, Sort};
+use std::sync::Arc;
+use vedette_edge::recorder::{Recorder, RecorderConfig, Sealed, Sort};
 use vedette_protocol::series::SeriesKind;
 
 fn meta(name: &str) -> SeriesMeta {
@@ -112,4 +114,27 @@ fn folder_that_cannot_be_written_is_told_and_survived() {
     fs::write(&in_the_way, b"a file").expect("write");
     let disk = super::super::RecorderDisk::open(folder.path(), 1 << 20);
     assert!(!disk.is_open() && disk.view().last_error.is_some());
+}
+
+#[test]
+fn blocks_that_cannot_be_written_leave_no_segments_that_drive_out_good_ones() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    live(folder.path(), 1 << 20, 0..2).close();
+    let mut store = Store::open(folder.path(), 1 << 20).expect("open");
+    let sealed = Sealed { begin_ms: 0, end_ms: 0, samples: 0, block: vec![0; PAYLOAD_BYTES_MAX], lines: Vec::new() };
+    let refused = Recorded { sealed: Arc::new(sealed), defined: Vec::new(), ended: Vec::new() };
+    (0..3).for_each(|_| store.append(&refused));
+    assert_eq!((store.view().segments, store.view().blocks_lost), (1, 3));
+    assert_eq!(segments(folder.path()).expect("list").len(), 1);
+}
+
+#[test]
+fn half_a_block_is_cut_off_and_the_segment_goes_on() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let mut store = live(folder.path(), 1 << 20, 0..2);
+    store.open.as_mut().expect("open").write_all(&[9; 77]).expect("write");
+    store.undo();
+    let file = segments(folder.path()).expect("list");
+    assert_eq!((file.len(), file[0].2), (1, store.view().bytes));
+    assert!(store.open.is_some());
 }
