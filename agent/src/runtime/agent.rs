@@ -168,7 +168,7 @@ impl Agent {
             phase: Phase::Idle,
             healthy_before: (0, 0),
             pulse: Pulse::default(),
-            meter: Meter::default(),
+            meter: Meter::new(series_next),
             change_cursor: None,
             watch_state: positions
                 .get(changes::SOURCE)

@@ -4,9 +4,10 @@ use crate::cost::{BatchCost, StageCost, thread_cpu_ns};
 use crate::source;
 use std::collections::BTreeMap;
 use vedette_edge::metric::MetricSpec;
+use vedette_protocol::ids::SeriesIndex;
 use vedette_protocol::v1::Body;
 
-/// Series whose source is remembered; windows of later ones are nobody's.
+/// Series of this process whose source is remembered; windows of later ones are nobody's.
 const SERIES_MAX: usize = 1 << 18;
 
 /// A part of the loop's work.
@@ -28,13 +29,20 @@ pub(super) struct Meter {
     stages: [u64; STAGES.len()],
     judged: BTreeMap<u32, u64>,
     kinds: BTreeMap<&'static str, (u64, u64)>,
-    /// By index: place of the source in `source::ALL`.
+    /// The first series index of this process.
+    first: u32,
+    /// By index, from the first on: place of the source in `source::ALL`.
     source_of: Vec<u8>,
     /// Windows and bytes by place of the source.
     shipped: Vec<(u64, u64)>,
 }
 
 impl Meter {
+    /// Nothing spent. `first` is the first series index of this process: those below were given in earlier ones.
+    pub(super) fn new(first: u32) -> Self {
+        Self { first, ..Self::default() }
+    }
+
     /// The thread has worked on `stage` since its CPU time was `began_ns`.
     pub(super) fn spent(&mut self, stage: Stage, began_ns: u64) {
         self.stages[stage as usize] += thread_cpu_ns().saturating_sub(began_ns);
@@ -49,7 +57,7 @@ impl Meter {
     pub(super) fn note(&mut self, body: &Body) -> Noted {
         if let Body::Series(series) = body {
             for one in series {
-                self.place(one.index.0 as usize, &one.meta.metric);
+                self.place(one.index, &one.meta.metric);
             }
         }
         let mut windows = [0; SOURCES_MAX];
@@ -57,7 +65,8 @@ impl Meter {
         if let Body::Features(features) = body {
             for feature in features {
                 all += 1;
-                if let Some(at) = self.source_of.get(feature.series.0 as usize).filter(|at| **at != NOBODY) {
+                let at = self.nth(feature.series).and_then(|nth| self.source_of.get(nth));
+                if let Some(at) = at.filter(|at| **at != NOBODY) {
                     windows[usize::from(*at)] += 1;
                 }
             }
@@ -104,10 +113,13 @@ impl Meter {
         self.kinds.iter().map(cost).collect()
     }
 
-    fn place(&mut self, index: usize, metric: &str) {
-        if index >= SERIES_MAX {
-            return;
-        }
+    fn nth(&self, index: SeriesIndex) -> Option<usize> {
+        let nth = index.0.checked_sub(self.first)? as usize;
+        (nth < SERIES_MAX).then_some(nth)
+    }
+
+    fn place(&mut self, index: SeriesIndex, metric: &str) {
+        let Some(index) = self.nth(index) else { return };
         if index >= self.source_of.len() {
             self.source_of.resize(index + 1, NOBODY);
         }
@@ -143,9 +155,11 @@ fn kind(body: &Body) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use vedette_protocol::ids::SeriesIndex;
     use vedette_protocol::time::WallTime;
     use vedette_protocol::v1::{Feature, SeriesDefinition};
+
+    /// As after many ends that were not clean.
+    const FIRST: u32 = 1 << 20;
 
     #[test]
     fn sources_fit_their_places() {
@@ -156,11 +170,11 @@ mod tests {
     fn bytes_of_a_batch_are_shared_by_windows() {
         let metric = |source: usize| source::ALL[source].metrics[0];
         let define = |index, source| SeriesDefinition {
-            index: SeriesIndex(index),
+            index: SeriesIndex(FIRST + index),
             meta: metric(source).series_meta(Vec::new(), 1_000),
         };
         let feature = |index| Feature {
-            series: SeriesIndex(index),
+            series: SeriesIndex(FIRST + index),
             end: WallTime::from_unix_ms(0),
             window_ms: 1,
             count: 1,
@@ -169,7 +183,7 @@ mod tests {
             mean: 0.0,
             last: 0.0,
         };
-        let mut meter = Meter::default();
+        let mut meter = Meter::new(FIRST);
         for (body, bytes) in [
             (Body::Series(vec![define(0, 0), define(1, 1)]), 50),
             (Body::Features(vec![feature(0), feature(1), feature(1), feature(9)]), 400),
