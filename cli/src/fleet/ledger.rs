@@ -6,7 +6,7 @@ use serde_json::Value;
 const LEGEND: &str = "\
 MADE = COMMITTED + SHED + QUARANTINED + OPEN, for each life of an agent's queue.
 SHED         the agent's queue was full: it dropped the oldest of the least important
-QUARANTINED  arrived, could not be read, kept aside
+QUARANTINED  arrived and was kept aside: it could not be read, or another batch had its sequence
 OPEN         waits at the agent or is on its way; of an earlier life of the queue: lost with it, or older than is kept
 REPEATED     arrived once more after a lost connection, was recognised and not counted again";
 
@@ -34,7 +34,14 @@ pub(super) fn account(answer: &Value) -> String {
         0 => "no batch counts twice".to_owned(),
         doubled => format!("! {doubled} batch(es) count twice: please report this with `--output json`"),
     };
-    format!("{table}\n{LEGEND}\n\n{verdict}\n")
+    let reused = match number(answer, "/total/reused") {
+        0 => String::new(),
+        reused => format!(
+            "! {reused} batch(es) came under sequences that others had: a machine or its data directory went back in time; \
+             its agent was told to begin a new queue\n"
+        ),
+    };
+    format!("{table}\n{LEGEND}\n\n{verdict}\n{reused}")
 }
 
 /// One life of an agent's queue.
@@ -48,9 +55,10 @@ struct Account {
 impl Account {
     fn of(stream: &Value) -> Self {
         let shed = items(stream, "/shed").iter().filter_map(Value::as_u64).sum();
+        let (committed, quarantined) = (number(stream, "/committed"), number(stream, "/quarantined"));
         // The agent's count comes with its heartbeats: what has arrived since then was made, too.
-        let made = number(stream, "/made").max(number(stream, "/last_sequence"));
-        Self { made, committed: number(stream, "/committed"), shed, quarantined: number(stream, "/quarantined") }
+        let made = number(stream, "/made").max(committed + shed + quarantined);
+        Self { made, committed, shed, quarantined }
     }
 
     const fn open(&self) -> u64 {
@@ -82,7 +90,7 @@ mod tests {
     #[test]
     fn each_row_adds_up_even_before_the_next_heartbeat() {
         for (made, committed, last, expected) in
-            [(20, 10, 15, [20, 10, 3, 1, 6]), (8, 11, 15, [15, 11, 3, 1, 0]), (0, 1, 1, [1, 1, 3, 1, 0])]
+            [(20, 10, (2 << 24) + 5, [20, 10, 3, 1, 6]), (8, 11, 15, [15, 11, 3, 1, 0]), (0, 1, 1, [5, 1, 3, 1, 0])]
         {
             let told = account(&json!({"streams": [stream(made, committed, last)], "total": {"doubled": 0}}));
             let row: Vec<_> = told.lines().nth(1).unwrap().split_whitespace().collect();
@@ -90,6 +98,13 @@ mod tests {
             assert_eq!(row[2..7], expected.map(|count: u64| count.to_string()), "{told}");
             assert!(told.contains("no batch counts twice"), "{told}");
         }
+    }
+
+    #[test]
+    fn agents_that_went_back_in_time_are_said() {
+        let told =
+            |reused: u64| account(&json!({"streams": [stream(1, 1, 1)], "total": {"doubled": 0, "reused": reused}}));
+        assert!(told(3).contains("! 3 batch(es) came under sequences that others had") && !told(0).contains('!'));
     }
 
     #[test]
