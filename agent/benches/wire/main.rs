@@ -17,7 +17,7 @@ use vedette_edge::recorder::{Recorder, RecorderConfig, Sort};
 /// Ticks of one batch.
 const BATCHES: [usize; 3] = [1, 10, 60];
 /// Bytes per sample that ours must stay within, for a batch of one and of 60 ticks.
-const BARS: [(usize, f64); 2] = [(1, 3.0), (60, 1.2)];
+const BARS: [(usize, f64); 2] = [(1, 2.5), (60, 0.8)];
 /// CPU time is measured over this long at least.
 const MEASURE_NS: f64 = 2e8;
 

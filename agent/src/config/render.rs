@@ -179,7 +179,7 @@ fn sections(config: &Config) -> Vec<Section> {
                 setting(
                     "memory-bytes",
                     size(config.recorder.memory_bytes as u64),
-                    "In memory, some minutes: up to 1GiB.",
+                    "In memory, some hours of 1,000 series: up to 1GiB.",
                 ),
                 setting(
                     "disk-bytes",
