@@ -114,7 +114,7 @@ impl Running {
                 Counting::Asked(address)
             }
         };
-        let service = Service::start(peer.name(), &mut command, &dir.join("log"))?;
+        let service = Service::start(peer.name(), &mut command, &dir.join("output.txt"))?;
         Ok(Self { peer, service, counts })
     }
 
