@@ -119,6 +119,9 @@ struct Fit {
 }
 
 impl Pool {
+    /// What a pool has on the heap.
+    pub(crate) const HEAP_BYTES: usize = 2 * (BINS * size_of::<f32>() + crate::room::BLOCK);
+
     /// An empty pool.
     pub fn new(prior: Prior) -> Self {
         let (bins, halves_at_ms) = (vec![0.0; BINS], prior.halve_ms);

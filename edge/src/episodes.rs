@@ -219,8 +219,9 @@ impl Case {
 /// An episode from its opening to the end of its cool-down.
 #[derive(Clone, Debug)]
 pub struct Episode {
-    /// What it is about; kept because a template may have made room before its episode ends.
-    pub subject: Subject,
+    /// What it is about; kept because a template may have made room before its episode ends. `None` for one that was
+    /// dropped for want of room: it is kept only so that it is not detected anew each tick.
+    pub subject: Option<Subject>,
     /// Stable id; known once the onset is.
     pub id: Option<EpisodeId>,
     /// Estimated begin.
@@ -229,8 +230,6 @@ pub struct Episode {
     pub onset_uncertainty_ms: u32,
     /// Openings folded into it.
     pub occurrences: u32,
-    /// Dropped for want of room: kept only so that it is not detected anew each tick.
-    pub silent: bool,
     /// The last explanation.
     pub explanation: Option<Explanation>,
     /// Raw score and surprise when last told.
@@ -256,21 +255,25 @@ pub enum Turn {
 }
 
 impl Episode {
-    /// Opens now.
-    pub fn open(now: MonoTime, subject: Subject, silent: bool) -> Self {
+    /// Opens now, about something or in silence.
+    pub fn open(now: MonoTime, subject: Option<Subject>) -> Self {
         Self {
             subject,
             id: None,
             onset: WallTime::default(),
             onset_uncertainty_ms: 0,
             occurrences: 1,
-            silent,
             explanation: None,
             told: (0.0, 0.0),
             told_at: now,
             calm_since: None,
             cooling_until: None,
         }
+    }
+
+    /// Whether nobody is told of it.
+    pub fn is_silent(&self) -> bool {
+        self.subject.is_none()
     }
 
     /// Whether it has not ended.
@@ -347,7 +350,7 @@ mod tests {
 
     fn open() -> Episode {
         let meta = crate::metric::tests::GAUGE.series_meta(Vec::new(), 1_000);
-        Episode::open(at(0), Subject::Series(meta), false)
+        Episode::open(at(0), Some(Subject::Series(meta)))
     }
 
     fn at(s: u64) -> MonoTime {

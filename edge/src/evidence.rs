@@ -1,11 +1,14 @@
 //! From what a verdict can be recomputed: a series' state when it first looked odd, and its samples since.
 
 use crate::normalise::Sample;
+use crate::room;
 use std::collections::VecDeque;
 use vedette_protocol::time::MonoTime;
 
 /// Series and detectors of which evidence is kept at one time.
 const SUSPECTS_MAX: usize = 256;
+/// Bytes of all their snapshots; what is beyond is no evidence.
+pub(crate) const SNAPSHOTS_BYTES_MAX: usize = 1 << 20;
 /// Samples kept of each since its snapshot; an episode opens well within them.
 pub const SAMPLES_MAX: usize = 120;
 
@@ -108,6 +111,11 @@ pub struct Suspects {
 }
 
 impl Suspects {
+    /// Bytes of the heap that they take at most.
+    pub(crate) fn bytes_max() -> usize {
+        SNAPSHOTS_BYTES_MAX + room::list::<Suspect>(SUSPECTS_MAX) + SUSPECTS_MAX * room::list::<Observed>(SAMPLES_MAX)
+    }
+
     /// Puts a series under suspicion from `tick` on. Whether its snapshot should be asked for now.
     pub fn suspect(&mut self, detector: u32, slot: u32, tick: u64) -> bool {
         if self.find(detector, slot).is_some() || self.suspects.len() >= SUSPECTS_MAX {
@@ -151,6 +159,10 @@ impl Suspects {
 
     /// The snapshot that was asked for after `tick`.
     pub fn set_state(&mut self, detector: u32, slot: u32, tick: u64, state: &[u8]) {
+        let held: usize = self.suspects.iter().filter_map(|suspect| suspect.state.as_ref()).map(Vec::len).sum();
+        if held + state.len() > SNAPSHOTS_BYTES_MAX {
+            return;
+        }
         if let Some(at) = self.find(detector, slot) {
             let suspect = &mut self.suspects[at];
             if suspect.tick == tick && suspect.state.is_none() {
@@ -235,6 +247,17 @@ mod tests {
         assert_eq!(suspects.evidence(0, 3), Some((b"state".to_vec(), samples)), "what it never saw is none");
         suspects.acquit(0, 3);
         assert!(suspects.is_empty());
+    }
+
+    #[test]
+    fn suspects_and_their_snapshots_have_a_limit() {
+        let mut suspects = Suspects::default();
+        let slots = || 0..u32::try_from(SUSPECTS_MAX).unwrap();
+        assert!(slots().all(|slot| suspects.suspect(0, slot, 0)));
+        assert!(!suspects.suspect(1, 0, 0), "one too many");
+        slots().for_each(|slot| suspects.set_state(0, slot, 0, &vec![0; 64 << 10]));
+        let kept = slots().filter(|slot| suspects.evidence(0, *slot).is_some()).count();
+        assert_eq!(kept, SNAPSHOTS_BYTES_MAX / (64 << 10), "the others are without, which is counted when they open");
     }
 
     #[test]

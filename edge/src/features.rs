@@ -29,6 +29,11 @@ impl Window {
         self.last = value;
     }
 
+    /// The last value, if it has one.
+    pub fn last(&self) -> Option<f64> {
+        (self.count > 0 || self.told.is_some()).then_some(self.last)
+    }
+
     /// Ends the window. `None` if it is empty or says the same as the last one that was sent.
     pub fn close(&mut self, series: SeriesIndex, end: WallTime, window_ms: u32) -> Closed {
         let count = std::mem::take(&mut self.count);

@@ -7,9 +7,11 @@ mod recall;
 mod track;
 mod ward;
 
-use crate::episodes::{Board, Case, Turn};
+use crate::calibration::Pool;
+use crate::episodes::{Board, Case, Episode, Turn};
 use crate::evidence::{Calibration, Vote};
 use crate::metric::family;
+use crate::room;
 pub(crate) use drift::{Conformity, Drift};
 pub(crate) use pace::{Pace, Wander};
 use recall::Recalled;
@@ -34,6 +36,12 @@ const GIVEN_UP: Duration = Duration::from_secs(900);
 const REFRESH_TICKS: u64 = 10;
 /// After this long an episode does not hold learning any more: what lasts becomes the new normal.
 pub(crate) const HOLD_MS_MAX: u128 = 900_000;
+/// States that are kept of a detector: so many bytes a row on average.
+const STATE_BYTES_MEAN: usize = 1_024;
+/// The same on a host with few rows, all together.
+const STATES_BYTES_MIN: usize = 1 << 20;
+/// A metric's name, in a block.
+const NAME_BYTES: usize = 128;
 
 /// A loaded detector.
 #[derive(Clone, Debug, PartialEq)]
@@ -133,6 +141,33 @@ impl Judge {
             odd: Vec::new(),
             decisions: Vec::new(),
         }
+    }
+
+    /// Bytes of the heap that a judge of so many rows takes at most, whose series are of so many metrics.
+    pub(crate) fn bytes_max(rows: usize, metrics: usize) -> usize {
+        let wards = metrics * Pace::COUNT;
+        let ward = 2 * Pool::HEAP_BYTES + NAME_BYTES;
+        let question = room::list::<u32>(rows) + room::list::<bool>(rows) + room::list::<Option<MonoTime>>(rows);
+        let episode = size_of::<Episode>() + room::BLOCK;
+        room::list::<Option<Track>>(rows)
+            + Self::states_bytes_max(rows)
+            + rows * (room::BLOCK + episode)
+            + (IN_FLIGHT_MAX + 1) * question
+            + room::list::<u32>(rows)
+            + room::list::<Decision>(rows)
+            + room::list::<Ward>(wards)
+            + room::map::<(String, Pace), u32>(wards)
+            + wards * ward
+    }
+
+    /// Bytes of states that are kept of a detector with so many rows.
+    pub(crate) fn states_bytes_max(rows: usize) -> usize {
+        (rows * STATE_BYTES_MEAN).max(STATES_BYTES_MIN)
+    }
+
+    /// Bytes of the states that are kept.
+    pub(crate) fn states_bytes(&self) -> usize {
+        self.tracks.iter().flatten().map(|track| track.state.len()).sum()
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -257,7 +292,9 @@ impl Judge {
         question.judged.clear();
         question.seen.clear();
         for datum in data {
-            let Some(track) = self.tracks.get_mut(datum.slot as usize).and_then(Option::as_mut) else { continue };
+            let track = self.tracks.get_mut(datum.slot as usize).and_then(Option::as_mut);
+            // The worker hears of many series a part at a time.
+            let Some(track) = track.filter(|track| track.told) else { continue };
             columns.ids.push(datum.slot);
             question.seen.push(track.seen);
             let (elapsed_ms, missed) = track.observe(datum.at);

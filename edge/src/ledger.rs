@@ -30,6 +30,8 @@ pub struct Ledger {
     pub readings_folded: u64,
     /// Distinct series without room (exact up to 4,096).
     pub series_folded: u64,
+    /// Series of whose attributes a part was left out: too many, or too long.
+    pub labels_cut: u64,
     /// Series that ended.
     pub series_vanished: u64,
     /// Counters that began anew.
@@ -64,6 +66,8 @@ pub struct Ledger {
     pub verdicts: u64,
     /// Scores that did not fit their tick's columns or came unasked.
     pub scores_refused: u64,
+    /// States that are not kept for a detector's next life: it has more than its share of memory, or more than it promised.
+    pub states_refused: u64,
     /// Ticks that a detector did not see because it lagged or was gone.
     pub ticks_unscored: u64,
     /// Findings sent without an explanation.

@@ -25,9 +25,12 @@ pub mod evidence;
 mod judge;
 pub mod learnt;
 mod oddness;
+mod room;
 
+pub mod glob;
 pub mod ledger;
 pub mod planner;
 pub mod recorder;
+pub mod tap;
 
 pub mod pipeline;

@@ -11,10 +11,12 @@ pub mod sequences;
 use crate::ledger::Ledger;
 use crate::mask::{KeyBlock, Masks};
 use crate::multiline;
-use crate::templates::{Mined, Miner, Novelty};
+use crate::room;
+use crate::templates::{EXEMPLAR_BYTES_MAX, Mined, Miner, Novelty};
 use vedette_protocol::ids::{SeriesKey, TemplateId};
 use vedette_protocol::series::{SeriesKind, SeriesMeta};
 use vedette_protocol::time::WallTime;
+use vedette_protocol::v1::limits::POSITION_BYTES_MAX;
 use vedette_protocol::v1::{Cursor, LogWindow, Template};
 
 /// Metric name under which detectors see a template.
@@ -27,10 +29,14 @@ pub const LINE_BYTES_MAX: usize = 8_192;
 pub const LOG_SOURCES_MAX: usize = 128;
 /// A line with more than one control byte in this many is binary.
 const BINARY_SHARE: usize = 8;
-/// Aliases of a source that wait to be told. Beyond that an id keeps its last text at the collector; no count is lost.
+/// Aliases that wait to be told, of all sources. Beyond that an id keeps its last text at the collector; no count is lost.
 const ALIASES_MAX: usize = 1_024;
-/// Templates of a source that made room before they were shipped; the lines of further ones are counted as [`REST`].
+/// Templates, of all sources, that made room before they were shipped; the lines of further ones are counted as [`REST`].
 const ORPHANS_MAX: usize = 1_024;
+/// Lines' worth of buffers: as text, masked, joined, and what their room doubled to.
+const READER_LINES: usize = 16;
+/// A row's metric, unit and three attributes, without path and service.
+const ROW_NAMES_BYTES: usize = 512;
 /// Text of the template that stands for those without room.
 const REST: &str = "<other>";
 const BINARY: &str = "<binary>";
@@ -133,6 +139,8 @@ pub struct LogBook {
     reader: LineReader,
     /// Source of the last line.
     last: Option<usize>,
+    /// Slot of its template, and whether it is the first of that.
+    last_slot: (u32, bool),
     /// Where the source of the last line is: most lines come in runs.
     last_source: usize,
 }
@@ -149,8 +157,32 @@ impl LogBook {
             generation: 0,
             reader: LineReader::default(),
             last: None,
+            last_slot: (0, false),
             last_source: 0,
         }
+    }
+
+    /// Bytes of the heap that a book takes at most, of so many templates and sources whose path and service together are of
+    /// at most `name_bytes`; windows on their way out are part of it.
+    pub(crate) fn bytes_max(templates_max: usize, sources: usize, name_bytes: usize) -> usize {
+        let (texts, exemplar) = (Miner::texts_bytes_max(), room::text(EXEMPLAR_BYTES_MAX));
+        let source = 3 * room::text(name_bytes) + room::text(POSITION_BYTES_MAX);
+        let on_their_way = (templates_max + ORPHANS_MAX) * (size_of::<(Template, Counts)>() + texts);
+        Miner::bytes_max(templates_max)
+            + 2 * room::list::<Counts>(templates_max)
+            + room::list::<Source>(sources)
+            + sources * source
+            + room::list::<(Template, Counts)>(ORPHANS_MAX)
+            + ORPHANS_MAX * texts
+            + room::list::<Alias>(ALIASES_MAX)
+            + ALIASES_MAX * exemplar
+            + on_their_way
+            + READER_LINES * LINE_BYTES_MAX
+    }
+
+    /// Bytes that the meaning of a row has beside its own size.
+    pub(crate) fn name_bytes_max(name_bytes: usize) -> usize {
+        name_bytes + ROW_NAMES_BYTES
     }
 
     /// Masks more than what always is. Ask for it before the first line.
@@ -177,6 +209,12 @@ impl LogBook {
         Some((&self.sources[self.last?].masked_path, &self.reader.masked))
     }
 
+    /// The template of the line that came last, and whether that is new.
+    pub(crate) fn last_template(&self) -> Option<(&Mined, bool)> {
+        let (slot, is_new) = self.last_slot;
+        Some((self.miner.get(slot)?, is_new))
+    }
+
     fn count(&mut self, source: usize, ledger: &mut Ledger) {
         let ordinal = u32::try_from(source).expect("log sources are limited");
         let event = &self.reader.masked;
@@ -188,16 +226,18 @@ impl LogBook {
             }
         };
         let slot = outcome.slot as usize;
+        self.last_slot = (outcome.slot, outcome.novelty == Novelty::New);
         if slot >= self.counts.len() {
             self.counts.resize(slot + 1, Counts::default());
         }
         if let Some(evicted) = outcome.evicted {
             ledger.templates_evicted += 1;
             let counts = std::mem::take(&mut self.counts[slot]);
+            let orphans: usize = self.sources.iter().map(|source| source.orphans.len()).sum();
             let source = &mut self.sources[evicted.source as usize];
             // There will be no text to tell of what is gone: the ids keep their last one.
             source.aliases.retain(|alias| alias.survivor != evicted.ordinal);
-            if counts.open + counts.sealed > 0 && source.orphans.len() < ORPHANS_MAX {
+            if counts.open + counts.sealed > 0 && orphans < ORPHANS_MAX {
                 source.orphans.push((template(&evicted), counts));
             } else {
                 ledger.lines_folded += counts.open + counts.sealed;
@@ -229,12 +269,13 @@ impl LogBook {
         counts.add(&gone);
         self.generation += 1;
         let Some(survivor) = self.miner.get(u32::try_from(slot).unwrap_or(u32::MAX)) else { return };
+        let waiting: usize = self.sources.iter().map(|source| source.aliases.len()).sum();
         let aliases = &mut self.sources[source].aliases;
         aliases
             .iter_mut()
             .filter(|alias| alias.survivor == mined.ordinal)
             .for_each(|alias| alias.survivor = survivor.ordinal);
-        if gone.named && aliases.len() < ALIASES_MAX {
+        if gone.named && waiting < ALIASES_MAX {
             aliases.push(Alias { id: mined.id, exemplar: mined.exemplar, survivor: survivor.ordinal });
         }
     }

@@ -71,6 +71,11 @@ pub(crate) struct Oddness {
 }
 
 impl Oddness {
+    /// Bytes of the heap that a voter on so many series takes at most.
+    pub(crate) fn bytes_max(series: usize) -> usize {
+        crate::room::list::<Leaning>(series)
+    }
+
     /// These detectors vote from now on, each with the number it had before if it is the same; what others said is
     /// forgotten.
     pub(crate) fn set_voters(&mut self, voters: impl Iterator<Item = (u32, Option<u32>)>) {

@@ -10,8 +10,10 @@ mod detect;
 mod drift;
 mod findings;
 mod learnt;
+mod footprint;
 mod record;
 mod ship;
+mod taps;
 
 use crate::episodes::Board;
 use crate::evidence::{RawBuffer, Suspects};
@@ -25,6 +27,7 @@ use crate::oddness::Oddness;
 use crate::planner::Planner;
 use crate::recorder::{Recorder, Search, Sort};
 use crate::registry::{Found, Registry};
+use crate::tap::Taps;
 use std::collections::VecDeque;
 use std::time::Duration;
 use vedette_protocol::ids::{DirectiveId, HostId, SeriesKey};
@@ -36,6 +39,8 @@ use vedette_protocol::worker::{Columns, WorkerRequest, flags};
 pub use crate::judge::DetectorSlot;
 pub use crate::planner::DirectiveRefused;
 pub use record::SEARCHES_MAX;
+pub use footprint::{Extent, Footprint};
+pub use taps::OddSeries;
 
 /// Log counts go out this often.
 const LOG_WINDOW_MS: u32 = 10_000;
@@ -45,6 +50,9 @@ const RAW_WINDOW_MS: u32 = 5_000;
 const CHECKPOINT_TICKS: u64 = 60;
 /// States of series that ended, kept for their return.
 const DEPARTED_MAX: usize = 256;
+const DEPARTED_BYTES_MAX: usize = 1 << 20;
+/// Series that one detector is told of in one tick; it hears of the others in the next ones.
+const TOLD_MAX: usize = 1_024;
 
 /// What a pipeline is made of.
 #[derive(Clone, Debug)]
@@ -144,6 +152,7 @@ pub struct Pipeline {
     raw_window: MonoTime,
     spare_columns: Vec<Columns>,
     ledger: Ledger,
+    taps: Taps,
     actions: VecDeque<Action>,
 }
 
@@ -182,6 +191,7 @@ impl Pipeline {
             raw_window: now,
             spare_columns: Vec::new(),
             ledger: Ledger::default(),
+            taps: Taps::default(),
             actions: VecDeque::new(),
             policy: config.policy,
         };
@@ -216,6 +226,7 @@ impl Pipeline {
             Found::Known(slot) => slot,
             Found::New(slot) => {
                 self.series_generation += 1;
+                self.ledger.labels_cut = self.registry.labels_cut();
                 slot
             }
             Found::Folded => {
@@ -242,6 +253,9 @@ impl Pipeline {
                 if let Some((_, buffer)) = series.raw.and_then(|at| self.raw.get_mut(at as usize)) {
                     self.ledger.raw_dropped += u64::from(!buffer.push(&sample));
                 }
+                if self.taps.any() {
+                    self.tap_sample(slot, &sample);
+                }
             }
             Err(Refusal::First) => {}
             Err(Refusal::Reset) => self.ledger.counter_resets += 1,
@@ -255,6 +269,9 @@ impl Pipeline {
         self.logs.accept(source, service, line, &mut self.ledger);
         if let (Some(recorder), Some((source, text))) = (&mut self.recorder, self.logs.last_line()) {
             recorder.line(self.clocks.wall_at(now).unix_ms(), source, text);
+        }
+        if self.taps.any() {
+            self.tap_line(now);
         }
     }
 

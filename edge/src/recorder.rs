@@ -11,6 +11,7 @@ mod search;
 pub use search::{Search, Window};
 
 use crate::codec::{self, Column};
+use crate::room;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -29,6 +30,11 @@ const LINE_BYTES: usize = 64 << 10;
 const SAMPLE_BYTES: usize = 16;
 /// Blocks that wait for the shell; it takes them after every tick.
 const OUTBOX_MAX: usize = 16;
+/// Samples of one series in a block, read each second.
+const SERIES_SAMPLES: usize = 64;
+/// What a sample comes to in a block if nothing can be predicted, and what a series does beside its samples.
+const CODED_SAMPLE_BYTES: usize = 10;
+const CODED_SERIES_BYTES: usize = 32;
 
 /// How much is kept, and whether there is a disk for more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,6 +166,24 @@ impl Recorder {
             outbox: VecDeque::new(),
             counts: RecorderCounts::default(),
         }
+    }
+
+    /// Bytes of the heap that a recorder of so many series takes at most, whose meanings are of `names_bytes` together.
+    pub(crate) fn bytes_max(config: &RecorderConfig, series: usize, names_bytes: usize) -> usize {
+        let waiting = 2 * (SERIES_SAMPLES * size_of::<i64>() + room::BLOCK);
+        let block = Self::block_bytes_max(series);
+        let to_disk = room::list::<(u32, SeriesMeta)>(series) + names_bytes + OUTBOX_MAX * block;
+        config.memory_bytes
+            + 2 * room::list::<Track>(series)
+            + series * waiting
+            + room::list::<Column<'_>>(series)
+            + 2 * block
+            + if config.to_disk { to_disk } else { 0 }
+    }
+
+    /// Bytes of the largest block that is sealed.
+    pub fn block_bytes_max(series: usize) -> usize {
+        (BLOCK_SAMPLES + series) * CODED_SAMPLE_BYTES + series * CODED_SERIES_BYTES + LINE_BYTES
     }
 
     /// One sample of the series at `place`. Allocates nothing once the series is known and has seen a block.

@@ -7,6 +7,7 @@ use crate::features::Window;
 use crate::mask::{self, Masks};
 use crate::metric::MetricSpec;
 use crate::normalise::{Normaliser, Sample};
+use crate::room;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
 use vedette_protocol::ids::{SeriesIndex, SeriesKey};
@@ -20,8 +21,19 @@ const VANISHED_INTERVALS: u32 = 10;
 const SLOT_QUARANTINE: usize = 16;
 /// Distinct folded series are counted exactly up to this.
 const FOLDED_DISTINCT_MAX: usize = 4_096;
-const ATTRIBUTES_MAX: usize = 16;
-const ATTRIBUTE_BYTES_MAX: usize = 256;
+/// Attributes of a series; the rest are left out and the series is counted as cut.
+pub const ATTRIBUTES_MAX: usize = 16;
+/// Bytes of an attribute's name, and of its value; the rest is cut off.
+pub const ATTRIBUTE_BYTES_MAX: usize = 256;
+/// Bytes of all names and values of a series; what is beyond is cut off.
+pub const LABELS_BYTES_MAX: usize = 1_024;
+/// The same on average over as many series as there may be, with [`ATTRIBUTE_COST_BYTES`] for each attribute: who has more
+/// takes the room of others, and a series that finds none is folded.
+const LABELS_BYTES_MEAN: usize = 512;
+/// What an attribute takes beside its text: two strings, two blocks.
+const ATTRIBUTE_COST_BYTES: usize = size_of::<(String, String)>() + 2 * room::BLOCK;
+/// A metric's name and unit, each in a block. They are written in sources, not read.
+const NAMES_BYTES: usize = 160;
 
 /// One series.
 #[derive(Debug)]
@@ -63,6 +75,8 @@ pub struct Registry {
     series_max: usize,
     folded: HashSet<u128, BuildHasherDefault<FirstWord>>,
     folded_readings: u64,
+    label_bytes: usize,
+    labels_cut: u64,
 }
 
 /// Outcome of a look-up.
@@ -89,7 +103,27 @@ impl Registry {
             series_max,
             folded: HashSet::default(),
             folded_readings: 0,
+            label_bytes: 0,
+            labels_cut: 0,
         }
+    }
+
+    /// Bytes of the heap that a registry of `series_max` series takes at most.
+    pub fn bytes_max(series_max: usize) -> usize {
+        let slots = series_max + SLOT_QUARANTINE + 1;
+        let (slot, name) = (room::list::<Option<Series>>(slots), room::map::<&str, usize>(series_max.min(1_024)));
+        let found = room::map::<u128, u32>(series_max) + room::map::<u128, ()>(FOLDED_DISTINCT_MAX);
+        slot + name + found + room::list::<u32>(slots) + Self::names_bytes_max(series_max)
+    }
+
+    /// Bytes that the meanings of `series_max` series have beside their own size, wherever they are kept.
+    pub fn names_bytes_max(series_max: usize) -> usize {
+        series_max * (LABELS_BYTES_MEAN + NAMES_BYTES)
+    }
+
+    /// The same of one series.
+    pub const fn name_bytes_max() -> usize {
+        LABELS_BYTES_MAX + ATTRIBUTES_MAX * ATTRIBUTE_COST_BYTES + NAMES_BYTES
     }
 
     /// Masks more than what always is. Ask for it before the first reading.
@@ -118,7 +152,15 @@ impl Registry {
             self.fold(fingerprint);
             return Found::Folded;
         }
-        let meta = spec.series_meta(masked(&self.masks, attributes), interval_ms);
+        let (labels, whole) = masked(&self.masks, attributes);
+        let meta = spec.series_meta(labels, interval_ms);
+        let label_bytes = label_bytes(&meta);
+        if self.label_bytes + label_bytes > self.series_max * LABELS_BYTES_MEAN {
+            self.fold(fingerprint);
+            return Found::Folded;
+        }
+        self.label_bytes += label_bytes;
+        self.labels_cut += u64::from(!whole);
         let series = Series {
             index: SeriesIndex(self.next_index),
             key: meta.key(),
@@ -174,6 +216,7 @@ impl Registry {
         let series = self.slots[slot].take()?;
         let slot = u32::try_from(slot).expect("slots are numbered by u32");
         self.by_fingerprint.remove(&series.fingerprint);
+        self.label_bytes -= label_bytes(&series.meta);
         if let Some(count) = self.per_metric.get_mut(series.spec.name) {
             *count -= 1;
         }
@@ -225,6 +268,11 @@ impl Registry {
     pub fn folded(&self) -> (u64, u64) {
         (self.folded.len() as u64, self.folded_readings)
     }
+
+    /// Series of whose attributes a part was left out, because they were too many or too long.
+    pub fn labels_cut(&self) -> u64 {
+        self.labels_cut
+    }
 }
 
 impl Series {
@@ -234,14 +282,28 @@ impl Series {
     }
 }
 
-/// Attribute values as they may be stored: masked, and cut at a limit.
-fn masked(masks: &Masks, attributes: &[(&str, &str)]) -> Vec<(String, String)> {
-    let masked_value = |value: &str| masks.masked(mask::cut(value, ATTRIBUTE_BYTES_MAX));
-    attributes
-        .iter()
-        .take(ATTRIBUTES_MAX)
-        .map(|(name, value)| (mask::cut(name, ATTRIBUTE_BYTES_MAX).to_owned(), masked_value(value)))
-        .collect()
+/// Attributes as they may be stored: masked, and cut at the limits; whether all of them is there.
+fn masked(masks: &Masks, attributes: &[(&str, &str)]) -> (Vec<(String, String)>, bool) {
+    let mut kept = Vec::with_capacity(attributes.len().min(ATTRIBUTES_MAX));
+    let (mut left, mut whole) = (LABELS_BYTES_MAX, true);
+    for (name, value) in attributes {
+        // No secret is cut in two before it is known as one.
+        let looked_at = mask::cut(value, 2 * ATTRIBUTE_BYTES_MAX);
+        let masked = masks.masked(looked_at);
+        let fitting = mask::cut(&masked, ATTRIBUTE_BYTES_MAX.min(left.saturating_sub(name.len())));
+        if kept.len() == ATTRIBUTES_MAX || name.len() > ATTRIBUTE_BYTES_MAX.min(left) {
+            whole = false;
+            continue;
+        }
+        whole &= looked_at.len() == value.len() && fitting.len() == masked.len();
+        left -= name.len() + fitting.len();
+        kept.push(((*name).to_owned(), fitting.to_owned()));
+    }
+    (kept, whole)
+}
+
+fn label_bytes(meta: &SeriesMeta) -> usize {
+    meta.attributes.iter().map(|(name, value)| name.len() + value.len() + ATTRIBUTE_COST_BYTES).sum()
 }
 
 /// 128 bits over name and attributes, whatever their order: raw attribute values are compared but never kept.
@@ -323,6 +385,37 @@ mod tests {
         assert_eq!(registry.len(), 5);
         assert!(matches!(find(&mut registry, 0, &COUNTER, &[]), Found::New(_)));
         assert_eq!(registry.folded(), (15, 15));
+    }
+
+    #[test]
+    fn a_series_keeps_what_fits_of_its_labels_and_is_counted() {
+        let mut registry = Registry::new(100);
+        let (long, huge) = ("v".repeat(ATTRIBUTE_BYTES_MAX + 1), "w".repeat(40 << 10));
+        let names: Vec<String> = (0..2 * ATTRIBUTES_MAX).map(|n| format!("n{n:02}")).collect();
+        let many: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "short")).collect();
+        let five: Vec<(&str, &str)> = names.iter().take(5).map(|name| (name.as_str(), huge.as_str())).collect();
+        for (count, attributes) in [(0, vec![("n", "short")]), (1, vec![("n", &*long)]), (2, many), (3, five)] {
+            let Found::New(slot) = find(&mut registry, 0, &GAUGE, &attributes) else { panic!("{attributes:?}") };
+            let kept = &registry.get(slot).unwrap().meta.attributes;
+            assert!(kept.len() <= ATTRIBUTES_MAX && kept.iter().all(|(_, value)| value.len() <= ATTRIBUTE_BYTES_MAX));
+            let bytes: usize = kept.iter().map(|(name, value)| name.len() + value.len()).sum();
+            assert!(bytes <= LABELS_BYTES_MAX, "{bytes}");
+            assert_eq!(registry.labels_cut(), count);
+        }
+    }
+
+    #[test]
+    fn series_with_long_labels_take_the_room_of_others_and_give_it_back() {
+        let mut registry = Registry::new(10);
+        let find_long = |registry: &mut Registry, ms, n: u8| {
+            let (a, b) = (format!("{n}{}", "a".repeat(250)), "b".repeat(250));
+            find(registry, ms, if n.is_multiple_of(2) { &GAUGE } else { &COUNTER }, &[("a", &*a), ("b", &*b)])
+        };
+        let found: Vec<_> = (0..10).map(|n| find_long(&mut registry, 0, n)).collect();
+        assert!(found[..7].iter().all(|one| matches!(one, Found::New(_))), "{found:?}");
+        assert_eq!(found[7..], [Found::Folded; 3]);
+        while registry.pop_vanished(MonoTime::from_ms(500_000)).is_some() {}
+        assert!(matches!(find_long(&mut registry, 500_000, 9), Found::New(_)));
     }
 
     #[test]

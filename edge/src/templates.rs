@@ -17,6 +17,7 @@ mod text;
 mod tokens;
 mod words;
 
+use crate::room;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use vedette_protocol::ids::TemplateId;
@@ -32,7 +33,8 @@ const PLACES_MAX: usize = 3;
 const ARGUMENT_EVIDENCE: usize = 8;
 /// Exact skeletons that are remembered per template of the limit, so that a usual line costs one look-up.
 const LEAVES_PER_TEMPLATE: usize = 4;
-const EXEMPLAR_BYTES_MAX: usize = 512;
+/// Bytes of a template's exemplar.
+pub(crate) const EXEMPLAR_BYTES_MAX: usize = 512;
 
 /// One template of one log source.
 #[derive(Debug)]
@@ -140,6 +142,23 @@ impl Miner {
             siblings: Vec::new(),
             text: String::new(),
         }
+    }
+
+    /// Bytes of the heap that a miner of `templates_max` templates takes at most.
+    pub(crate) fn bytes_max(templates_max: usize) -> usize {
+        let words = TOKENS_MAX * size_of::<Word>() + room::BLOCK;
+        let bucket = room::list::<u32>(0);
+        room::list::<Option<Mined>>(templates_max)
+            + 2 * room::list::<u32>(templates_max)
+            + room::list::<Sibling>(templates_max)
+            + templates_max * (Self::texts_bytes_max() + words + bucket)
+            + room::map::<u64, Vec<u32>>(templates_max)
+            + room::map::<u64, (u32, u64)>(templates_max.saturating_mul(LEAVES_PER_TEMPLATE))
+    }
+
+    /// Bytes of a template's two texts.
+    pub(crate) fn texts_bytes_max() -> usize {
+        room::text(text::TEXT_BYTES_MAX) + room::text(EXEMPLAR_BYTES_MAX)
     }
 
     /// Takes one masked line of a source. Allocates nothing if its very skeleton was seen before.
@@ -295,8 +314,8 @@ impl Miner {
         text::readable(line, &self.tokens, &self.words, &mut self.text);
         if let Some(mined) = &mut self.slots[survivor as usize] {
             mined.seen_at = self.lines;
-            mined.text.clone_from(&self.text);
-            mined.words.clone_from(&self.words);
+            // What they were may have had more room than it needs.
+            (mined.text, mined.words) = (self.text.clone(), self.words.clone());
         }
         Outcome { slot: survivor, novelty: Novelty::Generalised, evicted: None, absorbed }
     }

@@ -4,6 +4,7 @@ mod it {
     pub(crate) mod allocation;
     pub(crate) mod books;
     pub(crate) mod detection;
+    pub(crate) mod footprint;
     pub(crate) mod host;
     pub(crate) mod logs;
     pub(crate) mod masking;
@@ -12,6 +13,7 @@ mod it {
     pub(crate) mod scorer;
     pub(crate) mod shipping;
     pub(crate) mod signal;
+    pub(crate) mod taps;
     pub(crate) mod votes;
     pub(crate) mod worker;
 }

@@ -24,6 +24,9 @@ pub(crate) enum Pace {
 }
 
 impl Pace {
+    /// How many there are.
+    pub(crate) const COUNT: usize = 3;
+
     pub(crate) fn of(interval_ms: u32) -> Self {
         match interval_ms {
             0..4_000 => Self::Seconds,

@@ -1,6 +1,7 @@
 //! Questions to the detectors, and what becomes of their answers.
 
-use super::{CHECKPOINT_TICKS, DEPARTED_MAX, Departed, Pipeline};
+use super::ship::in_parts;
+use super::{CHECKPOINT_TICKS, DEPARTED_BYTES_MAX, DEPARTED_MAX, Departed, Pipeline, TOLD_MAX};
 use crate::budget::Budget;
 use crate::episodes::Turn;
 use crate::judge::{Datum, Decision, DecisionKind, DetectorSlot, Judge};
@@ -143,6 +144,10 @@ impl Pipeline {
         self.remove_gone(now, judge, &present);
         let (mut descriptors, mut ids, mut states) = (Vec::new(), Vec::new(), Vec::new());
         for (slot, key) in present {
+            if descriptors.len() == TOLD_MAX {
+                judge.synced = None;
+                break;
+            }
             let Some((meta, interval_ms)) = self.describe(judge.input(), slot) else { continue };
             if judge.track(slot).is_none() {
                 judge.add_track(now, slot, key, &meta.metric, interval_ms);
@@ -161,12 +166,12 @@ impl Pipeline {
             descriptors.push(SeriesDescriptor { id: slot, key, meta, interval_ms, prior: Vec::new() });
         }
         let detector = judge.id();
-        for chunk in descriptors.chunks(DESCRIPTORS_MAX) {
-            self.ask(WorkerRequest::SeriesAdded { detector, series: chunk.to_vec() });
+        for series in in_parts(descriptors, DESCRIPTORS_MAX) {
+            self.ask(WorkerRequest::SeriesAdded { detector, series });
         }
         let at_once = judge.slot.description.series_per_request();
-        for (ids, states) in ids.chunks(at_once).zip(states.chunks(at_once)) {
-            self.ask(WorkerRequest::Restore { detector, ids: ids.to_vec(), states: states.to_vec() });
+        for (ids, states) in in_parts(ids, at_once).zip(in_parts(states, at_once)) {
+            self.ask(WorkerRequest::Restore { detector, ids, states });
         }
     }
 
@@ -197,8 +202,10 @@ impl Pipeline {
         let Some(mut track) = judge.remove_track(slot) else { return };
         self.end_episode(now, judge, slot, &mut track);
         if !track.state.is_empty() {
-            if self.departed.len() >= DEPARTED_MAX {
-                self.departed.pop_front();
+            let mut held = self.departed.iter().map(|gone| gone.state.len()).sum::<usize>() + track.state.len();
+            while self.departed.len() >= DEPARTED_MAX || held > DEPARTED_BYTES_MAX {
+                let Some(oldest) = self.departed.pop_front() else { break };
+                held -= oldest.state.len();
             }
             let detector = judge.slot.reference.name.clone();
             self.departed.push_back(Departed { key: track.key, detector, state: track.state });
@@ -339,6 +346,9 @@ impl Pipeline {
         self.book_lost(at);
         if fits {
             self.count_votes(at, tick);
+            if self.taps.any() {
+                self.tap_verdicts(now, at);
+            }
             self.ledger.verdicts += scores.iter().filter(|score| !score.is_nan()).count() as u64;
         } else {
             self.ledger.scores_refused += 1;
@@ -423,13 +433,19 @@ impl Pipeline {
         let Some(tick) = self.checkpoints[at].pop_front() else { return };
         let judge = &mut self.judges[at];
         let state_bytes_max = judge.slot.description.state_bytes_max as usize;
+        let (mut held, room) = (judge.states_bytes(), Judge::states_bytes_max(judge.tracks.len()));
         for SeriesState { key, state } in states {
             let known = (0u32..).zip(&mut judge.tracks).find(|(_, track)| track.as_ref().is_some_and(|t| t.key == key));
             let Some((slot, Some(track))) = known else { continue };
             if state.len() <= state_bytes_max {
                 self.suspects.set_state(detector, slot, tick, &state);
-                track.state = state;
             }
+            let with_it = held - track.state.len() + state.len();
+            if state.len() > state_bytes_max || with_it > room {
+                self.ledger.states_refused += 1;
+                continue;
+            }
+            (held, track.state) = (with_it, state);
         }
         self.end_checkpoint();
     }

@@ -11,7 +11,7 @@ use vedette_protocol::worker::{DetectorInput, Explanation};
 /// A finding waits so long for the detector's explanation.
 const EXPLANATION_MS: u64 = 1_500;
 /// Episodes that may be open at one time; what opens beyond them is shed.
-const OPEN_MAX: usize = 64;
+pub(super) const OPEN_MAX: usize = 64;
 
 /// A finding that waits for its explanation.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ impl Pipeline {
         decision: Decision,
     ) -> bool {
         let (detector, slot) = (self.judges[at].id(), decision.slot);
-        let silent = self.judges[at].track(slot).and_then(|track| track.episode.as_ref()).is_none_or(|e| e.silent);
+        let silent = self.judges[at].track(slot).and_then(|track| track.episode.as_ref()).is_none_or(|e| e.is_silent());
         let waiting = self.pending.iter().any(|pending| (pending.detector, pending.slot) == (detector, slot));
         if silent || waiting {
             return false;
@@ -50,7 +50,7 @@ impl Pipeline {
         let silent = self.open_episodes() >= OPEN_MAX;
         let Some(subject) = self.subject(self.judges[at].input(), slot) else { return false };
         let Some(track) = self.judges[at].track_mut(slot) else { return false };
-        track.episode = Some(Box::new(Episode::open(now, subject, silent)));
+        track.episode = Some(Box::new(Episode::open(now, (!silent).then_some(subject))));
         if silent {
             self.ledger.detected += 1;
             self.ledger.shed += 1;
@@ -167,7 +167,7 @@ impl Pipeline {
         episode: &mut Episode,
         evidence: Option<Evidence>,
     ) {
-        let Some(id) = episode.id else { return };
+        let (Some(id), Some(subject)) = (episode.id, episode.subject.clone()) else { return };
         if event != EpisodeEvent::Clear {
             episode.told = (decision.score, decision.surprise);
         }
@@ -176,7 +176,7 @@ impl Pipeline {
         let finding = Finding {
             episode: id,
             event,
-            subject: episode.subject.clone(),
+            subject,
             detector: judge.slot.reference.clone(),
             at: self.clocks.wall_at(decision.at),
             onset: episode.onset,
@@ -201,7 +201,8 @@ impl Pipeline {
         let mut judges = std::mem::take(&mut self.judges);
         let judge = &mut judges[at];
         if let Some(mut track) = judge.remove_track(slot) {
-            if let Some(episode) = track.episode.as_mut().filter(|episode| !episode.silent && episode.id.is_some()) {
+            if let Some(episode) = track.episode.as_mut().filter(|episode| !episode.is_silent() && episode.id.is_some())
+            {
                 self.tell(judge, decision, EpisodeEvent::Clear, episode, None);
                 self.ledger.cleared += 1;
             }
@@ -219,7 +220,7 @@ impl Pipeline {
     }
 
     pub(super) fn end_episode(&mut self, now: MonoTime, judge: &Judge, slot: u32, track: &mut Track) {
-        let told = |episode: &&mut Episode| episode.is_open() && !episode.silent && episode.id.is_some();
+        let told = |episode: &&mut Episode| episode.is_open() && !episode.is_silent() && episode.id.is_some();
         let Some(episode) = track.episode.as_deref_mut().filter(told) else {
             return;
         };

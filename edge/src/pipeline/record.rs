@@ -10,7 +10,7 @@ use vedette_protocol::time::{MonoTime, WallTime};
 use vedette_protocol::v1::{Body, Class, SampleBlock};
 
 /// Samples that one directive pulls, all series together.
-const PULL_SAMPLES_MAX: usize = 1 << 16;
+pub(super) const PULL_SAMPLES_MAX: usize = 1 << 16;
 /// Searches that the shell carries out at one time: a few for the directives of one incident, each of bounded memory.
 pub const SEARCHES_MAX: usize = 4;
 /// Samples of one batch, which at eight bytes each is far below a frame's limit.

@@ -27,8 +27,8 @@ impl Pipeline {
         let mut new: Vec<_> =
             new.map(|(_, series)| SeriesDefinition { index: series.index, meta: series.meta.clone() }).collect();
         new.sort_by_key(|definition| definition.index);
-        for chunk in new.chunks(ROWS_MAX) {
-            self.enqueue(Class::Finding, Body::Series(chunk.to_vec()), Vec::new());
+        for part in in_parts(new, ROWS_MAX) {
+            self.enqueue(Class::Finding, Body::Series(part), Vec::new());
         }
     }
 
@@ -58,8 +58,8 @@ impl Pipeline {
             }
         }
         self.ledger.features_sent += features.len() as u64;
-        for chunk in features.chunks(ROWS_MAX) {
-            self.enqueue(Class::Feature, Body::Features(chunk.to_vec()), Vec::new());
+        for part in in_parts(features, ROWS_MAX) {
+            self.enqueue(Class::Feature, Body::Features(part), Vec::new());
         }
     }
 
@@ -133,6 +133,12 @@ impl Pipeline {
             self.raw.push((slot, RawBuffer::default()));
         }
     }
+}
+
+/// The same elements in lists of at most `size`, none of them copied.
+pub(super) fn in_parts<T>(all: Vec<T>, size: usize) -> impl Iterator<Item = Vec<T>> {
+    let mut all = all.into_iter();
+    std::iter::from_fn(move || Some(all.by_ref().take(size).collect::<Vec<_>>()).filter(|part| !part.is_empty()))
 }
 
 /// A window in parts that fit a batch each, texts before the counts that name them; one part at least.

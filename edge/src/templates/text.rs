@@ -3,7 +3,10 @@
 use super::tokens::{Kind, Token, WILDCARD, Word};
 use crate::mask;
 
-const TEXT_BYTES_MAX: usize = 1_024;
+/// Bytes of a template's text.
+pub(super) const TEXT_BYTES_MAX: usize = 1_024;
+/// A wildcard, or a word that stands for what was masked.
+const STAND_IN_BYTES: usize = 16;
 
 /// A template for people: the line as it was written, with a wildcard for each variable part. What was masked keeps the
 /// word that stands for it.
@@ -11,7 +14,8 @@ pub(super) fn readable(line: &str, tokens: &[Token], words: &[Word], out: &mut S
     out.clear();
     for (token, word) in tokens.iter().zip(words) {
         let written = &line[token.start as usize..token.end as usize];
-        if out.len() + written.len() + WILDCARD.len() >= TEXT_BYTES_MAX && word.kind != Kind::Variable {
+        let more = if word.kind == Kind::Variable { STAND_IN_BYTES } else { written.len() };
+        if out.len() + more + WILDCARD.len() >= TEXT_BYTES_MAX {
             out.push_str(WILDCARD);
             return;
         }

@@ -1,4 +1,4 @@
-//! A tick at steady state allocates nothing.
+//! A tick at steady state allocates nothing; and what a thread has allocated, for bounds on memory.
 
 use super::host::detector;
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -12,11 +12,29 @@ use vedette_protocol::worker::{DetectorInput, WorkerRequest};
 
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+    static HELD: Cell<(isize, isize)> = const { Cell::new((0, 0)) };
 }
 
 /// Allocations of this thread so far.
 pub(crate) fn allocations() -> u64 {
     ALLOCATIONS.get()
+}
+
+/// Bytes of blocks that this thread has allocated and not given back, and the most that it was since the last call.
+pub(crate) fn held() -> (isize, isize) {
+    let (now, most) = HELD.get();
+    HELD.set((now, now));
+    (now, most)
+}
+
+/// What the C library takes for a block: a header of eight bytes, in steps of sixteen.
+fn hold(layout: Layout, sign: isize) {
+    let bytes = isize::try_from((layout.size() + 8).next_multiple_of(16).max(32)).unwrap_or(isize::MAX);
+    let _ = HELD.try_with(|held| {
+        let (now, most) = held.get();
+        let now = now + sign * bytes;
+        held.set((now, most.max(now)));
+    });
 }
 
 struct Counting;
@@ -29,11 +47,13 @@ static ALLOCATOR: Counting = Counting;
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+        hold(layout, 1);
         // SAFETY: the caller's promises are those that the system's allocator asks for.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        hold(layout, -1);
         // SAFETY: the block came from the system's allocator.
         unsafe { System.dealloc(block, layout) }
     }

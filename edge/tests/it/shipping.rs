@@ -398,3 +398,24 @@ fn a_series_that_ends_within_a_long_window_has_told_its_values() {
     let told: Vec<_> = features.flatten().map(|feature| (feature.series, feature.count)).collect();
     assert_eq!((told, host.pipeline.ledger().features_sent), (vec![(SeriesIndex(0), 50)], 1));
 }
+
+#[test]
+fn series_beyond_the_ceiling_of_raw_ones_are_refused_and_counted() {
+    let mut host = Host::new(1);
+    let ceiling = Policy::default().ceilings.raw_series_max;
+    (0..ceiling + 6).for_each(|n| host.read(&LOAD, &n.to_string(), 1.0));
+    host.tick();
+    let directive = Directive {
+        id: DirectiveId([3; 16]),
+        host: HostId([1; 16]),
+        issued: WallTime::default(),
+        expires: WallTime::default(),
+        incident: "I-1".into(),
+        sources: Vec::new(),
+        raw_metrics: vec![LOAD.name.into()],
+        look_back_ms: 0,
+    };
+    let (now, ends) = (host.now(), host.now() + Duration::from_secs(20));
+    host.pipeline.handle_directive(now, directive, ends).unwrap();
+    assert_eq!(host.pipeline.ledger().raw_series_refused, 6);
+}
