@@ -2,7 +2,9 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
+use std::time::Duration;
 use vedette_detector_host::engine::Execution;
+use vedette_protocol::document::parse_duration_ms;
 
 /// Where the configuration is unless said otherwise.
 pub const CONFIG_PATH: &str = "/etc/vedette/agent.toml";
@@ -32,9 +34,11 @@ pub enum Command {
     /// Watch this host until SIGTERM, then hand over what is left and exit.
     #[command(after_help = "Examples:\n  vedette-agent run\n  vedette-agent run --config agent.toml")]
     Run(ConfigArguments),
-    /// Check the configuration and tell all problems at once (exit code 78).
-    #[command(after_help = "Examples:\n  vedette-agent check --config agent.toml")]
-    Check(ConfigArguments),
+    /// Check the configuration and tell all problems at once (exit code 78), and how much memory it takes at most.
+    #[command(
+        after_help = "Examples:\n  vedette-agent check --config agent.toml\n  vedette-agent check --config agent.toml --output json | jq .memory"
+    )]
+    Check(CheckArguments),
     /// Print the configuration in effect, or every setting with its explanation.
     #[command(
         after_help = "Examples:\n  vedette-agent print-config\n  vedette-agent print-config --reference > agent.toml"
@@ -57,9 +61,32 @@ pub enum Command {
         after_help = "Examples:\n  vedette-agent diagnose\n  sudo -u vedette vedette-agent diagnose --output json"
     )]
     Diagnose(DiagnoseArguments),
+    /// Write what helps to find out what is wrong into one file, without secrets. It is sent nowhere.
+    ///
+    /// Works without a running agent, too, and says what is missing then. Run it as root to have everything.
+    #[command(
+        after_help = "Examples:\n  vedette-agent diagnostics --out /tmp/vedette.tar.gz\n  vedette-agent diagnostics --out d.tar.gz --log /var/log/vedette.log && tar tzf d.tar.gz"
+    )]
+    Diagnostics(DiagnosticsArguments),
     /// What the running agent has spent since it started: CPU and bytes by source, detector and kind.
     #[command(after_help = "Examples:\n  vedette-agent cost\n  vedette-agent cost --output json")]
     Cost(StatusArguments),
+    /// Watch the running agent live: the oddest series, sources and detectors with their cost, budget, spool and link.
+    ///
+    /// Keys: q quit, s sort, / filter, p pause, ? help.
+    #[command(
+        after_help = "Examples:\n  vedette-agent top\n  vedette-agent top --filter 'system.cpu.*'\n  vedette-agent top --once --width 120"
+    )]
+    Top(TopArguments),
+    /// Follow samples, log lines and verdicts live, as the running agent sees them, masked.
+    ///
+    /// GLOB is a series by name with attributes, `log:GLOB` a log by its path, `verdict:GLOB` verdicts by series or by
+    /// detector; `*` stands for any text, `?` for any character. A slow reader never slows the agent: what it misses is
+    /// counted and told.
+    #[command(
+        after_help = "Examples:\n  vedette-agent tap 'system.cpu.*'\n  vedette-agent tap 'log:/var/log/*' 'verdict:*' --for 10s\n  vedette-agent tap 'verdict:level' --output json --count 100 | jq .surprise"
+    )]
+    Tap(TapArguments),
     /// Get this host's identity from the collector with a one-time token.
     #[command(after_help = "Examples:\n  vedette-agent enroll --collector-ca ca.pem --token-file token")]
     Enroll(EnrollArguments),
@@ -87,6 +114,8 @@ pub enum Command {
         /// How detectors are executed.
         #[arg(value_parser = execution)]
         execution: Execution,
+        /// Bytes of a detector's linear memory.
+        memory_bytes: usize,
     },
 }
 
@@ -127,6 +156,17 @@ pub struct ConfigArguments {
     pub config: PathBuf,
 }
 
+/// `check`.
+#[derive(Debug, Args)]
+pub struct CheckArguments {
+    /// Which.
+    #[command(flatten)]
+    pub config: ConfigArguments,
+    /// For people or for programs.
+    #[arg(long, value_enum, default_value_t = Output::Human)]
+    pub output: Output,
+}
+
 /// `print-config`.
 #[derive(Debug, Args)]
 pub struct PrintConfigArguments {
@@ -158,6 +198,55 @@ pub struct StatusArguments {
     /// For people or for programs.
     #[arg(long, value_enum, default_value_t = Output::Human)]
     pub output: Output,
+}
+
+/// `top`.
+#[derive(Debug, Args)]
+pub struct TopArguments {
+    /// Which agent.
+    #[command(flatten)]
+    pub agent: SocketArguments,
+    /// Print one picture as text and end.
+    #[arg(long)]
+    pub once: bool,
+    /// Characters across of that picture; otherwise those of the terminal, or 80.
+    #[arg(long, value_name = "CHARACTERS", value_parser = clap::value_parser!(u16).range(20..=400))]
+    pub width: Option<u16>,
+    /// Only series, sources and detectors whose name is like this.
+    #[arg(long, value_name = "GLOB")]
+    pub filter: Option<String>,
+    /// Time between two pictures: "500ms" to "1m".
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = picture_interval)]
+    pub interval: Duration,
+}
+
+fn picture_interval(text: &str) -> Result<Duration, String> {
+    let fits = (Duration::from_millis(500)..=Duration::from_secs(60)).contains(&duration(text)?);
+    if fits { duration(text) } else { Err("choose between \"500ms\" and \"1m\"".to_owned()) }
+}
+
+/// `tap`.
+#[derive(Debug, Args)]
+pub struct TapArguments {
+    /// What to follow; nothing is every sample.
+    #[arg(value_name = "GLOB")]
+    pub globs: Vec<String>,
+    /// Which agent.
+    #[command(flatten)]
+    pub agent: SocketArguments,
+    /// End after so many.
+    #[arg(long, value_name = "NUMBER")]
+    pub count: Option<u64>,
+    /// End after this time: "10s", "5m".
+    #[arg(long = "for", value_name = "TIME", value_parser = duration)]
+    pub lasts: Option<Duration>,
+    /// For people, or one JSON object a line for programs.
+    #[arg(long, value_enum, default_value_t = Output::Human)]
+    pub output: Output,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration_ms(text).map(Duration::from_millis).ok_or_else(|| format!("{text:?}: write \"10s\" or \"5m\""))
 }
 
 /// `recorder`.
@@ -243,6 +332,20 @@ pub struct DiagnoseArguments {
     /// For people or for programs.
     #[arg(long, value_enum, default_value_t = Output::Human)]
     pub output: Output,
+}
+
+/// `diagnostics`.
+#[derive(Debug, Args)]
+pub struct DiagnosticsArguments {
+    /// File to write, `….tar.gz`, for its owner alone; it must not be there yet.
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// Configuration file.
+    #[arg(long, value_name = "FILE", default_value = CONFIG_PATH, env = "VEDETTE_CONFIG")]
+    pub config: PathBuf,
+    /// The agent's own log, where it is not in the journal; its end is taken, masked.
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
 }
 
 /// `enroll`.

@@ -4,16 +4,19 @@ mod buffer;
 mod check;
 mod cost;
 mod diagnose;
+mod diagnostics;
 mod metrics;
 mod print_config;
 mod recorder;
 mod run;
 mod socket;
 mod status;
+mod tap;
+mod top;
 mod worker;
 
 use crate::args::{Arguments, Command};
-use crate::config::{Config, Misfit, Unusable};
+use crate::config::{Config, Objection, Unusable};
 use crate::enroll;
 use clap::Parser;
 use std::io::{self, Write};
@@ -67,16 +70,19 @@ impl Failure {
 pub fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Run(arguments) => run::run(&arguments.config),
-        Command::Check(arguments) => check::run(&arguments.config),
+        Command::Check(arguments) => check::run(&arguments),
         Command::PrintConfig(arguments) => print_config::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Diagnose(arguments) => diagnose::run(&arguments),
+        Command::Diagnostics(arguments) => diagnostics::run(&arguments),
         Command::Cost(arguments) => cost::run(&arguments),
         Command::Metrics(arguments) => metrics::run(&arguments),
+        Command::Top(arguments) => top::run(&arguments),
+        Command::Tap(arguments) => tap::run(&arguments),
         Command::Recorder { command } => recorder::run(&command),
         Command::Buffer { command } => buffer::run(&command),
         Command::Enroll(arguments) => enroll::run(&arguments),
-        Command::Worker { execution } => worker::run(execution),
+        Command::Worker { execution, memory_bytes } => worker::run(execution, memory_bytes),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -100,7 +106,7 @@ pub fn load_config(path: &Path) -> Result<Config, Failure> {
 }
 
 /// The same, and then what `judge` finds in a file that is fine by itself.
-fn load_config_judged(path: &Path, judge: impl FnOnce(&Config) -> Vec<Misfit>) -> Result<Config, Failure> {
+fn load_config_judged(path: &Path, judge: impl FnOnce(&Config) -> Vec<Objection>) -> Result<Config, Failure> {
     Config::load_judged(path, judge).map_err(|unusable| match unusable {
         Unusable::Unreadable(error) => unreadable(path, &error),
         Unusable::Problems(problems) => {

@@ -132,6 +132,20 @@ impl ParameterTable {
     }
 }
 
+/// What stands against a configuration that is fine by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Objection {
+    /// A detector refuses its parameters.
+    Parameter(Misfit),
+    /// It can take more memory than it may.
+    Memory {
+        /// For people: how much, of how much.
+        message: String,
+        /// What to do.
+        remedy: String,
+    },
+}
+
 /// Parameters that a detector refuses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Misfit {
@@ -212,6 +226,10 @@ pub struct LimitsConfig {
     pub series_max: usize,
     /// Log templates; more are folded and counted.
     pub templates_max: usize,
+    /// Linear memory of one detector.
+    pub detector_memory_bytes: usize,
+    /// What agent and workers may take together; a configuration that can take more is refused. 0 for whatever it takes.
+    pub memory_bytes_max: u64,
 }
 
 /// How much the flight recorder keeps; 0 is off.
@@ -290,7 +308,7 @@ impl Config {
     /// # Errors
     ///
     /// [`Unusable`].
-    pub fn load_judged(file: &Path, judge: impl FnOnce(&Self) -> Vec<Misfit>) -> Result<Self, Unusable> {
+    pub fn load_judged(file: &Path, judge: impl FnOnce(&Self) -> Vec<Objection>) -> Result<Self, Unusable> {
         let bytes = durable::read_capped(file, DOCUMENT_BYTES_MAX as u64).map_err(Unusable::Unreadable)?;
         let text = String::from_utf8(bytes)
             .map_err(|_| Unusable::Problems(vec![format!("{}: not UTF-8 text", file.display())]))?;
@@ -324,17 +342,17 @@ impl Config {
     pub fn parse_judged(
         file_name: &str,
         text: &str,
-        judge: impl FnOnce(&Self) -> Vec<Misfit>,
+        judge: impl FnOnce(&Self) -> Vec<Objection>,
     ) -> Result<Self, Vec<Problem>> {
         let config = Self::parse(file_name, text)?;
-        let misfits = judge(&config);
-        if misfits.is_empty() {
+        let objections = judge(&config);
+        if objections.is_empty() {
             return Ok(config);
         }
         let document = Document::parse(file_name, text)?;
         let mut root = document.root();
         read::config(&mut root);
-        misfits.iter().for_each(|misfit| read::misfit(&mut root, misfit));
+        objections.iter().for_each(|objection| read::objection(&mut root, objection));
         Err(document.finish())
     }
 
@@ -373,7 +391,13 @@ impl Config {
             recorder: RecorderLimits { memory_bytes: 4 << 20, disk_bytes: 64 << 20 },
             spool: SpoolConfig { directory: data_dir.join("spool"), bytes_max: 256 << 20 },
             data_dir,
-            limits: LimitsConfig { memory_spool_bytes: 8 << 20, series_max: 4_000, templates_max: 1_000 },
+            limits: LimitsConfig {
+                memory_spool_bytes: 8 << 20,
+                series_max: 4_000,
+                templates_max: 1_000,
+                detector_memory_bytes: 16 << 20,
+                memory_bytes_max: 0,
+            },
             sources: source::ALL
                 .iter()
                 .map(|spec| SourceConfig { spec, interval_ms: spec.interval_ms, enabled: true })

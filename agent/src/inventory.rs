@@ -20,6 +20,7 @@ mod units;
 mod tests;
 
 pub use base::Known;
+pub(crate) use items::{ITEMS_MAX, TEXT_BYTES_MAX};
 pub use items::{Item, Items};
 pub use keeper::{Keeper, Record, Store};
 

@@ -43,6 +43,11 @@ fn whole(page: &mut Page, status: &Status) {
     page.labelled(&COUNTER.named("ticks", "Ticks of one second; missed: the agent was late by one or more."), ticks);
     let longest = GAUGE.seconds("tick_longest_seconds", "Longest time from a tick's due moment to its end.");
     page.one(&longest, seconds_of_ns(status.ticks.ns_max));
+    page.one(&GAUGE.named("taps", "Readers that follow live."), status.taps.open);
+    page.one(&COUNTER.named("tap_events_missed", "What they did not read in time."), status.taps.missed);
+    page.one(&GAUGE.bytes("memory_bytes", "Memory of agent and workers."), status.memory.bytes());
+    let bound = GAUGE.bytes("memory_bound_bytes", "The most that it can be, by the configuration.");
+    page.one(&bound, status.memory.bound.total_bytes);
     page.one(&GAUGE.named("series", "Series known."), status.series.total);
     page.one(
         &GAUGE.named("oddness_thousandths", "How odd the host is by its detectors' votes."),

@@ -18,7 +18,7 @@ use vedette_edge::recorder::Recorded;
 use vedette_protocol::series::SeriesMeta;
 
 /// Sealed blocks on their way to the disk. There is one a minute, or a few in a storm.
-const QUEUE: usize = 8;
+pub(crate) const QUEUE: usize = 8;
 /// Longest wait for the last write.
 const LAST_WRITE_MAX: Duration = Duration::from_secs(2);
 /// Folder under the agent's data directory.

@@ -12,18 +12,20 @@ mod pump;
 mod reload;
 mod report;
 mod spooling;
+mod taps;
 mod tick;
 
 use crate::clock::mono_now;
 use crate::config::Config;
 use crate::identity::Identity;
-use crate::local::{Answer, Asked, Question, Socket};
+use crate::local::{Answer, Asked, OpenTap, Question, Socket};
 use crate::log::Log;
 use crate::metrics::listen::Listener;
 use crate::notify::Notify;
 use crate::spool::log::Begin;
 use crate::status::RefusedStatus;
 use crate::uplink::Order;
+pub(crate) use agent::WORKER_EVENTS;
 use agent::{Agent, Inputs};
 use std::io;
 use std::net::SocketAddr;
@@ -48,6 +50,15 @@ const DISK_MAX: Duration = Duration::from_secs(2);
 const ANEW_MIN: Duration = Duration::from_secs(3_600);
 
 const QUESTIONS: usize = 8;
+
+/// Series that the answer to [`Question::Oddest`] names.
+const ODDEST: usize = 64;
+
+/// What is asked over the local interface.
+struct Askers {
+    questions: mpsc::Receiver<Asked>,
+    taps: mpsc::Receiver<OpenTap>,
+}
 
 /// Why the agent cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -104,13 +115,15 @@ pub async fn run(start: Start) -> Result<(), StartError> {
     let socket =
         Socket::bind(&start.config.socket).map_err(StartError::io(start.config.socket.display().to_string()))?;
     let scrapes = open_metrics(start.config.metrics.listen).await?;
-    let (questions, mut asked) = mpsc::channel(QUESTIONS);
+    let (questions, asked) = mpsc::channel(QUESTIONS);
+    let (taps, tapped) = mpsc::channel(1);
+    let mut askers = Askers { questions: asked, taps: tapped };
     let opened = Agent::open(start)?;
     if let Some(scrapes) = scrapes {
         tokio::spawn(scrapes.serve(questions.clone()));
     }
-    let server = tokio::spawn(socket.serve(questions));
-    live(opened, &mut asked, &mut signals).await?;
+    let server = tokio::spawn(socket.serve(questions, taps));
+    live(opened, &mut askers, &mut signals).await?;
     // Its socket goes with it.
     server.abort();
     let _ = server.await;
@@ -118,18 +131,14 @@ pub async fn run(start: Start) -> Result<(), StartError> {
 }
 
 /// Runs the agent to its end; where it has to leave its queue epoch, another in its place.
-async fn live(
-    opened: (Agent, Inputs, LinkTask),
-    asked: &mut mpsc::Receiver<Asked>,
-    signals: &mut Signals,
-) -> Result<(), StartError> {
+async fn live(opened: (Agent, Inputs, LinkTask), askers: &mut Askers, signals: &mut Signals) -> Result<(), StartError> {
     let notify = Notify::from_env();
     let (mut agent, mut inputs, mut link) = opened;
     let mut anew_from = MonoTime::default();
     loop {
         let linked = tokio::spawn(link.run());
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "agent started");
-        let mut ended = turn(&mut agent, &mut inputs, asked, signals, &notify, anew_from).await;
+        let mut ended = turn(&mut agent, &mut inputs, askers, signals, &notify, anew_from).await;
         match ended {
             Ended::Told => notify.stopping(),
             Ended::Anew => tracing::warn!(
@@ -139,7 +148,7 @@ async fn live(
         }
         tracing::info!("agent stops and hands over what is left");
         tokio::select! {
-            () = drain(&mut agent, &mut inputs, asked) => {}
+            () = drain(&mut agent, &mut inputs, &mut askers.questions) => {}
             () = signals.end() => {
                 tracing::warn!("another signal: not waiting any longer");
                 ended = Ended::Told;
@@ -176,7 +185,7 @@ enum Ended {
 async fn turn(
     agent: &mut Agent,
     inputs: &mut Inputs,
-    asked: &mut mpsc::Receiver<Asked>,
+    askers: &mut Askers,
     signals: &mut Signals,
     notify: &Notify,
     anew_from: MonoTime,
@@ -202,7 +211,8 @@ async fn turn(
             }
             Some(found) = inputs.found.recv() => agent.handle_found(&found),
             Some(reply) = inputs.replies.recv() => agent.handle_spool(reply),
-            Some(question) = asked.recv() => answer(agent, question),
+            Some(question) = askers.questions.recv() => answer(agent, question),
+            Some(tap) = askers.taps.recv() => agent.handle_tap(tap),
             told = signals.next() => match told {
                 Told::Reload => {
                     notify.reloading();
@@ -312,6 +322,7 @@ fn answer(agent: &Agent, question: Asked) {
         Question::Status | Question::Metrics => Answer::Status(Box::new(agent.status())),
         Question::Recorder => Answer::Recorder(Box::new(agent.unwritten())),
         Question::Cost => Answer::Cost(Box::new(agent.bill())),
+        Question::Oddest => Answer::Oddest(agent.oddest(ODDEST)),
     };
     // Who asked has hung up: nothing is lost.
     let _ = question.answer.send(answer);

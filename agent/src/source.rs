@@ -30,6 +30,7 @@ mod text;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub(crate) use kept_file::BYTES_MAX as FILE_BYTES_MAX;
 pub use root::Root;
 
 use std::path::PathBuf;

@@ -36,13 +36,29 @@ use vedette_protocol::v1::{Class, Cursor, Outcome};
 pub const CLASSES: [Class; 3] = [Class::Finding, Class::Feature, Class::Log];
 
 /// Memory that one waiting batch costs beyond its bytes: map node, reference counts, bookkeeping.
-const ENTRY_OVERHEAD_BYTES: usize = 160;
+const ENTRY_OVERHEAD_BYTES: usize = 256;
+
+/// The same of a position beside its bytes: three blocks.
+const CURSOR_OVERHEAD_BYTES: usize = 96;
 
 /// Batches shed after they were sent, whose acknowledgement would still prove them stored.
 const SHED_IN_FLIGHT_MAX: usize = 1024;
 
 /// Batches that the log has are kept in memory, too, as long as all take no more than this.
 const WINDOW_BYTES: usize = 1 << 20;
+
+/// Bytes that the spool takes beside what waits in memory by its limit: what the disk is being given, what is read from it,
+/// the largest frame twice, and what is known of `disk_bytes_max` bytes of segments.
+pub(crate) fn overhead_bytes_max(disk_bytes_max: u64) -> usize {
+    let segments = usize::try_from(disk_bytes_max / keeper::SEGMENT_BYTES).unwrap_or(usize::MAX) + 2 * CLASSES.len();
+    let pages = CLASSES.len() * dialogue::PAGE_BYTES;
+    WINDOW_BYTES
+        + dialogue::HANDED_BYTES_MAX
+        + pages
+        + 2 * vedette_protocol::envelope::PAYLOAD_BYTES_MAX
+        + log::INDEX_BYTES_MAX
+        + segments.saturating_mul(log::SEGMENT_ENTRY_BYTES)
+}
 
 /// How the disk is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -464,7 +480,8 @@ impl Spool {
 
 /// Positions wait beside the frame, and can be long.
 fn cost(frame: &[u8], cursors: &[Cursor]) -> usize {
-    let positions: usize = cursors.iter().map(|cursor| cursor.source.len() + cursor.position.len()).sum();
+    let position = |cursor: &Cursor| cursor.source.len() + cursor.position.len() + CURSOR_OVERHEAD_BYTES;
+    let positions: usize = cursors.iter().map(position).sum();
     frame.len() + positions + ENTRY_OVERHEAD_BYTES
 }
 

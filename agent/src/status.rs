@@ -6,6 +6,7 @@ pub use human::render;
 
 use crate::disk::LearntView;
 use crate::inventory::Record;
+use crate::memory::{MemoryBound, MemoryHeld};
 use crate::recorder::DiskView;
 use serde::{Deserialize, Serialize};
 use vedette_edge::learnt::ReturnCounts;
@@ -47,6 +48,12 @@ pub struct Status {
     pub learnt: LearntStatus,
     /// This process.
     pub agent: ProcessStatus,
+    /// Memory: at most, and now.
+    #[serde(default)]
+    pub memory: MemoryStatus,
+    /// Those who follow live.
+    #[serde(default)]
+    pub taps: TapStatus,
     /// The configuration read anew while running.
     #[serde(default)]
     pub reload: ReloadStatus,
@@ -255,6 +262,33 @@ pub struct ProcessStatus {
     pub pid: u32,
     /// What it has given up.
     pub confinement: Vec<String>,
+}
+
+/// Memory of all processes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryStatus {
+    /// At most, by the configuration.
+    pub bound: MemoryBound,
+    /// The agent's process now.
+    pub agent: MemoryHeld,
+    /// Workers now: one, and while detectors are exchanged two.
+    pub workers: Vec<MemoryHeld>,
+}
+
+impl MemoryStatus {
+    /// All processes now.
+    pub fn bytes(&self) -> u64 {
+        self.agent.bytes + self.workers.iter().map(|worker| worker.bytes).sum::<u64>()
+    }
+}
+
+/// Those who follow live (`vedette-agent tap`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TapStatus {
+    /// How many there are.
+    pub open: u64,
+    /// Things that they did not read in time, those who have gone included.
+    pub missed: u64,
 }
 
 /// Readings of the configuration after the first.

@@ -19,7 +19,7 @@ const PROGRAM: &str = "/proc/self/exe";
 const KEEP_BYTES_MAX: usize = 256 << 10;
 
 /// Answers that may be on their way at once: as many buffers are kept.
-const SCORE_BUFFERS_MAX: usize = 64;
+pub(crate) const SCORE_BUFFERS_MAX: usize = 64;
 
 /// What a worker process does.
 #[derive(Debug)]
@@ -71,7 +71,7 @@ pub struct WorkerProcess {
 }
 
 impl WorkerProcess {
-    /// Starts a worker: clean environment, three pipes, nothing inherited; it dies with the agent.
+    /// Starts a worker whose guests have so much linear memory each: clean environment, three pipes, nothing inherited; it dies with the agent.
     ///
     /// # Errors
     ///
@@ -79,12 +79,13 @@ impl WorkerProcess {
     pub fn spawn(
         worker: WorkerId,
         execution: Execution,
+        memory_bytes: usize,
         events: mpsc::Sender<WorkerEvent>,
         buffers: ScoreBuffers,
     ) -> io::Result<Self> {
         let mut child = Command::new(PROGRAM)
             .arg0("vedette-agent")
-            .args(["worker", execution.name()])
+            .args(["worker", execution.name(), &memory_bytes.to_string()])
             .env_clear()
             .current_dir("/")
             .stdin(Stdio::piped())

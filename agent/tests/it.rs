@@ -24,6 +24,7 @@ use vedette_protocol::v1::{EnrollReply, RenewReply};
 
 mod it {
     mod anew;
+    mod live;
     mod recorder;
     mod told;
     mod unprivileged;

@@ -112,7 +112,7 @@ struct Weight {
 fn confined(bundled: &[(String, Vec<u8>)]) -> Weight {
     let agent = target().join("release/vedette-agent");
     let (program, arguments) = if agent.exists() {
-        (agent, vec!["worker", "native"])
+        (agent, vec!["worker", "native", "16777216"])
     } else {
         (PathBuf::from(env!("CARGO_BIN_EXE_vedette-hostile")), vec!["worker"])
     };

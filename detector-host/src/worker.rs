@@ -30,6 +30,11 @@ pub fn main() -> ! {
 
 /// The same for a way to execute. One that interprets gives up executable memory before the first detector comes.
 pub fn main_executing(execution: Execution) -> ! {
+    main_within(execution, Limits::default().memory_bytes)
+}
+
+/// The same with so much linear memory for each guest.
+pub fn main_within(execution: Execution, memory_bytes: usize) -> ! {
     // A backtrace would read files, and be killed for it with the wrong reason.
     std::panic::set_hook(Box::new(|panic| {
         let _ = writeln!(io::stderr(), "detector worker: {panic}");
@@ -49,6 +54,7 @@ pub fn main_executing(execution: Execution) -> ! {
         }
         Ok(confinement)
     });
+    worker.limits.memory_bytes = memory_bytes;
     match worker.run(&mut Stdin, &mut Stdout) {
         Ok(()) => std::process::exit(0),
         Err(error) => {

@@ -9,8 +9,8 @@
 mod detect;
 mod drift;
 mod findings;
-mod learnt;
 mod footprint;
+mod learnt;
 mod record;
 mod ship;
 mod taps;
@@ -38,8 +38,8 @@ use vedette_protocol::worker::{Columns, WorkerRequest, flags};
 
 pub use crate::judge::DetectorSlot;
 pub use crate::planner::DirectiveRefused;
-pub use record::SEARCHES_MAX;
 pub use footprint::{Extent, Footprint};
+pub use record::SEARCHES_MAX;
 pub use taps::OddSeries;
 
 /// Log counts go out this often.

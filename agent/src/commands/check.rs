@@ -1,17 +1,29 @@
-//! `check`: all problems of the configuration at once, those that only a detector can tell included.
+//! `check`: all problems of the configuration at once, those that only a detector can tell included, and how much memory
+//! it takes at most.
 
 mod parameters;
 
-use super::{Failure, load_config_judged, print};
-use std::path::Path;
+use super::{Failure, load_config_judged, print, without_controls};
+use crate::args::{CheckArguments, Output};
+use crate::config::Objection;
+use crate::memory::{self, MemoryBound};
+use crate::runtime::detectors::look_for;
 
-pub(super) fn run(path: &Path) -> Result<(), Failure> {
-    let mut notes = Vec::new();
+pub(super) fn run(arguments: &CheckArguments) -> Result<(), Failure> {
+    let path = &arguments.config.config;
+    let (mut notes, mut bound) = (Vec::new(), MemoryBound::default());
     load_config_judged(path, |config| {
-        let judged = parameters::judge(config);
+        let found = look_for(config);
+        bound = memory::bound(config, &found);
+        let judged = parameters::judge(config, &found);
         notes = judged.notes;
-        judged.misfits
+        judged.misfits.into_iter().map(Objection::Parameter).chain(bound.objection(config)).collect()
     })?;
-    let notes: String = notes.iter().map(|note| format!("note: {note}\n")).collect();
-    print(&super::without_controls(&format!("{notes}{}: fine\n", path.display())))
+    match arguments.output {
+        Output::Human => {
+            let notes: String = notes.iter().map(|note| format!("note: {note}\n")).collect();
+            print(&without_controls(&format!("{notes}{bound}{}: fine\n", path.display())))
+        }
+        Output::Json => print(&format!("{}\n", serde_json::json!({ "fine": true, "notes": notes, "memory": bound }))),
+    }
 }

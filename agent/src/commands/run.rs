@@ -1,18 +1,21 @@
 //! `run`: the agent itself.
 
-use super::{Failure, load_config};
-use crate::config::ExecutionConfig;
+use super::{Failure, load_config_judged};
+use crate::config::{Config, ExecutionConfig};
 use crate::hardening;
 use crate::host;
 use crate::identity::{Identity, IdentityError};
 use crate::log::Log;
+use crate::memory;
 use crate::runtime::{self, Start, StartError};
 use crate::source::Root;
 use crate::spool::log::Begin;
 use std::path::Path;
 
 pub(super) fn run(path: &Path) -> Result<(), Failure> {
-    let mut config = load_config(path)?;
+    // What can take more memory than it may is not started.
+    let judge = |config: &Config| memory::bound(config, &runtime::detectors::look_for(config)).objection(config);
+    let mut config = load_config_judged(path, |config| judge(config).into_iter().collect())?;
     config.detectors.execution = ExecutionConfig::Always(config.detectors.execution.resolve());
     let confinement = hardening::apply();
     let log = Log::start(&config.log);

@@ -3,10 +3,12 @@
 use super::{Failure, load_config};
 use crate::args::{CONFIG_PATH, SocketArguments};
 use crate::config::Config;
-use crate::local::{self, Question};
+use crate::local::{self, Followed, Question};
 use std::fmt;
 use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 /// The socket of an agent, with how it was found.
 pub(super) struct Socket {
@@ -50,6 +52,24 @@ impl Socket {
     /// 77 if the socket is closed to this user, 69 if nobody answers, or an agent of another version.
     pub(super) fn ask(&self, question: Question) -> Result<String, Failure> {
         local::ask(&self.path, question).map_err(|error| self.unreachable(&error))
+    }
+
+    /// Follows what the agent sees.
+    ///
+    /// # Errors
+    ///
+    /// As [`Socket::ask`]; 69 as well if the agent ends.
+    pub(super) fn follow(
+        &self,
+        globs: &[String],
+        until: Option<Instant>,
+        on: &mut dyn FnMut(&str) -> ControlFlow<()>,
+    ) -> Result<(), Failure> {
+        match local::follow(&self.path, globs, until, on) {
+            Ok(Followed::Over) => Ok(()),
+            Ok(Followed::Ended) => Err(Failure::unavailable(format!("the agent on {self} has ended"))),
+            Err(error) => Err(self.unreachable(&error)),
+        }
     }
 
     /// The agent's JSON in its form.

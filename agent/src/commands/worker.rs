@@ -4,11 +4,11 @@ use super::Failure;
 use rustix::process::Signal;
 use vedette_detector_host::engine::Execution;
 
-pub(super) fn run(execution: Execution) -> Result<(), Failure> {
+pub(super) fn run(execution: Execution, memory_bytes: usize) -> Result<(), Failure> {
     // Its input ends with the agent too; this also ends a detector that is deep in a call.
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(|error| Failure::failed(format!("worker: cannot tie its life to the agent's: {error}")))?;
     // Only for `ps`; another name would do.
     let _ = rustix::thread::set_name(c"vedette-worker");
-    vedette_detector_host::worker::main_executing(execution)
+    vedette_detector_host::worker::main_within(execution, memory_bytes)
 }

@@ -2,7 +2,7 @@
 
 use super::{
     ByDetector, CollectorConfig, Config, DetectorsConfig, FileConfig, KEYS_MAX, LOGS_MAX, LimitsConfig, MetricsConfig,
-    Misfit, NAME_BYTES_MAX, PATH_BYTES_MAX, TrustConfig, WATCHED_MAX,
+    Misfit, NAME_BYTES_MAX, Objection, PATH_BYTES_MAX, TrustConfig, WATCHED_MAX,
 };
 use crate::log;
 use std::collections::BTreeSet;
@@ -18,6 +18,8 @@ const DISK_BYTES: std::ops::RangeInclusive<u64> = 16 << 20..=1 << 40;
 const SPOOL_BYTES: std::ops::RangeInclusive<u64> = 64 * 1024..=1 << 30;
 const RECORDER_MEMORY_BYTES: std::ops::RangeInclusive<u64> = 0..=1 << 30;
 const RECORDER_DISK_BYTES: std::ops::RangeInclusive<u64> = 0..=1 << 40;
+const DETECTOR_BYTES: std::ops::RangeInclusive<u64> = 1 << 20..=64 << 20;
+const MEMORY_BYTES: std::ops::RangeInclusive<u64> = 0..=1 << 40;
 const KEY_FORM: &str = "`ed25519:` and 64 hexadecimal digits";
 
 pub(super) fn config(root: &mut Table<'_>) -> Config {
@@ -74,8 +76,20 @@ pub(super) fn config(root: &mut Table<'_>) -> Config {
     config
 }
 
+/// At what it is about.
+pub(super) fn objection(root: &mut Table<'_>, objection: &Objection) {
+    match objection {
+        Objection::Parameter(refused) => misfit(root, refused),
+        Objection::Memory { message, remedy } => {
+            if let Some(mut limits) = root.table("limits") {
+                limits.problem("memory-bytes-max", codes::CONTRADICTION, message, remedy);
+            }
+        }
+    }
+}
+
 /// At the parameter, or at the table of the detector.
-pub(super) fn misfit(root: &mut Table<'_>, misfit: &Misfit) {
+fn misfit(root: &mut Table<'_>, misfit: &Misfit) {
     let Misfit { table, detector, parameter, reason } = misfit;
     let Some(mut detectors) = root.table("detectors").and_then(|mut detectors| detectors.table(table.key())) else {
         return;
@@ -189,6 +203,9 @@ fn limits(table: &mut Table<'_>, limits: &mut LimitsConfig) {
     set(&mut limits.memory_spool_bytes, size);
     set(&mut limits.series_max, count(table, "series-max", ROWS));
     set(&mut limits.templates_max, count(table, "templates-max", ROWS));
+    let size = table.size_bytes("detector-memory", DETECTOR_BYTES).and_then(|bytes| usize::try_from(bytes).ok());
+    set(&mut limits.detector_memory_bytes, size);
+    set(&mut limits.memory_bytes_max, table.size_bytes("memory-bytes-max", MEMORY_BYTES));
 }
 
 fn count(table: &mut Table<'_>, key: &str, range: std::ops::RangeInclusive<i64>) -> Option<usize> {

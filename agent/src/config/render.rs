@@ -170,6 +170,16 @@ fn sections(config: &Config) -> Vec<Section> {
                 ),
                 setting("series-max", config.limits.series_max, "Series; more are folded: 1 to 65000."),
                 setting("templates-max", config.limits.templates_max, "Log templates; more are folded: 1 to 65000."),
+                setting(
+                    "detector-memory",
+                    size(config.limits.detector_memory_bytes as u64),
+                    "Linear memory of one detector, which fails if it wants more: 1MiB to 64MiB.",
+                ),
+                setting(
+                    "memory-bytes-max",
+                    size(config.limits.memory_bytes_max),
+                    "Refuses a configuration that can take more, all processes together (`vedette-agent check`); \"0B\" does not.",
+                ),
             ],
         ),
         section(

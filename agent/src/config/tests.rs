@@ -54,6 +54,8 @@ bytes-max = "64MiB"
 memory-spool = "16MiB"
 series-max = 50
 templates-max = 60
+detector-memory = "4MiB"
+memory-bytes-max = "512MiB"
 [recorder]
 memory-bytes = "0B"
 disk-bytes = "1GiB"
@@ -84,7 +86,13 @@ service = "app"
     assert_eq!(config.detectors.execution, ExecutionConfig::Always(Execution::Pulley));
     let metrics = MetricsConfig { listen: "0.0.0.0:9469".parse().ok(), public: true };
     assert_eq!(config.metrics, metrics);
-    let limits = LimitsConfig { memory_spool_bytes: 16 << 20, series_max: 50, templates_max: 60 };
+    let limits = LimitsConfig {
+        memory_spool_bytes: 16 << 20,
+        series_max: 50,
+        templates_max: 60,
+        detector_memory_bytes: 4 << 20,
+        memory_bytes_max: 512 << 20,
+    };
     assert_eq!(config.limits, limits);
     assert_eq!(config.recorder, RecorderLimits { memory_bytes: 0, disk_bytes: 1 << 30 });
     let spool = SpoolConfig { directory: "/srv/spool".into(), bytes_max: 64 << 20 };
@@ -181,6 +189,12 @@ fn lists_have_a_limit() {
     let logs: String = (0..=LOGS_MAX).map(|n| format!("[[logs]]\npath = \"/log/{n}\"\n")).collect();
     let text = format!("[collector]\naddress = \"h:1\"\n{logs}");
     assert_eq!(problems(&text), ["agent.toml:3:3: [VDT-C004] `logs` has 65 entries — at most 64 are possible"]);
+    let watch: String = (0..=WATCHED_MAX).map(|n| format!("[[watch]]\npath = \"/etc/{n}\"\n")).collect();
+    let told = problems(&format!("[collector]\naddress = \"h:1\"\n{watch}"));
+    assert!(told.len() == 1 && told[0].contains("`watch` has 257 entries — at most 256 are possible"), "{told:?}");
+    let keys = vec![format!("{KEY:?}"); KEYS_MAX + 1].join(", ");
+    let told = problems(&format!("[collector]\naddress = \"h:1\"\n[trust]\nauthor-keys = [{keys}]\n"));
+    assert!(told.len() == 1 && told[0].contains("`trust.author-keys` has 17 entries — at most 16"), "{told:?}");
 }
 
 #[test]
@@ -219,7 +233,9 @@ fn what_detectors_refuse_is_told_at_its_line_after_everything_else() {
     };
     let judge = |config: &Config| {
         assert_eq!(config.detectors.parameters.len(), 1);
-        vec![misfit(ParameterTable::Shadow, "spike", None), misfit(ParameterTable::Judged, "level", Some("memry-s"))]
+        [misfit(ParameterTable::Shadow, "spike", None), misfit(ParameterTable::Judged, "level", Some("memry-s"))]
+            .map(Objection::Parameter)
+            .to_vec()
     };
     let told = Config::parse_judged("agent.toml", text, judge).unwrap_err();
     let told: Vec<_> = told.iter().map(ToString::to_string).collect();

@@ -23,13 +23,16 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Most bytes that one poll reads; what is left waits for the next.
-pub const POLL_BYTES_MAX: u64 = 1 << 20;
+pub const POLL_BYTES_MAX: u64 = POLL_BYTES as u64;
+pub(crate) const POLL_BYTES: usize = 256 << 10;
 /// Longest line that is handed over; the rest of a longer one is left out and the line is counted.
 pub const LINE_BYTES_MAX: usize = 16 * 1_024;
 /// A file that is seen for the first time is read from at most this far before its end.
 pub const BACKLOG_BYTES_MAX: u64 = 4 << 20;
 /// Most files of one log that are open at once; more rotations within a few polls close the oldest.
 pub const FILES_OPEN_MAX: usize = 8;
+/// Bytes that one of them holds: what is read at once beside an unfinished line, and its first bytes.
+pub(crate) const OPEN_FILE_BYTES_MAX: usize = follower::READ_BYTES + 2 * LINE_BYTES_MAX + 1_024;
 /// Polls without a new byte after which a file that was renamed is closed.
 pub const QUIET_POLLS_MAX: u32 = 5;
 /// Files that are remembered as read to their end.

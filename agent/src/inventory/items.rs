@@ -6,7 +6,9 @@ use vedette_protocol::ids::Digest;
 use vedette_protocol::time::WallTime;
 
 /// Most things of one inventory; a large server has some 4,000 packages.
-pub(super) const ITEMS_MAX: usize = 32_768;
+pub(crate) const ITEMS_MAX: usize = 8_192;
+/// Bytes of their names and labels.
+pub(crate) const TEXT_BYTES_MAX: usize = 1 << 20;
 /// Longest name of a thing: longer than a path in practice, and what a state file can hold of each.
 pub(super) const KEY_BYTES_MAX: usize = 1_024;
 
@@ -38,6 +40,7 @@ impl Item {
 #[derive(Debug, Default)]
 pub struct Items {
     pub(super) found: BTreeMap<String, Item>,
+    text_bytes: usize,
     /// Things of which nothing is known now: they stay what they were.
     pub(super) unknown: BTreeSet<String>,
     /// The same for all whose names begin so.
@@ -51,8 +54,10 @@ pub struct Items {
 impl Items {
     /// A thing is there.
     pub fn add(&mut self, name: &str, item: Item) {
-        let fits = name.len() <= KEY_BYTES_MAX && !name.chars().any(char::is_control);
+        let text_bytes = self.text_bytes + name.len() + item.label.len();
+        let fits = name.len() <= KEY_BYTES_MAX && !name.chars().any(char::is_control) && text_bytes <= TEXT_BYTES_MAX;
         if fits && (self.found.len() < ITEMS_MAX || self.found.contains_key(name)) {
+            self.text_bytes = text_bytes;
             self.found.insert(name.to_owned(), item);
         } else {
             self.left_out += 1;
@@ -80,5 +85,30 @@ impl Items {
 
     pub(super) fn is_unknown(&self, name: &str) -> bool {
         self.unknown.contains(name) || self.unknown_below.iter().any(|prefix| name.starts_with(prefix))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn item(label: usize) -> Item {
+        Item { label: "l".repeat(label), ..Item::of(Digest([0; 32])) }
+    }
+
+    #[test]
+    fn what_is_beyond_a_limit_is_left_out_and_counted() {
+        let mut items = Items::default();
+        items.add(&"n".repeat(KEY_BYTES_MAX + 1), item(0));
+        items.add("a\nb", item(0));
+        assert_eq!((items.found.len(), items.left_out), (0, 2), "a name that no state file can hold");
+        (0..ITEMS_MAX + 3).for_each(|n| items.add(&format!("{n:05}"), item(0)));
+        assert_eq!((items.found.len(), items.left_out), (ITEMS_MAX, 5), "more things than are kept");
+        items.add("00001", item(1));
+        assert_eq!(items.left_out, 5, "one that is there already takes no room");
+
+        let mut items = Items::default();
+        (0..20).for_each(|n| items.add(&n.to_string(), item(TEXT_BYTES_MAX / 10)));
+        assert_eq!((items.found.len(), items.left_out), (9, 11), "more text than is kept");
     }
 }

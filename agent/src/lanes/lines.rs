@@ -16,6 +16,12 @@ use vedette_protocol::v1::Cursor;
 /// No further file is read into a portion of this size; one file gives up to [`crate::files::tail::POLL_BYTES_MAX`] more.
 const PORTION_BYTES: usize = 256 << 10;
 
+/// Bytes that a portion takes at most: its text, and a place for each of its lines, which can all be empty; both double as
+/// they grow.
+pub(crate) const BYTES_MAX: usize = {
+    let most = (PORTION_BYTES + crate::files::tail::POLL_BYTES).next_power_of_two();
+    (most + most / 2) * (1 + size_of::<(u32, u32)>())
+};
 /// A burst's buffer is not kept.
 const KEEP_BYTES_MAX: usize = 256 << 10;
 
@@ -25,8 +31,8 @@ const STACK_BYTES: usize = 256 << 10;
 #[derive(Default)]
 pub struct Lines {
     text: Vec<u8>,
-    /// File and end of each line.
-    ends: Vec<(usize, usize)>,
+    /// File and end of each line: a portion is far below 4 GiB.
+    ends: Vec<(u32, u32)>,
     files: Vec<FileState>,
     more: bool,
 }
@@ -170,7 +176,7 @@ impl LineLane {
         lines.text.clear();
         lines.text.shrink_to(KEEP_BYTES_MAX);
         lines.ends.clear();
-        lines.ends.shrink_to(KEEP_BYTES_MAX / size_of::<(usize, usize)>());
+        lines.ends.shrink_to(KEEP_BYTES_MAX / size_of::<(u32, u32)>());
         self.buffer = Some(lines);
         self.state = LaneState::Idle;
     }
@@ -191,9 +197,9 @@ impl Lines {
     pub fn replay(&self, mut take: impl FnMut(&str, &str, &[u8])) {
         let mut from = 0;
         for (file, end) in &self.ends {
-            let file = &self.files[*file];
-            take(&file.path, &file.service, &self.text[from..*end]);
-            from = *end;
+            let (file, end) = (&self.files[*file as usize], *end as usize);
+            take(&file.path, &file.service, &self.text[from..end]);
+            from = end;
         }
     }
 
@@ -289,10 +295,11 @@ impl Lane {
     /// Returns whether the file has more.
     fn poll(&mut self, index: usize, lines: &mut Lines) -> bool {
         let (tail, file) = (&mut self.tails[index], &mut self.files[index]);
+        let number = u32::try_from(index).expect("log files are few");
         let before = lines.ends.len();
         let polled = tail.poll(&mut |line| {
             lines.text.extend_from_slice(line);
-            lines.ends.push((index, lines.text.len()));
+            lines.ends.push((number, u32::try_from(lines.text.len()).expect("a portion is small")));
         });
         if lines.ends.len() > before {
             file.position = Some(tail.position());

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use vedette_edge::tap::Patterns;
 
 /// Version of questions and answers; one that another agent does not know is refused by name.
 const VERSION: &str = "v1";
@@ -17,6 +18,45 @@ pub enum Question {
     Recorder,
     /// [`crate::cost::Bill`] as JSON.
     Cost,
+    /// The series that stand out most, [`vedette_edge::pipeline::OddSeries`] as JSON.
+    Oddest,
+}
+
+/// What one line asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Line {
+    /// One answer.
+    Question(Question),
+    /// To follow these.
+    Tap(Patterns),
+}
+
+impl Line {
+    /// The line that asks to follow these, as a person wrote them.
+    pub fn tap(globs: &[String]) -> String {
+        format!("{VERSION} tap {}", serde_json::Value::from(globs))
+    }
+}
+
+impl FromStr for Line {
+    type Err = String;
+
+    /// # Errors
+    ///
+    /// What can be asked instead, or what is wrong with the patterns.
+    fn from_str(line: &str) -> Result<Self, String> {
+        let rest = line.trim_end().strip_prefix(VERSION).and_then(|rest| rest.strip_prefix(" tap"));
+        let Some(globs) = rest.filter(|rest| rest.is_empty() || rest.starts_with(' ')) else {
+            return line.parse().map(Self::Question);
+        };
+        let globs: Vec<String> = match globs.trim() {
+            "" => Vec::new(),
+            list => {
+                serde_json::from_str(list).map_err(|error| format!("`{VERSION} tap` takes a list of texts: {error}"))?
+            }
+        };
+        Patterns::parse(globs.iter().map(String::as_str)).map(Self::Tap)
+    }
 }
 
 /// Every question with its name.
@@ -25,6 +65,7 @@ const ALL: &[(&str, Question)] = &[
     ("metrics", Question::Metrics),
     ("recorder", Question::Recorder),
     ("cost", Question::Cost),
+    ("oddest", Question::Oddest),
 ];
 
 impl fmt::Display for Question {
@@ -44,7 +85,7 @@ impl FromStr for Question {
         let name = line.trim_end().strip_prefix(VERSION).and_then(|rest| rest.strip_prefix(' '));
         ALL.iter().find(|(known, _)| Some(*known) == name).map(|(_, question)| *question).ok_or_else(|| {
             let names: Vec<_> = ALL.iter().map(|(name, _)| format!("`{VERSION} {name}`")).collect();
-            format!("unknown question; this agent answers {}", names.join(", "))
+            format!("unknown question; this agent answers {}, `{VERSION} tap [GLOB, …]`", names.join(", "))
         })
     }
 }
@@ -57,6 +98,18 @@ mod tests {
     fn every_question_is_read_as_it_is_written() {
         for (_, question) in ALL {
             assert_eq!(format!("{question}\n").parse(), Ok(*question));
+        }
+    }
+
+    #[test]
+    fn tap_is_read_as_it_is_written_and_a_bad_one_is_told_why() {
+        let globs = ["system.cpu.*", "log:/var/log/a \"b\".log", "verdict:*"].map(str::to_owned);
+        let patterns = Patterns::parse(globs.iter().map(String::as_str)).expect("fine");
+        assert_eq!(format!("{}\n", Line::tap(&globs)).parse(), Ok(Line::Tap(patterns)));
+        assert_eq!("v1 tap".parse(), Ok(Line::Tap(Patterns::parse([]).expect("fine"))));
+        assert_eq!("v1 status\n".parse(), Ok(Line::Question(Question::Status)));
+        for bad in ["v1 tap [1]", "v1 tap x", "v1 tap [\"\"]", "v2 tap", "v1 tapx"] {
+            assert!(bad.parse::<Line>().is_err(), "{bad}");
         }
     }
 

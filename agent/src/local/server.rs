@@ -1,6 +1,6 @@
 //! The agent's end of the local interface.
 
-use super::{CONNECTIONS_MAX, Places, QUESTION_BYTES_MAX, Question};
+use super::{ANSWER_BYTES_MAX, CONNECTIONS_MAX, Line, OpenTap, Places, QUESTION_BYTES_MAX, Question, TAPS_MAX, tap};
 use crate::cost::Bill;
 use crate::metrics;
 use crate::recorder::read::Unwritten;
@@ -10,12 +10,14 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net as std_net;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use vedette_edge::pipeline::OddSeries;
 
-/// Longest life of a connection.
+/// Longest life of a connection that asks.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Somebody asks: what, and where the answer goes.
@@ -36,6 +38,8 @@ pub enum Answer {
     Recorder(Box<Unwritten>),
     /// To [`Question::Cost`].
     Cost(Box<Bill>),
+    /// To [`Question::Oddest`].
+    Oddest(Vec<OddSeries>),
 }
 
 impl Asked {
@@ -55,6 +59,7 @@ impl Asked {
                 tokio::task::spawn_blocking(move || json(&unwritten.take_out())).await.map_err(io::Error::other)?
             }
             (Answer::Cost(bill), _) => json(&*bill),
+            (Answer::Oddest(series), _) => json(&series),
         })
     }
 }
@@ -92,10 +97,13 @@ impl Socket {
         Ok(Self { listener, path: path.to_owned() })
     }
 
-    /// Answers for ever. Each connection gets one question, a bounded time, and one of a few places.
-    pub async fn serve(self, asked: mpsc::Sender<Asked>) {
+    /// Answers for ever. Each connection gets one question, a bounded time, and one of a few places; who follows gives that
+    /// one back and gets one of fewer others for as long as it reads.
+    pub async fn serve(self, asked: mpsc::Sender<Asked>, taps: mpsc::Sender<OpenTap>) {
+        let readers = Arc::new(Semaphore::new(TAPS_MAX));
         let places = Places { count: CONNECTIONS_MAX, patience: PATIENCE };
-        places.serve(|| self.listener.accept(), |stream| answer(stream, asked.clone())).await;
+        let answer = |stream| answer(stream, asked.clone(), taps.clone(), Arc::clone(&readers));
+        places.serve(|| self.listener.accept(), answer).await;
     }
 }
 
@@ -106,15 +114,34 @@ impl Drop for Socket {
     }
 }
 
-async fn answer(mut stream: UnixStream, asked: mpsc::Sender<Asked>) -> io::Result<()> {
-    let (read, mut write) = stream.split();
+/// Answers one line. Who asks to follow, and gets a place for that, is followed by a task of its own.
+async fn answer(
+    mut stream: UnixStream,
+    asked: mpsc::Sender<Asked>,
+    taps: mpsc::Sender<OpenTap>,
+    readers: Arc<Semaphore>,
+) -> io::Result<()> {
     let mut line = String::new();
-    BufReader::new(read.take(QUESTION_BYTES_MAX)).read_line(&mut line).await?;
+    BufReader::new((&mut stream).take(QUESTION_BYTES_MAX)).read_line(&mut line).await?;
+    let refused = |told: String| json(&serde_json::json!({ "error": told }));
     let reply = match line.parse() {
-        Ok(question) => Asked::put(question, &asked).await?,
-        Err(told) => json(&serde_json::json!({ "error": told })),
+        Ok(Line::Question(question)) => Asked::put(question, &asked).await?,
+        Ok(Line::Tap(patterns)) => match readers.try_acquire_owned() {
+            Ok(reader) => {
+                tokio::spawn(async move {
+                    // The reader sees a closed connection; there is nobody else to tell.
+                    let _ = tap::stream(stream, patterns, &taps).await;
+                    drop(reader);
+                });
+                return Ok(());
+            }
+            Err(_) => refused(format!("{TAPS_MAX} taps are open already: end one of them")),
+        },
+        Err(told) => refused(told),
     };
-    write.write_all(reply.as_bytes()).await
+    let fits = reply.len() as u64 <= ANSWER_BYTES_MAX;
+    let reply = if fits { reply } else { refused(format!("the answer is longer than {ANSWER_BYTES_MAX} bytes")) };
+    stream.write_all(reply.as_bytes()).await
 }
 
 #[cfg(test)]
@@ -129,7 +156,7 @@ mod tests {
         let socket = Socket::bind(&path).expect("bind");
         assert_eq!(fs::metadata(&path).expect("socket").permissions().mode() & 0o777, 0o660);
         let (asked, mut questions) = mpsc::channel::<Asked>(1);
-        tokio::spawn(socket.serve(asked));
+        tokio::spawn(socket.serve(asked, mpsc::channel(1).0));
         for (question, expected) in [(Question::Status, "{\"version\":"), (Question::Metrics, "# HELP ")] {
             let path = path.clone();
             let client = tokio::task::spawn_blocking(move || ask(&path, question));
@@ -152,13 +179,64 @@ mod tests {
         let folder = tempfile::tempdir().expect("temporary folder");
         let path = folder.path().join("agent.sock");
         let (asked, _questions) = mpsc::channel::<Asked>(1);
-        tokio::spawn(Socket::bind(&path).expect("bind").serve(asked));
+        tokio::spawn(Socket::bind(&path).expect("bind").serve(asked, mpsc::channel(1).0));
         let mut stream = UnixStream::connect(&path).await.expect("connect");
         let endless = vec![b'x'; usize::try_from(QUESTION_BYTES_MAX).expect("small")];
         stream.write_all(&endless).await.expect("write");
         let mut reply = String::new();
         stream.read_to_string(&mut reply).await.expect("read");
         assert!(reply.starts_with(r#"{"error":"unknown question"#), "{reply}");
+    }
+
+    #[tokio::test]
+    async fn who_asks_while_all_places_are_taken_waits_for_one() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let path = folder.path().join("agent.sock");
+        let (asked, mut questions) = mpsc::channel::<Asked>(1);
+        tokio::spawn(Socket::bind(&path).expect("bind").serve(asked, mpsc::channel(1).0));
+        let mut idle = Vec::new();
+        for _ in 0..CONNECTIONS_MAX {
+            idle.push(UnixStream::connect(&path).await.expect("connect"));
+        }
+        let mut last = UnixStream::connect(&path).await.expect("connect");
+        last.write_all(b"v1 cost\n").await.expect("write");
+        for _ in 0..1_000 {
+            tokio::task::yield_now().await;
+        }
+        assert!(questions.try_recv().is_err(), "nobody has answered it yet");
+        idle.pop();
+        assert_eq!(questions.recv().await.map(|asked| asked.question), Some(Question::Cost));
+    }
+
+    #[tokio::test]
+    async fn reader_follows_until_it_goes_and_one_too_many_is_refused() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let path = folder.path().join("agent.sock");
+        let (taps, mut opened) = mpsc::channel(1);
+        tokio::spawn(Socket::bind(&path).expect("bind").serve(mpsc::channel(1).0, taps));
+        let mut readers = Vec::new();
+        for _ in 0..TAPS_MAX {
+            let mut stream = UnixStream::connect(&path).await.expect("connect");
+            stream.write_all(b"v1 tap [\"*\"]\n").await.expect("write");
+            let tap: OpenTap = opened.recv().await.expect("a tap");
+            tap.portions.send(b"{}\n".to_vec()).await.expect("somebody reads");
+            let mut line = [0; 3];
+            stream.read_exact(&mut line).await.expect("a line");
+            assert_eq!(&line, b"{}\n");
+            readers.push((stream, tap));
+        }
+        let mut stream = UnixStream::connect(&path).await.expect("connect");
+        stream.write_all(b"v1 tap\n").await.expect("write");
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).await.expect("read");
+        assert!(reply.contains("taps are open already"), "{reply}");
+
+        let (stream, tap) = readers.pop().expect("one of them");
+        drop(stream);
+        tap.portions.closed().await;
+        let (mut stream, tap) = readers.pop().expect("another");
+        drop(tap);
+        assert_eq!(stream.read(&mut [0]).await.expect("read"), 0, "the agent has ended");
     }
 
     #[tokio::test]

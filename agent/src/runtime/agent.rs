@@ -6,6 +6,7 @@ use super::meter::{Meter, Stage};
 use super::pulse::Pulse;
 use super::reload::Reread;
 use super::spooling::{Kept, new_epoch};
+use super::taps::Readers;
 use super::tick::{Phase, PipelineSink};
 use super::{Start, StartError};
 use crate::clock::{Ticker, mono_now, wall_now};
@@ -22,6 +23,7 @@ use crate::lanes::inventories::{InventoryLane, Turn};
 use crate::lanes::lines::{LineLane, Lines};
 use crate::lanes::{Lanes, Report};
 use crate::log::Log;
+use crate::memory::{self, MemoryBound};
 use crate::recorder::RecorderDisk;
 use crate::source::Root;
 use crate::spool::keeper::Keeper;
@@ -43,8 +45,8 @@ use vedette_protocol::session::agent::{AgentIdentity, FIRST_SEQUENCE};
 use vedette_protocol::time::{MonoTime, WallTime};
 use vedette_protocol::v1::{Change, Cursor};
 
-/// Events of workers that wait for the loop.
-const WORKER_EVENTS: usize = 256;
+/// Events of workers that wait for the loop; one can hold half a megabyte of states.
+pub(crate) const WORKER_EVENTS: usize = 16;
 
 /// Everything that the loop listens to.
 pub(super) struct Inputs {
@@ -68,6 +70,8 @@ pub(super) struct Agent {
     pub(super) log: Log,
     pub(super) reload: ReloadStatus,
     pub(super) confinement: Vec<String>,
+    /// What all of it takes at most.
+    pub(super) memory: MemoryBound,
     pub(super) host_name: String,
     pub(super) identity: Identity,
     pub(super) boot: BootId,
@@ -108,6 +112,7 @@ pub(super) struct Agent {
     pub(super) healthy_before: (u64, u64),
     pub(super) pulse: Pulse,
     pub(super) meter: Meter,
+    pub(super) readers: Readers,
 }
 
 impl Agent {
@@ -142,6 +147,8 @@ impl Agent {
             InventoryLane::open(&config.inventories, &root, store, identity.host, wall).map_err(threads())?;
         let (shelf, reread) = Shelf::new(&config, file);
         let on_shelf = shelf.look();
+        let memory = memory::bound(&config, &on_shelf);
+        tracing::info!(memory.bytes_max = memory.total_bytes, "agent and workers take no more memory than that");
         let mut supervisor = Supervisor::new(SupervisorConfig::default());
         supervisor.set_detectors(now, on_shelf.wanted);
         let (worker_events, workers) = mpsc::channel(WORKER_EVENTS);
@@ -169,11 +176,13 @@ impl Agent {
             healthy_before: (0, 0),
             pulse: Pulse::default(),
             meter: Meter::new(series_next),
+            readers: Readers::default(),
             change_cursor: None,
             watch_state: positions
                 .get(changes::SOURCE)
                 .map(|position| Cursor { source: changes::SOURCE.to_owned(), position: position.clone() }),
             confinement,
+            memory,
             host_name,
             identity,
             boot,

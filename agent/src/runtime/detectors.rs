@@ -98,6 +98,11 @@ impl Shelf {
     }
 }
 
+/// Reads and verifies everything that a configuration names.
+pub(crate) fn look_for(config: &Config) -> Found {
+    look(&config.detectors, &config.trust.author_keys, config.detectors.execution.resolve())
+}
+
 /// Reads and verifies everything.
 pub(crate) fn look(detectors: &DetectorsConfig, author_keys: &[PublicKey], execution: Execution) -> Found {
     let mut refused = Vec::new();

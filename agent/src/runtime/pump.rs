@@ -29,6 +29,7 @@ impl Agent {
         }
         self.uplink.pump(&mut self.spool);
         self.drive_spool(now);
+        self.drive_taps();
     }
 
     /// Tells the collector what is in effect, if that has changed.
@@ -130,7 +131,8 @@ impl Agent {
 
     fn spawn_worker(&mut self, now: MonoTime, worker: WorkerId) {
         let (execution, buffers) = (self.shelf.execution(), self.score_buffers.clone());
-        match WorkerProcess::spawn(worker, execution, self.worker_events.clone(), buffers) {
+        let memory_bytes = self.config.limits.detector_memory_bytes;
+        match WorkerProcess::spawn(worker, execution, memory_bytes, self.worker_events.clone(), buffers) {
             Ok(process) => {
                 tracing::info!(worker.id = worker.0, worker.pid = process.pid, "worker started");
                 self.workers.insert(worker, process);

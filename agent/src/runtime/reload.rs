@@ -7,6 +7,7 @@ use super::agent::Agent;
 use super::detectors::{Found, Shelf};
 use crate::clock::mono_now;
 use crate::config::{Config, Unusable};
+use crate::memory;
 use crate::status::ReloadStatus;
 use plan::Plan;
 use std::io;
@@ -23,9 +24,14 @@ pub(super) enum Reread {
 
 /// Reads the configuration and the detectors that it names.
 pub(super) fn reread(file: &Path, execution: Execution) -> Reread {
-    match Config::load(file) {
+    let mut found = None;
+    let read = Config::load_judged(file, |config| {
+        let found = found.insert(Shelf::look_as(config, execution));
+        memory::bound(config, found).objection(config).into_iter().collect()
+    });
+    match read {
         Ok(config) => {
-            let found = Shelf::look_as(&config, execution);
+            let found = found.unwrap_or_else(|| Shelf::look_as(&config, execution));
             Reread::Fine { config: Box::new(config), found }
         }
         Err(Unusable::Unreadable(error)) => Reread::Refused(vec![format!("{}: {error}", file.display())]),
@@ -98,6 +104,7 @@ impl Agent {
         }
         self.log.set(&config.log);
         self.shelf.name(&config);
+        self.memory = memory::bound(&config, &found);
         self.take_found(now, found);
         self.config = config;
         // A lane that is not read any more was perhaps the last one that the tick waited for.

@@ -8,17 +8,19 @@ use crate::lanes::SourceView;
 use crate::lanes::changes::WatchedFile;
 use crate::lanes::inventories::InventoryView;
 use crate::lanes::lines::FileState;
+use crate::memory;
 use crate::recorder::RecorderDisk;
 use crate::recorder::read::{IN_MEMORY_MAX, Unwritten};
 use crate::status::{
-    ClassCounts, DetectorStatus, DirectiveStatus, FilesStatus, HostStatus, InventoryStatus, LogStatus, PolicyStatus,
-    ProcessStatus, RecorderStatus, ScoresStatus, SeriesStatus, ShedReasons, SourceStatus, SpoolDiskStatus, SpoolStatus,
-    Status, TickStatus, WatchStatus, WorkerStatus,
+    ClassCounts, DetectorStatus, DirectiveStatus, FilesStatus, HostStatus, InventoryStatus, LogStatus, MemoryStatus,
+    PolicyStatus, ProcessStatus, RecorderStatus, ScoresStatus, SeriesStatus, ShedReasons, SourceStatus,
+    SpoolDiskStatus, SpoolStatus, Status, TickStatus, WatchStatus, WorkerStatus,
 };
 use crate::uplink::remedy;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use vedette_detector_host::supervise;
+use vedette_edge::pipeline::OddSeries;
 use vedette_protocol::time::{MonoTime, WallTime};
 use vedette_protocol::v1::Class;
 
@@ -57,6 +59,8 @@ impl Agent {
             worker: self.worker(),
             learnt: self.learning.status(&self.pipeline, &self.disk),
             agent: ProcessStatus { pid: std::process::id(), confinement: self.confinement.clone() },
+            memory: self.memory_status(),
+            taps: self.tap_status(),
             reload: self.reload.clone(),
             policy: self.policy_status(),
             directives: self.directive_status(),
@@ -195,6 +199,19 @@ impl Agent {
             states_restored: worker.states_restored,
             restores_refused: worker.restores_refused,
         }
+    }
+
+    fn memory_status(&self) -> MemoryStatus {
+        MemoryStatus {
+            bound: self.memory.clone(),
+            agent: memory::held(std::process::id()).unwrap_or_default(),
+            workers: self.workers.values().filter_map(|worker| memory::held(worker.pid?)).collect(),
+        }
+    }
+
+    /// The series that stand out most, at most so many.
+    pub(super) fn oddest(&self, count: usize) -> Vec<OddSeries> {
+        self.pipeline.oddest(count)
     }
 
     fn policy_status(&self) -> PolicyStatus {

@@ -202,6 +202,18 @@ mod tests {
     }
 
     #[test]
+    fn cpus_beyond_the_limit_are_counted_and_not_told() {
+        let text = |idle: u32| -> String {
+            let one = |cpu| format!("cpu{cpu} 1 0 0 {idle} 0 0 0 0\n");
+            format!("cpu 1 0 0 {idle} 0 0 0 0\n{}", (0..CPUS_MAX + 3).map(one).collect::<String>())
+        };
+        let mut readings = Readings::default();
+        emit_utilization(&stat(text(5).as_bytes()), &stat(text(9).as_bytes()), &mut readings);
+        assert_eq!(readings.dropped, [(DropReason::Cardinality, 3)]);
+        assert_eq!(readings.values("system.cpu.utilization", |attributes| attributes.len() == 2).count(), CPUS_MAX);
+    }
+
+    #[test]
     fn text_without_a_total_is_refused() {
         assert!(parse(b"cpu0 1 2 3 4 5 6 7 8\n", &mut Stat::default()).is_none());
         assert!(parse(b"cpu 1 2 3\n", &mut Stat::default()).is_none());

@@ -184,6 +184,17 @@ mod tests {
     }
 
     #[test]
+    fn filesystems_beyond_the_limit_are_counted_and_not_asked() {
+        let line = |n: usize| format!("{} 1 8:{n} / /data{n} rw - xfs /dev/sd{n} rw\n", n + 30);
+        let (_directory, mut filesystem) = host(&(0..MOUNTS_MAX + 5).map(line).collect::<String>());
+        filesystem.ask = answer;
+        let mut readings = Readings::default();
+        filesystem.read(&mut readings).unwrap();
+        assert_eq!(readings.dropped, [(DropReason::Cardinality, 5)]);
+        assert_eq!(readings.len(), 4 * MOUNTS_MAX);
+    }
+
+    #[test]
     fn this_hosts_root_is_asked_for_real() {
         let mut readings = Readings::default();
         Filesystem::new(&Root::system(), Locality::Local).read(&mut readings).unwrap();

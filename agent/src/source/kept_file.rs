@@ -6,8 +6,8 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-/// Larger than any file that a source reads, mount tables of container hosts included.
-pub(super) const BYTES_MAX: usize = 4 << 20;
+/// Larger than any file that a source reads, mount tables of container hosts included: some 6,000 mounts.
+pub(crate) const BYTES_MAX: usize = 1 << 20;
 
 const FIRST_BYTES: usize = 4_096;
 

@@ -13,11 +13,11 @@ use vedette_protocol::time::MonoTime;
 use vedette_protocol::v1::Class;
 
 /// What is read back from the log at once.
-const PAGE_BYTES: usize = 128 << 10;
+pub(super) const PAGE_BYTES: usize = 128 << 10;
 
 /// Requests that wait for the disk at once, and bytes of batches in them.
 const REQUESTS_MAX: usize = 64;
-const HANDED_BYTES_MAX: usize = 1 << 20;
+pub(super) const HANDED_BYTES_MAX: usize = 1 << 20;
 
 /// A disk that has not answered for this long is taken for failing.
 const STALLED: Duration = Duration::from_secs(2);

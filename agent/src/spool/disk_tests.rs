@@ -13,7 +13,7 @@ use std::io::ErrorKind;
 use std::time::Duration;
 use vedette_protocol::ids::BootId;
 
-const MEMORY: usize = 40_000;
+const MEMORY: usize = 50_000;
 const CONFIG: LogConfig = LogConfig { segment_bytes: 4_000, bytes_max: 200_000 };
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -38,6 +38,10 @@ pub const MARKS: &str = "marks";
 /// Sequences that are left out where nobody can know which of them were sent: more than are made in half a year.
 pub const LEAP: u64 = 1 << 24;
 
+/// What is known of a segment, and of the frames of those that are being written or settled, two of each class.
+pub(super) const SEGMENT_ENTRY_BYTES: usize = 128;
+pub(super) const INDEX_BYTES_MAX: usize = 3 << 20;
+
 /// Of the series indices that are left, this part is left out for the same reason: at first 2¹⁶, and they never run out.
 pub const SERIES_LEAP_PART: u32 = 1 << 16;
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::source::tests::allocations;
 use proptest::prelude::*;
 
 const ROOMY: usize = 1 << 20;
@@ -44,15 +45,38 @@ fn full_spool_drops_oldest_of_lowest_class_and_says_so() {
 
 #[test]
 fn positions_that_wait_with_their_batches_count_as_memory() {
-    let mut spool = Spool::in_memory(QueueEpoch(1), 10_000, "test");
+    let mut spool = Spool::in_memory(QueueEpoch(1), 11_000, "test");
     let watch = |n: u8| Cursor { source: "vedette.watch".to_owned(), position: vec![n; 3_000] };
     for n in 0..5 {
         spool.push(Class::Finding, &[watch(n)], |_| Some(vec![0; 100]));
-        assert!(spool.bytes() <= 10_000);
+        assert!(spool.bytes() <= 11_000);
     }
     assert_eq!(spool.counts(Class::Finding), Counts { made: 5, shed: 2, pending: 3, ..Counts::default() });
     (1..=5).for_each(|sequence| spool.handle_ack(Sequence(sequence), Outcome::Committed));
     assert_eq!(spool.bytes(), 0);
+}
+
+#[test]
+fn spool_at_its_limit_takes_no_more_memory_than_that() {
+    const BYTES_MAX: usize = 4 << 20;
+    let cursors = |n: usize| [Cursor { source: "/var/log/app.log".to_owned(), position: vec![7; n % 40] }];
+    // Small batches with positions are what bookkeeping costs most of.
+    for (frame_bytes, with_cursors) in [(20, true), (20, false), (3_000, true), (200_000, false)] {
+        let (taken, spool) = allocations::held_by(|| {
+            let mut spool = Spool::in_memory(QueueEpoch(1), BYTES_MAX, "test");
+            let mut n = 0;
+            while spool.totals().shed < 50 {
+                let cursors = cursors(n);
+                let cursors = if with_cursors { &cursors[..] } else { &[] };
+                spool.push(CLASSES[n % 3], cursors, |_| Some(vec![0; frame_bytes]));
+                n += 1;
+            }
+            spool
+        });
+        assert!(spool.bytes() <= BYTES_MAX);
+        assert!(taken <= BYTES_MAX + 2 * frame_bytes + 4_096, "{taken} bytes for frames of {frame_bytes}");
+        assert!(taken >= BYTES_MAX / 3, "{taken} bytes for frames of {frame_bytes}: a limit that says too little");
+    }
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! The status as a screen for people: what matters first, one thing a line.
 
 use super::{
-    DetectorStatus, FilesStatus, LearntStatus, ReloadStatus, ScoresStatus, SpoolDiskStatus, Status, WorkerStatus,
+    DetectorStatus, FilesStatus, LearntStatus, MemoryStatus, ReloadStatus, ScoresStatus, SpoolDiskStatus, Status,
+    WorkerStatus,
 };
+use crate::memory::{MemoryHeld, mib};
 use std::fmt::{self, Write as _};
 
 /// Renders the status.
@@ -26,6 +28,10 @@ fn write(out: &mut String, status: &Status) -> fmt::Result {
     sources(out, status)?;
     inventories(out, status)?;
     logs(out, status)?;
+    if status.taps.open + status.taps.missed > 0 {
+        writeln!(out, "taps        {} open, {} things missed by slow ones", status.taps.open, status.taps.missed)?;
+    }
+    memory(out, &status.memory)?;
     writeln!(out, "agent       pid {}, {}", status.agent.pid, list(&status.agent.confinement))?;
     match status.worker.pid {
         Some(pid) => {
@@ -251,6 +257,15 @@ fn logs(out: &mut String, status: &Status) -> fmt::Result {
         writeln!(out, "watched     {}: {} changes{trouble}", one.path, one.changes)?;
     }
     Ok(())
+}
+
+fn memory(out: &mut String, memory: &MemoryStatus) -> fmt::Result {
+    let held = |held: &MemoryHeld| format!("{} {}", mib(held.bytes), held.measure);
+    let workers: Vec<_> = memory.workers.iter().map(held).collect();
+    let workers = if workers.is_empty() { "none".to_owned() } else { workers.join(" and ") };
+    let now = mib(memory.bytes());
+    writeln!(out, "memory now  {now}: agent {}, worker {workers}", held(&memory.agent))?;
+    write!(out, "{}", memory.bound)
 }
 
 fn list(names: &[String]) -> String {

@@ -4,9 +4,10 @@
 use super::{DEPARTED_BYTES_MAX, DEPARTED_MAX, Departed, TOLD_MAX};
 use crate::evidence::{SNAPSHOTS_BYTES_MAX, Suspects};
 use crate::judge::Judge;
+use crate::learnt::LEARNT_BYTES_MAX;
 use crate::logs::LogBook;
 use crate::oddness::Oddness;
-use crate::pipeline::record::PULL_SAMPLES_MAX;
+use crate::pipeline::record::{PULL_SAMPLES_MAX, SEARCHES_MAX};
 use crate::recorder::{Recorder, RecorderConfig};
 use crate::registry::Registry;
 use crate::room;
@@ -59,10 +60,12 @@ impl Footprint {
     /// Of a pipeline.
     pub fn of(extent: &Extent) -> Self {
         let rows = extent.rows();
+        // What waits for its detector after a restart, and what is being written.
+        let learnt = if extent.detectors > 0 { 2 * LEARNT_BYTES_MAX } else { 0 };
         let templates = LogBook::bytes_max(extent.templates_max, extent.log_sources, extent.log_name_bytes);
         Self {
             series: series(extent.series_max),
-            detectors: extent.detectors * detector(extent, rows) + evidence(),
+            detectors: extent.detectors * detector(extent, rows) + evidence() + learnt,
             templates: templates + room::list::<u32>(extent.templates_max),
             recorder: extent.recorder.map_or(0, |config| {
                 let series = extent.series_max + extent.templates_max + 1;
@@ -97,7 +100,7 @@ impl Extent {
 fn series(series_max: usize) -> usize {
     let definitions = room::list::<SeriesDefinition>(series_max) + Registry::names_bytes_max(series_max);
     // Twice as many samples as are asked for wait while the blocks are gone through, in lists that have doubled.
-    let pulled = 4 * PULL_SAMPLES_MAX * size_of::<(i64, f64)>();
+    let pulled = SEARCHES_MAX * 4 * PULL_SAMPLES_MAX * size_of::<(i64, f64)>();
     Registry::bytes_max(series_max)
         + room::list::<u32>(series_max)
         + definitions

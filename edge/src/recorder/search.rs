@@ -56,17 +56,19 @@ impl Search {
         let Self { blocks, ids, waiting, begin_ms, samples_max } = self;
         let begun = |one: &Window| Window { times_ms: Vec::new(), values: Vec::new(), ..*one };
         let mut windows: Vec<Window> = waiting.iter().map(begun).collect();
+        let each = samples_max / windows.len().max(1);
         for block in blocks.iter().filter_map(|sealed| codec::decode(&sealed.block).ok()) {
             for (id, times_ms, values) in block.iter() {
                 if let Some(at) = ids.iter().position(|known| *known == id) {
                     windows[at].extend(times_ms, values, begin_ms);
+                    // The ring can hold far more than is asked for.
+                    windows[at].keep_newest(each, 2 * each);
                 }
             }
         }
-        let each = samples_max / windows.len().max(1);
         for (window, waiting) in windows.iter_mut().zip(&waiting) {
             window.extend(&waiting.times_ms, &waiting.values, begin_ms);
-            window.keep_newest(each);
+            window.keep_newest(each, each);
         }
         windows.retain(|window| !window.values.is_empty());
         windows
@@ -92,7 +94,11 @@ impl Window {
         self.times_ms.iter().copied().zip(self.values.iter().copied()).collect()
     }
 
-    fn keep_newest(&mut self, count: usize) {
+    /// Leaves the newest `count` if they are more than `most`.
+    fn keep_newest(&mut self, count: usize, most: usize) {
+        if self.values.len() <= most {
+            return;
+        }
         let surplus = self.values.len().saturating_sub(count);
         self.times_ms.drain(..surplus);
         self.values.drain(..surplus);

@@ -169,5 +169,5 @@ fn pipeline_at_all_of_its_limits_keeps_within_what_it_says_it_takes() {
     assert!(worker.restored > 4_000, "{} states came back", worker.restored);
     println!("{taken} bytes of at most {}: {bound:?}", bound.total());
     assert!(taken <= bound.total(), "{taken} bytes were taken, at most {bound:?} were told");
-    assert!(taken * 4 >= bound.total(), "{taken} bytes were taken of {bound:?}: the bound says too little");
+    assert!(taken * 5 >= bound.total(), "{taken} bytes were taken of {bound:?}: the bound says too little");
 }

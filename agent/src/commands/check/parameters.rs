@@ -1,7 +1,7 @@
 //! What detectors say of the parameters that are meant for them: asked in confined workers, never in this process.
 
 use crate::config::{Config, Misfit, ParameterTable};
-use crate::runtime::detectors::{Found, look};
+use crate::runtime::detectors::Found;
 use std::io;
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, mpsc};
@@ -26,7 +26,7 @@ pub(super) struct Judged {
 }
 
 /// Asks every detector that has parameters.
-pub(super) fn judge(config: &Config) -> Judged {
+pub(super) fn judge(config: &Config, found: &Found) -> Judged {
     let mut judged = Judged::default();
     let named = |table| config.detectors.parameters_of(table).iter().map(move |(name, _)| (table, name));
     let named: Vec<_> = ParameterTable::ALL.into_iter().flat_map(named).collect();
@@ -34,15 +34,15 @@ pub(super) fn judge(config: &Config) -> Judged {
         return judged;
     }
     let execution = config.detectors.execution.resolve();
-    let found = look(&config.detectors, &config.trust.author_keys, execution);
     judged.notes.extend(found.refused.iter().map(|one| format!("detector `{}` is refused: {}", one.name, one.reason)));
     for (table, name) in named {
         let wanted = found.wanted.iter().find(|one| one.name == *name && table_of(one) == table);
         match wanted {
             Some(wanted) => {
-                judged.misfits.extend(refusals(wanted, |trials| ask(execution, &wanted.artifact, trials)));
+                let asked = |trials| ask((execution, config.limits.detector_memory_bytes), &wanted.artifact, trials);
+                judged.misfits.extend(refusals(wanted, asked));
             }
-            None => judged.absent(table, name, &found),
+            None => judged.absent(table, name, found),
         }
     }
     judged
@@ -91,10 +91,14 @@ fn refusals(wanted: &Wanted, ask: impl FnOnce(Trials) -> Result<Vec<Option<Strin
 }
 
 /// Loads the detector with each set of parameters, in one worker: why it refused, or that it did not.
-fn ask(execution: Execution, artifact: &Arc<[u8]>, trials: Trials) -> Result<Vec<Option<String>>, String> {
+fn ask(
+    (execution, memory_bytes): (Execution, usize),
+    artifact: &Arc<[u8]>,
+    trials: Trials,
+) -> Result<Vec<Option<String>>, String> {
     let failed = |error: io::Error| format!("its worker cannot be started: {error}");
     let mut child = Command::new(PROGRAM)
-        .args(["worker", execution.name()])
+        .args(["worker", execution.name(), &memory_bytes.to_string()])
         .env_clear()
         .current_dir("/")
         .stdin(Stdio::piped())

@@ -9,7 +9,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use vedette_protocol::ids::Digest;
 
 /// Bytes that are read at once, beside an unfinished line.
-const READ_BYTES: usize = 32 * 1_024;
+pub(super) const READ_BYTES: usize = 32 * 1_024;
 /// Polls without a new byte after which the buffer is given back.
 const IDLE_POLLS_MAX: u32 = 60;
 

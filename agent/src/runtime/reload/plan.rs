@@ -37,6 +37,7 @@ impl Plan {
             keep("trust.policy-keys", before.trust.policy_keys != wanted.trust.policy_keys);
             keep("detectors.execution", before.detectors.execution != wanted.detectors.execution);
             keep("limits.templates-max", before.limits.templates_max != wanted.limits.templates_max);
+            keep("limits.detector-memory", before.limits.detector_memory_bytes != wanted.limits.detector_memory_bytes);
             keep("recorder", before.recorder != wanted.recorder);
         }
         config.data_dir.clone_from(&before.data_dir);
@@ -47,6 +48,7 @@ impl Plan {
         config.trust.policy_keys.clone_from(&before.trust.policy_keys);
         config.detectors.execution = before.detectors.execution;
         config.limits.templates_max = before.limits.templates_max;
+        config.limits.detector_memory_bytes = before.limits.detector_memory_bytes;
         config.recorder = before.recorder;
 
         let mut take = |name: &str, differs: bool| {
@@ -63,7 +65,14 @@ impl Plan {
             log,
             trust: TrustConfig { policy_keys: _, author_keys },
             detectors: DetectorsConfig { directory, shadow_directory, execution: _, parameters, shadow_parameters },
-            limits: LimitsConfig { memory_spool_bytes, series_max, templates_max: _ },
+            limits:
+                LimitsConfig {
+                    memory_spool_bytes,
+                    series_max,
+                    templates_max: _,
+                    detector_memory_bytes: _,
+                    memory_bytes_max,
+                },
             recorder: _,
             sources,
             inventories,
@@ -78,6 +87,7 @@ impl Plan {
         take("detectors.shadow-parameters", *shadow_parameters != wanted.detectors.shadow_parameters);
         take("limits.memory-spool", *memory_spool_bytes != wanted.limits.memory_spool_bytes);
         take("limits.series-max", *series_max != wanted.limits.series_max);
+        take("limits.memory-bytes-max", *memory_bytes_max != wanted.limits.memory_bytes_max);
         for (old, new) in sources.iter().zip(&wanted.sources) {
             let SourceConfig { spec, .. } = new;
             take(&format!("sources.{}", spec.name), old != new);
