@@ -148,6 +148,11 @@ impl SignalSpec {
         self
     }
 
+    /// Times in which it is raised.
+    pub fn bursts(&self) -> Option<Bursts> {
+        self.bursts
+    }
+
     /// Without values now and then.
     #[must_use]
     pub fn gapped(mut self, gaps: Gaps) -> Self {

@@ -20,7 +20,7 @@ const fn counter(name: &'static str, unit: &'static str) -> MetricSpec {
 pub(crate) struct Kind {
     pub(crate) name: &'static str,
     pub(crate) metric: MetricSpec,
-    /// The recipe and its noise's standard deviation at that interval (0: it has none).
+    /// The recipe and its noise's standard deviation at that interval (0: it has none), bursts left out.
     draw: fn(&mut Rng, f64, f64) -> (SignalSpec, f64),
 }
 
@@ -31,6 +31,8 @@ pub(crate) struct Member {
     pub(crate) interval_ms: u32,
     /// Standard deviation of its noise, in its unit.
     pub(crate) sigma: f64,
+    /// Standard deviation of its values, bursts and all, in its unit.
+    pub(crate) sigma_with_bursts: f64,
 }
 
 const NO_BOUND: f64 = f64::NAN;
@@ -151,8 +153,9 @@ pub(crate) fn host(seed: Seed) -> (Host, Vec<Member>) {
         for (source, interval_ms, count) in PACES {
             for _ in 0..count {
                 let (signal, sigma) = (kind.draw)(&mut rng, f64::from(interval_ms) / 1_000.0, peak);
+                let sigma_with_bursts = sigma.hypot(bursts_sigma(&signal));
                 let series = host.add(source, &kind.metric, &[("n", &number.to_string())], signal);
-                members.push(Member { series, shape: kind.name, interval_ms, sigma });
+                members.push(Member { series, shape: kind.name, interval_ms, sigma, sigma_with_bursts });
                 number += 1;
             }
         }
@@ -168,6 +171,14 @@ pub(crate) fn host(seed: Seed) -> (Host, Vec<Member>) {
             .with(LineTemplate::always("certificate of {user} renewed", 0.000_05)),
     );
     (host, members)
+}
+
+/// Standard deviation of what bursts add: they are there for a share of the time, or not.
+fn bursts_sigma(signal: &SignalSpec) -> f64 {
+    signal.bursts().map_or(0.0, |bursts| {
+        let share = bursts.length_mean.as_secs_f64() / (bursts.every_mean + bursts.length_mean).as_secs_f64();
+        bursts.height * (share * (1.0 - share)).sqrt()
+    })
 }
 
 pub(crate) fn between(rng: &mut Rng, low: f64, high: f64) -> f64 {
