@@ -6,7 +6,7 @@ use rustix::time::{ClockId, clock_gettime};
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::{Child, Command, Stdio};
-use vedette_agent::files::tail::Tail;
+use vedette_agent::files::tail::{Joining, Tail};
 use vedette_agent::source::{ALL, Root, Sink, Source, SourceSpec};
 use vedette_edge::metric::MetricSpec;
 
@@ -81,7 +81,7 @@ fn processes() -> usize {
 
 fn follow_log() -> f64 {
     let mut file = tempfile::NamedTempFile::new().expect("a temporary file can be made");
-    let mut tail = Tail::open(file.path(), None);
+    let mut tail = Tail::open(file.path(), Joining::Auto, None);
     let line = format!("{}\n", "2024-01-01T00:00:00Z info request served in 12 ms ".repeat(3).split_at(119).0);
     let chunk = line.repeat((1 << 20) / line.len());
     tail.poll(&mut |_| ()).expect("the file can be read");

@@ -9,6 +9,7 @@ mod tests;
 pub use render::reference_text;
 
 use crate::durable;
+use crate::files::tail::Joining;
 use crate::inventory::{self, InventorySpec};
 use crate::source::{self, SourceSpec};
 use std::io;
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use vedette_detector_host::confine::new_code_is_allowed;
 use vedette_detector_host::engine::Execution;
+use vedette_edge::mask::MaskRules;
 use vedette_protocol::document::{DOCUMENT_BYTES_MAX, Document, Problem};
 use vedette_protocol::signature::PublicKey;
 
@@ -26,6 +28,8 @@ pub const LOGS_MAX: usize = 64;
 pub const WATCHED_MAX: usize = 256;
 /// Most keys of one kind that are trusted.
 pub const KEYS_MAX: usize = 16;
+/// Most patterns of texts that are masked.
+pub const PATTERNS_MAX: usize = 32;
 /// Longest path, as the kernel has it.
 pub const PATH_BYTES_MAX: usize = 4_095;
 /// Longest name of a service, of a detector or of a parameter.
@@ -54,12 +58,16 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// The flight recorder.
     pub recorder: RecorderLimits,
+    /// What is masked beside secrets and personal data.
+    pub masking: MaskRules,
     /// Every source of [`source::ALL`], in that order.
     pub sources: Vec<SourceConfig>,
     /// Every inventory of [`inventory::ALL`], in that order.
     pub inventories: Vec<InventoryConfig>,
+    /// The systemd journal.
+    pub journald: JournaldConfig,
     /// Log files to follow.
-    pub logs: Vec<FileConfig>,
+    pub logs: Vec<LogConfig>,
     /// Files whose edits are changes.
     pub watch: Vec<FileConfig>,
 }
@@ -275,6 +283,24 @@ impl PartialEq for InventoryConfig {
     }
 }
 
+/// The systemd journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JournaldConfig {
+    /// Whether it is read, where there is one.
+    pub enabled: bool,
+}
+
+/// A log file to follow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogConfig {
+    /// Absolute path.
+    pub path: PathBuf,
+    /// Declared service; empty for none.
+    pub service: String,
+    /// Which lines belong together.
+    pub joining: Joining,
+}
+
 /// A file and the service that it belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FileConfig {
@@ -398,6 +424,7 @@ impl Config {
                 detector_memory_bytes: 16 << 20,
                 memory_bytes_max: 0,
             },
+            masking: MaskRules::default(),
             sources: source::ALL
                 .iter()
                 .map(|spec| SourceConfig { spec, interval_ms: spec.interval_ms, enabled: true })
@@ -406,6 +433,7 @@ impl Config {
                 .iter()
                 .map(|spec| InventoryConfig { spec, interval_ms: spec.interval_ms, enabled: true })
                 .collect(),
+            journald: JournaldConfig { enabled: true },
             logs: Vec::new(),
             watch: Vec::new(),
         }

@@ -1,4 +1,5 @@
-//! Files on the host: logs that are followed, and files whose edits are changes.
+//! Files on the host: logs and the journal that are followed, and files whose edits are changes.
 
+pub mod journal;
 pub mod tail;
 pub mod watch;

@@ -2,7 +2,7 @@
 //! anything runs; and what they take now. `docs/limits.md` explains the sum.
 
 use crate::config::{Config, Objection};
-use crate::files::tail;
+use crate::files::{journal, tail};
 use crate::lanes::lines;
 use crate::local::{ANSWER_BYTES_MAX, CONNECTIONS_MAX, PORTIONS_MAX, TAPS_MAX};
 use crate::runtime::detectors::Found;
@@ -171,14 +171,16 @@ pub(crate) fn mib(bytes: u64) -> String {
 fn extent(config: &Config, detectors: usize) -> Extent {
     let recorder = &config.recorder;
     let (to_disk, memory_bytes) = (recorder.disk_bytes > 0, recorder.memory_bytes);
-    let name = |log: &crate::config::FileConfig| log.path.as_os_str().len() + log.service.len();
+    let name = |log: &crate::config::LogConfig| log.path.as_os_str().len() + log.service.len();
+    let services = if config.journald.enabled { journal::SERVICES_MAX } else { 0 };
+    let service_bytes = if config.journald.enabled { journal::NAME_BYTES_MAX } else { 0 };
     Extent {
         series_max: config.limits.series_max,
         templates_max: config.limits.templates_max,
         metrics: source::ALL.iter().map(|source| source.metrics.len()).sum(),
         detectors,
-        log_sources: config.logs.len(),
-        log_name_bytes: config.logs.iter().map(name).max().unwrap_or(0),
+        log_sources: config.logs.len() + services,
+        log_name_bytes: config.logs.iter().map(name).chain([service_bytes]).max().unwrap_or(0),
         recorder: (memory_bytes > 0 || to_disk).then_some(RecorderConfig { memory_bytes, to_disk }),
     }
 }
@@ -189,8 +191,10 @@ fn blocks_for_the_disk(extent: &Extent) -> usize {
 }
 
 fn log_files(config: &Config) -> usize {
-    let files = config.logs.len() * tail::FILES_OPEN_MAX * tail::OPEN_FILE_BYTES_MAX;
-    files + if config.logs.is_empty() { 0 } else { lines::BYTES_MAX }
+    let files = config.logs.len() * (2 * tail::FILES_OPEN_MAX * tail::OPEN_FILE_BYTES_MAX + tail::KNOWN_BYTES_MAX);
+    let journal = if config.journald.enabled { journal::BYTES_MAX } else { 0 };
+    let is_lane = config.journald.enabled || !config.logs.is_empty();
+    files + journal + if is_lane { lines::BYTES_MAX } else { 0 }
 }
 
 fn sources(config: &Config) -> usize {
@@ -232,7 +236,7 @@ fn worker(detector_memory_bytes: u64, artifacts: &[usize]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::FileConfig;
+    use crate::config::LogConfig;
 
     const FOUR: [usize; 4] = [90 << 10; 4];
 
@@ -252,7 +256,10 @@ mod tests {
             ("spool", |config| config.limits.memory_spool_bytes *= 2),
             ("detector memory", |config| config.limits.detector_memory_bytes *= 2),
             ("recorder", |config| config.recorder.memory_bytes *= 2),
-            ("logs", |config| config.logs.push(FileConfig { path: "/var/log/a".into(), service: String::new() })),
+            ("logs", |config| {
+                let (path, service) = ("/var/log/a".into(), String::new());
+                config.logs.push(LogConfig { path, service, joining: tail::Joining::Auto });
+            }),
         ];
         for (name, change) in grown {
             assert!(total(change) > usual, "{name}");

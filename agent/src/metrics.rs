@@ -148,6 +148,17 @@ fn files(page: &mut Page, status: &Status) {
     page.labelled(&COUNTER.bytes("log_lost_bytes", "Bytes that were never read."), lost);
     let abandoned = COUNTER.named("log_files_abandoned", "Rotated files that were not read to their end.");
     page.one(&abandoned, sum(|log| log.files_abandoned));
+    page.one(&COUNTER.named("log_files_gone", "Files that were gone after a restart."), sum(|log| log.files_gone));
+    if let Some(journald) = &status.journald {
+        page.one(&COUNTER.named("journald_entries_read", "Entries of the journal read as lines."), journald.lines);
+        let left_out = [
+            ([("reason", "missed")], journald.entries_missed),
+            ([("reason", "silent")], journald.entries_silent),
+            ([("reason", "own")], journald.entries_own),
+            ([("reason", "before_backlog")], journald.entries_skipped),
+        ];
+        page.labelled(&COUNTER.named("journald_entries_left_out", "Entries of the journal not read."), left_out);
+    }
     let overruns =
         [([("lane", "logs")], status.files.log_overruns), ([("lane", "watch")], status.files.watch_overruns)];
     page.labelled(&COUNTER.named("file_overruns", "Ticks that files did not answer in time."), overruns);

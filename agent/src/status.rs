@@ -72,7 +72,9 @@ pub struct Status {
     pub ledger: serde_json::Map<String, serde_json::Value>,
     /// What was left out in reading log files and watched files.
     pub files: FilesStatus,
-    /// Log files.
+    /// The systemd journal, if it is read.
+    pub journald: Option<JournaldStatus>,
+    /// Log files, and services in the journal.
     pub logs: Vec<LogStatus>,
     /// Watched files.
     pub watch: Vec<WatchStatus>,
@@ -446,6 +448,33 @@ pub struct FilesStatus {
     pub watch_unfit: u64,
 }
 
+/// The systemd journal. Counts are since start.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournaldStatus {
+    /// Entries read as lines.
+    pub lines: u64,
+    /// Files opened.
+    pub files: u64,
+    /// Messages of which only the begin was read.
+    pub messages_cut: u64,
+    /// Entries that were gone or damaged before they were read.
+    pub entries_missed: u64,
+    /// Damaged entries, a part of those missed.
+    pub entries_damaged: u64,
+    /// Entries without a message that can be read.
+    pub entries_silent: u64,
+    /// Entries that this agent wrote.
+    pub entries_own: u64,
+    /// Entries before the backlog of a journal that was seen for the first time.
+    pub entries_skipped: u64,
+    /// Fields that are damaged, in a compression that is not read, or too many for one entry.
+    pub fields_skipped: u64,
+    /// Files that are no journal, of a newer format, damaged, or too many.
+    pub files_refused: u64,
+    /// Why it cannot be read.
+    pub last_error: Option<String>,
+}
+
 /// A log file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogStatus {
@@ -465,6 +494,8 @@ pub struct LogStatus {
     pub bytes_skipped: u64,
     /// Rotated files that were not read to their end.
     pub files_abandoned: u64,
+    /// Files that were gone after a restart, perhaps with lines that were not read.
+    pub files_gone: u64,
     /// Why it cannot be read.
     pub last_error: Option<String>,
 }

@@ -24,6 +24,7 @@ use vedette_protocol::v1::{EnrollReply, RenewReply};
 
 mod it {
     mod anew;
+    mod journal;
     mod live;
     mod recorder;
     mod told;

@@ -1,13 +1,17 @@
 //! The walk over `agent.toml`. A missing or bad value becomes its default here; the document remembers the problem.
 
 use super::{
-    ByDetector, CollectorConfig, Config, DetectorsConfig, FileConfig, KEYS_MAX, LOGS_MAX, LimitsConfig, MetricsConfig,
-    Misfit, NAME_BYTES_MAX, Objection, PATH_BYTES_MAX, TrustConfig, WATCHED_MAX,
+    ByDetector, CollectorConfig, Config, DetectorsConfig, FileConfig, KEYS_MAX, LOGS_MAX, LimitsConfig, LogConfig,
+    MetricsConfig, Misfit, NAME_BYTES_MAX, Objection, PATH_BYTES_MAX, PATTERNS_MAX, TrustConfig, WATCHED_MAX,
 };
+use crate::files::tail::Joining;
 use crate::log;
+use regex::bytes::{Regex, RegexBuilder};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
+use vedette_edge::mask::{MaskRules, PATTERN_BYTES_MAX, Pattern};
 use vedette_protocol::document::{Table, codes};
 use vedette_protocol::signature::PublicKey;
 
@@ -20,6 +24,11 @@ const RECORDER_MEMORY_BYTES: std::ops::RangeInclusive<u64> = 0..=1 << 30;
 const RECORDER_DISK_BYTES: std::ops::RangeInclusive<u64> = 0..=1 << 40;
 const DETECTOR_BYTES: std::ops::RangeInclusive<u64> = 1 << 20..=64 << 20;
 const MEMORY_BYTES: std::ops::RangeInclusive<u64> = 0..=1 << 40;
+const PATTERN_FORM: &str =
+    "a regular expression of at most 512 bytes that matches neither the empty text nor `<masked>`";
+const START_FORM: &str = "a regular expression of at most 512 bytes that does not match an empty line";
+/// Memory that such an expression may take.
+const START_COMPILED_BYTES_MAX: usize = 256 << 10;
 const KEY_FORM: &str = "`ed25519:` and 64 hexadecimal digits";
 
 pub(super) fn config(root: &mut Table<'_>) -> Config {
@@ -61,6 +70,9 @@ pub(super) fn config(root: &mut Table<'_>) -> Config {
         set(&mut config.recorder.memory_bytes, memory.and_then(|bytes| usize::try_from(bytes).ok()));
         set(&mut config.recorder.disk_bytes, table.size_bytes("disk-bytes", RECORDER_DISK_BYTES));
     }
+    if let Some(mut table) = root.table("masking") {
+        masking(&mut table, &mut config.masking);
+    }
     if let Some(mut table) = root.table("sources") {
         for source in &mut config.sources {
             read_schedule(&mut table, source.spec.name, &mut source.interval_ms, &mut source.enabled);
@@ -71,8 +83,14 @@ pub(super) fn config(root: &mut Table<'_>) -> Config {
             read_schedule(&mut table, inventory.spec.name, &mut inventory.interval_ms, &mut inventory.enabled);
         }
     }
-    config.logs = files(root, "logs", LOGS_MAX, "/var/log/app.log");
-    config.watch = files(root, "watch", WATCHED_MAX, "/etc/app/app.conf");
+    if let Some(mut table) = root.table("journald") {
+        set(&mut config.journald.enabled, table.boolean("enabled"));
+    }
+    let logs = files(root, "logs", LOGS_MAX, "/var/log/app.log", joining);
+    config.logs =
+        logs.into_iter().map(|(file, joining)| LogConfig { path: file.path, service: file.service, joining }).collect();
+    let watch = files(root, "watch", WATCHED_MAX, "/etc/app/app.conf", |_| ());
+    config.watch = watch.into_iter().map(|(file, ())| file).collect();
     config
 }
 
@@ -208,6 +226,14 @@ fn limits(table: &mut Table<'_>, limits: &mut LimitsConfig) {
     set(&mut limits.memory_bytes_max, table.size_bytes("memory-bytes-max", MEMORY_BYTES));
 }
 
+fn masking(table: &mut Table<'_>, masking: &mut MaskRules) {
+    set(&mut masking.patterns, table.all_parsed::<Pattern>("patterns", PATTERN_FORM));
+    if masking.patterns.len() > PATTERNS_MAX {
+        too_many(table, "patterns", masking.patterns.len(), PATTERNS_MAX);
+    }
+    set(&mut masking.addresses, table.boolean("addresses"));
+}
+
 fn count(table: &mut Table<'_>, key: &str, range: std::ops::RangeInclusive<i64>) -> Option<usize> {
     table.integer(key, range).and_then(|value| usize::try_from(value).ok())
 }
@@ -229,7 +255,14 @@ fn read_schedule(tables: &mut Table<'_>, name: &str, interval: &mut u32, enabled
     set(interval, u32::try_from(interval_ms).ok());
 }
 
-fn files(root: &mut Table<'_>, key: &str, max: usize, example: &str) -> Vec<FileConfig> {
+/// Files with what `more` reads of each.
+fn files<T>(
+    root: &mut Table<'_>,
+    key: &str,
+    max: usize,
+    example: &str,
+    more: impl Fn(&mut Table<'_>) -> T,
+) -> Vec<(FileConfig, T)> {
     let tables = root.tables(key);
     if tables.len() > max {
         too_many(root, key, tables.len(), max);
@@ -239,14 +272,62 @@ fn files(root: &mut Table<'_>, key: &str, max: usize, example: &str) -> Vec<File
     for mut table in tables {
         table.missing("path", &format!("name the file, for example `path = {example:?}`"));
         let service = name(&mut table, "service").unwrap_or_default();
+        let more = more(&mut table);
         let Some(path) = path(&mut table, "path") else { continue };
         if !seen.insert(path.clone()) {
             let message = format!("{path:?} stands twice under `[[{key}]]`");
             table.problem("path", codes::CONTRADICTION, &message, "keep one of them");
         }
-        files.push(FileConfig { path, service });
+        files.push((FileConfig { path, service }, more));
     }
     files
+}
+
+fn joining(table: &mut Table<'_>) -> Joining {
+    let rule = table.parsed::<Multiline>("multiline", "`auto` or `off`");
+    let start = table.parsed::<Start>("event-start", START_FORM);
+    match (rule, start) {
+        (Some(Multiline::Off), Some(_)) => {
+            let message = format!("`{}` stands beside `multiline = \"off\"`", dotted(table, "event-start"));
+            table.problem("event-start", codes::CONTRADICTION, &message, "keep one of them");
+            Joining::Off
+        }
+        (_, Some(Start(start))) => Joining::From(start),
+        (Some(Multiline::Off), None) => Joining::Off,
+        _ => Joining::Auto,
+    }
+}
+
+/// Which lines belong together, as a person puts it.
+#[derive(Clone, Copy)]
+enum Multiline {
+    Auto,
+    Off,
+}
+
+impl FromStr for Multiline {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "off" => Ok(Self::Off),
+            _ => Err(()),
+        }
+    }
+}
+
+/// What the first line of an event looks like.
+struct Start(Regex);
+
+impl FromStr for Start {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let fits = text.len() <= PATTERN_BYTES_MAX;
+        let regex = fits.then(|| RegexBuilder::new(text).size_limit(START_COMPILED_BYTES_MAX).build().ok());
+        regex.flatten().filter(|regex| !regex.is_match(b"")).map(Self).ok_or(())
+    }
 }
 
 fn path(table: &mut Table<'_>, key: &str) -> Option<PathBuf> {

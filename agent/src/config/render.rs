@@ -1,7 +1,9 @@
 //! `agent.toml` as text: the reference with every setting explained, and the configuration in effect.
 
-use super::{Config, FileConfig, LOGS_MAX, WATCHED_MAX};
+use super::{Config, FileConfig, LOGS_MAX, LogConfig, WATCHED_MAX};
+use crate::files::tail::Joining;
 use std::fmt::{Display, Write as _};
+use vedette_edge::mask::MaskRules;
 use vedette_protocol::signature::PublicKey;
 
 /// A part of the file: a header, why it is there, its settings.
@@ -30,6 +32,12 @@ pub fn reference_text() -> String {
         }
     }
     text.push_str(&file_reference("logs", "/var/log/app.log", &format!("Log files to follow, at most {LOGS_MAX}.")));
+    text.push_str(
+        "# Lines that belong together are one event: `auto` knows stack traces, panics and indented blocks; or `off`.\n\
+         # multiline = \"auto\"\n\
+         # In place of it, what an event's first line looks like.\n\
+         # event-start = '^[0-9]{4}-'\n",
+    );
     let watch = format!("Files whose edits are changes (digests, never content), at most {WATCHED_MAX}.");
     text.push_str(&file_reference("watch", "/etc/app/app.conf", &watch));
     text
@@ -56,9 +64,11 @@ pub(super) fn effective_text(config: &Config) -> String {
             text.push('\n');
         }
     }
-    for (key, files) in [("logs", &config.logs), ("watch", &config.watch)] {
-        files.iter().for_each(|file| text.push_str(&file_text(key, file)));
+    for LogConfig { path, service, joining } in &config.logs {
+        let file = FileConfig { path: path.clone(), service: service.clone() };
+        text.push_str(&file_text("logs", &file, &joining_text(joining)));
     }
+    config.watch.iter().for_each(|file| text.push_str(&file_text("watch", file, "")));
     text.truncate(text.trim_end().len());
     text.push('\n');
     text
@@ -198,11 +208,28 @@ fn sections(config: &Config) -> Vec<Section> {
                 ),
             ],
         ),
+        section(
+            "[masking]",
+            "What is masked beside secrets, keys, mail addresses, card and account numbers, which always are.",
+            vec![
+                setting(
+                    "patterns",
+                    patterns(&config.masking),
+                    "Regular expressions, at most 32, over every text that leaves the host; with a group, that alone.",
+                ),
+                setting("addresses", config.masking.addresses, "IPv4 and IPv6 addresses."),
+            ],
+        ),
         section("[sources]", "What is read, how often (whole seconds, 1s to 1h).", sources.collect()),
         section(
             "[inventories]",
             "What is compared with how it was, how often (whole seconds, 1s to 1h): what differs is a change.",
             inventories.collect(),
+        ),
+        section(
+            "[journald]",
+            "The systemd journal, each service a log of its own. Its files are read by members of the group systemd-journal.",
+            vec![setting("enabled", config.journald.enabled, "Whether it is read, where there is one.")],
         ),
     ]
 }
@@ -222,13 +249,22 @@ fn file_reference(key: &str, path: &str, doc: &str) -> String {
     )
 }
 
-fn file_text(key: &str, file: &FileConfig) -> String {
+fn file_text(key: &str, file: &FileConfig, more: &str) -> String {
     let mut text = format!("[[{key}]]\npath = {}\n", path(&file.path));
     if !file.service.is_empty() {
         let _ = writeln!(text, "service = {}", quoted(&file.service));
     }
+    text.push_str(more);
     text.push('\n');
     text
+}
+
+fn joining_text(joining: &Joining) -> String {
+    match joining {
+        Joining::Auto => String::new(),
+        Joining::Off => "multiline = \"off\"\n".to_owned(),
+        Joining::From(start) => format!("event-start = {}\n", quoted(start.as_str())),
+    }
 }
 
 fn path(path: &std::path::Path) -> String {
@@ -238,6 +274,11 @@ fn path(path: &std::path::Path) -> String {
 fn keys(keys: &[PublicKey]) -> String {
     let keys: Vec<_> = keys.iter().map(|key| quoted(&key.to_string())).collect();
     format!("[{}]", keys.join(", "))
+}
+
+fn patterns(masking: &MaskRules) -> String {
+    let patterns: Vec<_> = masking.patterns.iter().map(|pattern| quoted(pattern.as_str())).collect();
+    format!("[{}]", patterns.join(", "))
 }
 
 fn size(bytes: u64) -> String {

@@ -59,14 +59,23 @@ memory-bytes-max = "512MiB"
 [recorder]
 memory-bytes = "0B"
 disk-bytes = "1GiB"
+[masking]
+patterns = ["EMP-[0-9]{{6}}", '\d "x"']
+addresses = true
 [sources]
 process = {{ interval = "5s" }}
 cgroup = {{ enabled = false }}
+[journald]
+enabled = false
 [[logs]]
 path = "/var/log/app.log"
 service = "app"
 [[logs]]
 path = "/var/log/other.log"
+multiline = "off"
+[[logs]]
+path = "/var/log/third.log"
+event-start = '^\d'
 [[watch]]
 path = "/etc/app/app.conf"
 service = "app"
@@ -97,11 +106,15 @@ service = "app"
     assert_eq!(config.recorder, RecorderLimits { memory_bytes: 0, disk_bytes: 1 << 30 });
     let spool = SpoolConfig { directory: "/srv/spool".into(), bytes_max: 64 << 20 };
     assert_eq!(config.spool, spool);
+    let patterns: Vec<_> = config.masking.patterns.iter().map(vedette_edge::mask::Pattern::as_str).collect();
+    assert_eq!((patterns, config.masking.addresses), (vec!["EMP-[0-9]{6}", "\\d \"x\""], true));
     let source = |name| config.sources.iter().find(|source| source.spec.name == name).copied().unwrap();
     assert_eq!((source("process").interval_ms, source("process").enabled), (5_000, true));
     assert!(!source("cgroup").enabled);
     assert_eq!(source("cpu").interval_ms, 1_000);
-    assert_eq!(config.logs.len(), 2);
+    assert!(!config.journald.enabled);
+    let joinings: Vec<_> = config.logs.iter().map(|log| log.joining.clone()).collect();
+    assert_eq!(joinings, [Joining::Auto, Joining::Off, Joining::From(regex::bytes::Regex::new(r"^\d").unwrap())]);
     assert_eq!(config.logs[1].service, "");
     assert_eq!(config.watch, [FileConfig { path: "/etc/app/app.conf".into(), service: "app".to_owned() }]);
     assert_eq!(parse(&config.to_toml()), config, "what is printed is read back to the same");
@@ -119,6 +132,8 @@ policy-keys = ["ed25519:zz"]
 [limits]
 memory-spool = "1KiB"
 series-max = 0
+[masking]
+patterns = ["7+", "x*"]
 [sources]
 proces = { interval = "5s" }
 cpu = { interval = "1500ms" }
@@ -126,6 +141,12 @@ cpu = { interval = "1500ms" }
 path = "/a.log"
 [[logs]]
 path = "/a.log"
+multiline = "off"
+event-start = "x*"
+[[logs]]
+path = "/b.log"
+multiline = "off"
+event-start = "x"
 [[watch]]
 service = "app"
 "#;
@@ -137,10 +158,13 @@ service = "app"
         agent.toml:7:15: [VDT-C005] `trust.policy-keys` is "ed25519:zz" — write `ed25519:` and 64 hexadecimal digits
         agent.toml:9:16: [VDT-C004] `limits.memory-spool` is 1KiB — choose between 64KiB and 1GiB
         agent.toml:10:14: [VDT-C004] `limits.series-max` is 0 — choose between 1 and 65000
-        agent.toml:12:1: [VDT-C002] unknown key `sources.proces` — did you mean `process`?
-        agent.toml:13:20: [VDT-C004] `sources.cpu.interval` is not a whole number of seconds — the agent ticks once a second: write "1s", "2s", …
-        agent.toml:17:8: [VDT-C008] "/a.log" stands twice under `[[logs]]` — keep one of them
-        agent.toml:19:1: [VDT-C006] `watch[0].path` is missing — name the file, for example `path = "/etc/app/app.conf"`
+        agent.toml:12:12: [VDT-C005] `masking.patterns` is "x*" — write a regular expression of at most 512 bytes that matches neither the empty text nor `<masked>`
+        agent.toml:14:1: [VDT-C002] unknown key `sources.proces` — did you mean `process`?
+        agent.toml:15:20: [VDT-C004] `sources.cpu.interval` is not a whole number of seconds — the agent ticks once a second: write "1s", "2s", …
+        agent.toml:19:8: [VDT-C008] "/a.log" stands twice under `[[logs]]` — keep one of them
+        agent.toml:21:15: [VDT-C005] `logs[1].event-start` is "x*" — write a regular expression of at most 512 bytes that does not match an empty line
+        agent.toml:25:15: [VDT-C008] `logs[2].event-start` stands beside `multiline = "off"` — keep one of them
+        agent.toml:27:1: [VDT-C006] `watch[0].path` is missing — name the file, for example `path = "/etc/app/app.conf"`
     "#]]
     .assert_eq(&(problems(text).join("\n") + "\n"));
 }

@@ -1,7 +1,7 @@
 //! What the agent reads, runs and writes on this host, as far as the user who asks may.
 
 use super::Step;
-use crate::config::{Config, FileConfig};
+use crate::config::Config;
 use crate::runtime;
 use crate::source::{Root, Sink, SourceError};
 use crate::status::Status;
@@ -51,7 +51,8 @@ pub(super) fn files(config: &Config, root: &Root) -> Vec<Step> {
     const NAME: &str = "files";
     let mut steps = Vec::new();
     let mut fine = 0;
-    for FileConfig { path, .. } in config.logs.iter().chain(&config.watch) {
+    let watched = config.watch.iter().map(|file| &file.path);
+    for path in config.logs.iter().map(|log| &log.path).chain(watched) {
         match File::open(root.host(path)) {
             Ok(_) => fine += 1,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {

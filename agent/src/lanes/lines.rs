@@ -1,9 +1,13 @@
-//! The lane of log files: one thread reads them all, in bounded portions, and only when asked. What the pipeline has not
-//! taken yet stays in the file, so a burst of lines costs time and never memory.
+//! The lane of log files and of the journal: one thread reads them all, in bounded portions, and only when asked. What
+//! the pipeline has not taken yet stays in the file, so a burst of lines costs time and never memory.
+//!
+//! The journal's services are sources of their own, each with the journal's position as of its last line. The position of
+//! the whole goes out after them: a restart reads from there and leaves out what a service has settled already.
 
 use super::LaneState;
 use super::Positions;
-use crate::config::FileConfig;
+use crate::config::{JournaldConfig, LogConfig};
+use crate::files::journal::{self, Journal, JournalCounts};
 use crate::files::tail::{Tail, TailCounts};
 use crate::source::Root;
 use std::io;
@@ -34,7 +38,19 @@ pub struct Lines {
     /// File and end of each line: a portion is far below 4 GiB.
     ends: Vec<(u32, u32)>,
     files: Vec<FileState>,
+    journal: Option<JournalState>,
     more: bool,
+}
+
+/// How far the journal was read, as of the end of a portion.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JournalState {
+    /// What was counted since start.
+    pub counts: JournalCounts,
+    /// Why it cannot be read.
+    pub last_error: Option<String>,
+    /// Where to go on; only if it has moved.
+    position: Option<Vec<u8>>,
 }
 
 /// What a file is and how far it was read, as of the end of a portion.
@@ -50,6 +66,8 @@ pub struct FileState {
     pub last_error: Option<String>,
     /// Where to go on; only if lines of it are in the portion.
     position: Option<Vec<u8>>,
+    /// Where reading began; only if it was in this portion.
+    begun: Option<Vec<u8>>,
 }
 
 /// What the thread is asked to do, in order.
@@ -57,7 +75,7 @@ enum Work {
     /// Read a portion.
     Fill(Lines),
     /// Follow these files from now on; those that it knows go on where they are.
-    Follow(Vec<FileConfig>),
+    Follow(Vec<LogConfig>),
 }
 
 /// The loop's end of the lane.
@@ -68,16 +86,22 @@ pub struct LineLane {
     buffer: Option<Lines>,
     state: LaneState,
     files: Vec<FileState>,
+    journal: Option<JournalState>,
     overruns: u64,
 }
 
 impl LineLane {
-    /// Starts the lane; without log files there is none. Files go on from `positions`.
+    /// Starts the lane; without log files and journal there is none. They go on from `positions`.
     ///
     /// # Errors
     ///
     /// If the operating system refuses a thread.
-    pub fn open(logs: &[FileConfig], root: &Root, positions: &Positions) -> io::Result<(Self, mpsc::Receiver<Lines>)> {
+    pub fn open(
+        logs: &[LogConfig],
+        journald: &JournaldConfig,
+        root: &Root,
+        positions: &Positions,
+    ) -> io::Result<(Self, mpsc::Receiver<Lines>)> {
         let (portions_in, portions) = mpsc::channel(1);
         let mut lane = Self {
             questions: None,
@@ -85,10 +109,12 @@ impl LineLane {
             buffer: Some(Lines::default()),
             state: LaneState::Idle,
             files: logs.iter().map(FileState::new).collect(),
+            journal: journald.enabled.then(JournalState::default),
             overruns: 0,
         };
-        if !logs.is_empty() {
-            lane.start(logs, root, positions)?;
+        if !logs.is_empty() || journald.enabled {
+            let journal = journald.enabled.then(|| JournalLane::open(root, positions));
+            lane.start(logs, journal, root, positions)?;
         }
         Ok((lane, portions))
     }
@@ -98,29 +124,36 @@ impl LineLane {
     /// # Errors
     ///
     /// If the operating system refuses a thread: nothing has changed then.
-    pub fn stage(&mut self, logs: &[FileConfig], root: &Root) -> io::Result<()> {
+    pub fn stage(&mut self, logs: &[LogConfig], root: &Root) -> io::Result<()> {
         if self.questions.is_some() || logs.is_empty() {
             return Ok(());
         }
-        self.start(&[], root, &Positions::new())
+        self.start(&[], None, root, &Positions::new())
     }
 
     /// Follows these files from now on: those that were followed before from where they are, others from their end or
     /// backlog, as at a first start.
-    pub fn follow(&mut self, logs: &[FileConfig]) {
+    pub fn follow(&mut self, logs: &[LogConfig]) {
         let Some(questions) = &self.questions else { return };
         // A thread that is gone has panicked: that shows as overruns.
         let _ = questions.send(Work::Follow(logs.to_vec()));
         let known = |path: &str| self.files.iter().find(|file| file.path == path).cloned();
-        let file = |log: &FileConfig| {
+        let file = |log: &LogConfig| {
             let new = FileState::new(log);
             FileState { service: new.service.clone(), ..known(&new.path).unwrap_or(new) }
         };
-        self.files = logs.iter().map(file).collect();
+        let services = self.files.iter().filter(|file| journal::is_service(&file.path)).cloned();
+        self.files = logs.iter().map(file).chain(services).collect();
     }
 
-    fn start(&mut self, logs: &[FileConfig], root: &Root, positions: &Positions) -> io::Result<()> {
-        let lane = Lane::open(logs, root, positions);
+    fn start(
+        &mut self,
+        logs: &[LogConfig],
+        journal: Option<JournalLane>,
+        root: &Root,
+        positions: &Positions,
+    ) -> io::Result<()> {
+        let lane = Lane::open(logs, journal, root, positions);
         let (questions, asked) = sync_mpsc::channel();
         let portions = self.portions.clone();
         let thread = thread::Builder::new().name("logs".to_owned()).stack_size(STACK_BYTES);
@@ -173,6 +206,7 @@ impl LineLane {
     /// Takes a portion back after its lines were taken.
     pub fn handle_lines(&mut self, mut lines: Lines) {
         self.files.clone_from(&lines.files);
+        self.journal.clone_from(&lines.journal);
         lines.text.clear();
         lines.text.shrink_to(KEEP_BYTES_MAX);
         lines.ends.clear();
@@ -181,7 +215,12 @@ impl LineLane {
         self.state = LaneState::Idle;
     }
 
-    /// Every file.
+    /// The journal, if it is read.
+    pub fn journal(&self) -> Option<&JournalState> {
+        self.journal.as_ref()
+    }
+
+    /// Every file, and every service in the journal.
     pub fn files(&self) -> &[FileState] {
         &self.files
     }
@@ -203,11 +242,20 @@ impl Lines {
         }
     }
 
-    /// Where each file stands after these lines.
+    /// Where files stood before these lines that were not followed before.
+    pub fn begun(&self) -> impl Iterator<Item = Cursor> {
+        let cursor = |file: &FileState| Some(Cursor { source: file.path.clone(), position: file.begun.clone()? });
+        self.files.iter().filter_map(cursor)
+    }
+
+    /// Where each file stands after these lines, then the whole journal.
     pub fn positions(&self) -> impl Iterator<Item = Cursor> {
-        self.files
-            .iter()
-            .filter_map(|file| Some(Cursor { source: file.path.clone(), position: file.position.clone()? }))
+        let files = self.files.iter().map(|file| (file.path.as_str(), &file.position));
+        let journal = self.journal.iter().map(|journal| (journal::SOURCE, &journal.position));
+        let cursor = |(source, position): (&str, &Option<Vec<u8>>)| {
+            Some(Cursor { source: source.to_owned(), position: position.clone()? })
+        };
+        files.chain(journal).filter_map(cursor)
     }
 
     /// Whether there was more to read than a portion holds.
@@ -217,7 +265,7 @@ impl Lines {
 }
 
 impl FileState {
-    fn new(log: &FileConfig) -> Self {
+    fn new(log: &LogConfig) -> Self {
         Self { path: log.path.display().to_string(), service: log.service.clone(), ..Self::default() }
     }
 }
@@ -225,38 +273,43 @@ impl FileState {
 /// The thread's end.
 struct Lane {
     root: Root,
+    /// Of the first of `files`; those after them are services in the journal.
     tails: Vec<Tail>,
     files: Vec<FileState>,
+    journal: Option<JournalLane>,
     /// File to begin with, so that a busy one does not starve the others.
     next: usize,
 }
 
 impl Lane {
-    fn open(logs: &[FileConfig], root: &Root, positions: &Positions) -> Self {
+    fn open(logs: &[LogConfig], journal: Option<JournalLane>, root: &Root, positions: &Positions) -> Self {
         let files: Vec<_> = logs.iter().map(FileState::new).collect();
-        let tail = |file: &FileState| {
-            Tail::open(&root.host(Path::new(&file.path)), positions.get(&file.path).map(Vec::as_slice))
+        let tail = |(log, file): (&LogConfig, &FileState)| {
+            Tail::open(&root.host(&log.path), log.joining.clone(), positions.get(&file.path).map(Vec::as_slice))
         };
-        Self { root: root.clone(), tails: files.iter().map(tail).collect(), files, next: 0 }
+        let tails = logs.iter().zip(&files).map(tail).collect();
+        Self { root: root.clone(), tails, files, journal, next: 0 }
     }
 
-    fn follow(&mut self, logs: &[FileConfig]) {
+    fn follow(&mut self, logs: &[LogConfig]) {
+        let services = self.files.split_off(self.tails.len());
         let mut before: Vec<_> = std::mem::take(&mut self.files).into_iter().zip(self.tails.drain(..)).collect();
         for log in logs {
             let new = FileState::new(log);
             let (file, tail) = match before.iter().position(|(file, _)| file.path == new.path) {
                 Some(at) => {
                     let (file, tail) = before.swap_remove(at);
-                    (FileState { service: new.service, ..file }, tail)
+                    (FileState { service: new.service, ..file }, tail.joining_as(&log.joining))
                 }
                 None => {
-                    let tail = Tail::open(&self.root.host(&log.path), None);
+                    let tail = Tail::open(&self.root.host(&log.path), log.joining.clone(), None);
                     (new, tail)
                 }
             };
             self.files.push(file);
             self.tails.push(tail);
         }
+        self.files.extend(services);
         self.next = 0;
     }
 
@@ -278,11 +331,15 @@ impl Lane {
 
     fn fill(&mut self, lines: &mut Lines) {
         lines.more = false;
-        self.files.iter_mut().for_each(|file| file.position = None);
-        let count = self.tails.len();
+        self.files.iter_mut().for_each(|file| (file.position, file.begun) = (None, None));
+        let tails = self.tails.len();
+        let count = tails + usize::from(self.journal.is_some());
         let first = self.next;
         for index in (0..count).map(|offset| (first + offset) % count) {
-            lines.more |= self.poll(index, lines);
+            lines.more |= match &mut self.journal {
+                Some(journal) if index == tails => journal.poll(tails, &mut self.files, lines),
+                _ => self.poll(index, lines),
+            };
             if lines.text.len() >= PORTION_BYTES {
                 lines.more = true;
                 self.next = (index + 1) % count;
@@ -290,6 +347,7 @@ impl Lane {
             }
         }
         lines.files.clone_from(&self.files);
+        lines.journal = self.journal.as_mut().map(JournalLane::take_state);
     }
 
     /// Returns whether the file has more.
@@ -304,6 +362,7 @@ impl Lane {
         if lines.ends.len() > before {
             file.position = Some(tail.position());
         }
+        file.begun = tail.take_begun();
         file.counts = tail.counts();
         match polled {
             Ok(polled) => {
@@ -319,5 +378,66 @@ impl Lane {
                 false
             }
         }
+    }
+}
+
+/// The journal as the thread has it.
+struct JournalLane {
+    journal: Journal,
+    state: JournalState,
+    /// Position of the whole that was told last.
+    told: Option<Vec<u8>>,
+}
+
+impl JournalLane {
+    fn open(root: &Root, positions: &Positions) -> Self {
+        let own = positions.iter().filter(|(source, _)| {
+            source.strip_prefix(journal::SOURCE).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        });
+        let own = own.map(|(source, position)| (source.as_str(), position.as_slice()));
+        let journal = Journal::open(&root.host(Path::new("/")), own);
+        Self { journal, state: JournalState::default(), told: positions.get(journal::SOURCE).cloned() }
+    }
+
+    /// Returns whether there is more. Services are those of `files` from `first` on; new ones are added.
+    fn poll(&mut self, first: usize, files: &mut Vec<FileState>, lines: &mut Lines) -> bool {
+        let before = lines.ends.len();
+        let polled = self.journal.poll(&mut |line| {
+            let index = match files[first..].iter().position(|file| file.path == line.source) {
+                Some(at) => first + at,
+                None => {
+                    let (path, service) = (line.source.to_owned(), line.service.to_owned());
+                    files.push(FileState { path, service, ..FileState::default() });
+                    files.len() - 1
+                }
+            };
+            let counts = &mut files[index].counts;
+            (counts.lines, counts.bytes) = (counts.lines + 1, counts.bytes + line.text.len() as u64);
+            lines.text.extend_from_slice(line.text);
+            let end = u32::try_from(lines.text.len()).expect("a portion is small");
+            lines.ends.push((u32::try_from(index).expect("services are few"), end));
+        });
+        let position = self.journal.position();
+        for (index, _) in &lines.ends[before..] {
+            files[*index as usize].position.clone_from(&position);
+        }
+        if position != self.told {
+            self.state.position.clone_from(&position);
+            self.told = position;
+        }
+        self.state.counts = self.journal.counts();
+        let error = polled
+            .as_ref()
+            .err()
+            .map(|error| format!("{error}: the agent's user has to be in the group systemd-journal"));
+        if let Some(reason) = error.as_ref().filter(|_| self.state.last_error != error) {
+            tracing::warn!(reason, "journal cannot be read");
+        }
+        self.state.last_error = error;
+        polled.unwrap_or(false)
+    }
+
+    fn take_state(&mut self) -> JournalState {
+        JournalState { position: self.state.position.take(), ..self.state.clone() }
     }
 }

@@ -37,6 +37,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use vedette_detector_host::supervise::{Supervisor, SupervisorConfig, WorkerId};
+use vedette_edge::mask::Masks;
 use vedette_edge::pipeline::{Pipeline, PipelineConfig, SEARCHES_MAX};
 use vedette_edge::recorder::{RecorderConfig, Window};
 use vedette_link::client::{LinkEvent, LinkTask};
@@ -123,8 +124,7 @@ impl Agent {
         let (host_name, boot) = (host::name(&root), host::boot(&root));
         let (now, wall) = (mono_now(), wall_now());
         let claim = Claim { host: identity.host, begin, fresh: new_epoch(wall) };
-        let Kept { spool, keeper, replies, positions, series_next } =
-            Kept::open(&config, boot, claim, &position_sources(&config));
+        let Kept { spool, keeper, replies, positions, series_next } = Kept::open(&config, boot, claim);
         let in_data_dir = StartError::io(config.data_dir.display().to_string());
         let (disk, policies, policy) =
             Disk::open(&config.data_dir, config.trust.policy_keys.clone()).map_err(in_data_dir)?;
@@ -140,7 +140,7 @@ impl Agent {
         let (uplink, link, task) = Uplink::open(&config.collector, &identity, hello, now)?;
         let threads = || StartError::io("threads");
         let (lanes, reports) = Lanes::open(&config.sources, &root).map_err(threads())?;
-        let (line_lane, lines) = LineLane::open(&config.logs, &root, &positions).map_err(threads())?;
+        let (line_lane, lines) = LineLane::open(&config.logs, &config.journald, &root, &positions).map_err(threads())?;
         let (change_lane, changes) = ChangeLane::open(&config.watch, &root, &positions).map_err(threads())?;
         let store = Store::open(&config.data_dir).map_err(StartError::io(config.data_dir.display().to_string()))?;
         let (inventory_lane, inventories) =
@@ -154,6 +154,7 @@ impl Agent {
         let (worker_events, workers) = mpsc::channel(WORKER_EVENTS);
         let (found_in, found) = mpsc::channel(SEARCHES_MAX);
         let mut pipeline = Pipeline::new(pipeline_config(&config, &identity, &policy), now, wall);
+        pipeline.set_masks(Masks::new(config.masking.clone()));
         pipeline.handle_series_given(series_next);
         let learning = Learning::open(&config.data_dir, boot, &mut pipeline);
         let recorder = open_recorder(&config, &mut pipeline);
@@ -431,6 +432,8 @@ impl Agent {
 
     fn take_lines(&mut self, lines: &Lines) {
         let (now, began_ns) = (mono_now(), thread_cpu_ns());
+        // Killed before the first counts are kept, the agent goes on from there, whatever the files are called by then.
+        lines.begun().for_each(|cursor| self.spool.handle_cursor(cursor));
         lines.replay(|path, service, line| self.pipeline.handle_log_line(now, path, service, line));
         lines.positions().for_each(|cursor| self.pipeline.handle_cursor(cursor));
         self.meter.spent(Stage::Lines, began_ns);
@@ -453,12 +456,6 @@ fn open_recorder(config: &Config, pipeline: &mut Pipeline) -> Option<RecorderDis
         pipeline.set_recorder(RecorderConfig { memory_bytes, to_disk });
     }
     disk
-}
-
-/// What there can be positions of.
-fn position_sources(config: &Config) -> Vec<String> {
-    let logs = config.logs.iter().map(|log| log.path.display().to_string());
-    logs.chain([changes::SOURCE.to_owned()]).collect()
 }
 
 fn pipeline_config(config: &Config, identity: &Identity, policy: &PolicyView) -> PipelineConfig {

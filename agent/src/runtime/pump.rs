@@ -75,7 +75,10 @@ impl Agent {
         }
         let (tenant, boot, queue_epoch, wall) = (self.identity.tenant, self.boot, self.spool.epoch(), wall_now());
         let (noted, began_ns) = (self.meter.note(&body), thread_cpu_ns());
+        // The spool keeps them as they are: files are found again by them.
         let (kept, mut bytes) = (cursors.clone(), 0);
+        let masks = self.pipeline.masks();
+        cursors.iter_mut().for_each(|cursor| cursor.source = masks.masked(&cursor.source));
         cursors.iter_mut().for_each(shorten);
         self.spool.set_series_next(self.pipeline.series_next());
         self.spool.push(class, &kept, |sequence| {

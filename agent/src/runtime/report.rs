@@ -7,19 +7,20 @@ use crate::cost::{Bill, DetectorCost, SourceCost, children_cpu_ns, process_cpu_n
 use crate::lanes::SourceView;
 use crate::lanes::changes::WatchedFile;
 use crate::lanes::inventories::InventoryView;
-use crate::lanes::lines::FileState;
+use crate::lanes::lines::{FileState, JournalState};
 use crate::memory;
 use crate::recorder::RecorderDisk;
 use crate::recorder::read::{IN_MEMORY_MAX, Unwritten};
 use crate::status::{
-    ClassCounts, DetectorStatus, DirectiveStatus, FilesStatus, HostStatus, InventoryStatus, LogStatus, MemoryStatus,
-    PolicyStatus, ProcessStatus, RecorderStatus, ScoresStatus, SeriesStatus, ShedReasons, SourceStatus,
+    ClassCounts, DetectorStatus, DirectiveStatus, FilesStatus, HostStatus, InventoryStatus, JournaldStatus, LogStatus,
+    MemoryStatus, PolicyStatus, ProcessStatus, RecorderStatus, ScoresStatus, SeriesStatus, ShedReasons, SourceStatus,
     SpoolDiskStatus, SpoolStatus, Status, TickStatus, WatchStatus, WorkerStatus,
 };
 use crate::uplink::remedy;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use vedette_detector_host::supervise;
+use vedette_edge::mask::Masks;
 use vedette_edge::pipeline::OddSeries;
 use vedette_protocol::time::{MonoTime, WallTime};
 use vedette_protocol::v1::Class;
@@ -72,9 +73,10 @@ impl Agent {
                 _ => serde_json::Map::new(),
             },
             files: self.files_status(),
-            logs: self.line_lane.files().iter().map(log).collect(),
+            journald: self.line_lane.journal().map(journald),
+            logs: self.line_lane.files().iter().map(|file| log(file, self.pipeline.masks())).collect(),
             inventories: self.inventory_lane.views().map(|view| inventory(&view)).collect(),
-            watch: self.change_lane.files().iter().map(watched).collect(),
+            watch: self.change_lane.files().iter().map(|file| watched(file, self.pipeline.masks())).collect(),
         }
     }
 
@@ -351,10 +353,27 @@ fn scores(summary: supervise::ScoreSummary) -> ScoresStatus {
     ScoresStatus { judged, undecided, median, p99, highest }
 }
 
-fn log(file: &FileState) -> LogStatus {
+fn journald(state: &JournalState) -> JournaldStatus {
+    let counts = &state.counts;
+    JournaldStatus {
+        lines: counts.lines,
+        files: counts.files,
+        messages_cut: counts.messages_cut,
+        entries_missed: counts.entries_missed,
+        entries_damaged: counts.entries_damaged,
+        entries_silent: counts.entries_silent,
+        entries_own: counts.entries_own,
+        entries_skipped: counts.entries_skipped,
+        fields_skipped: counts.fields_skipped,
+        files_refused: counts.files_refused,
+        last_error: state.last_error.clone(),
+    }
+}
+
+fn log(file: &FileState, masks: &Masks) -> LogStatus {
     let counts = &file.counts;
     LogStatus {
-        path: file.path.clone(),
+        path: masks.masked(&file.path),
         lines: counts.lines,
         bytes: counts.bytes,
         rotations: counts.rotations + counts.truncations,
@@ -362,13 +381,14 @@ fn log(file: &FileState) -> LogStatus {
         bytes_lost: counts.bytes_lost,
         bytes_skipped: counts.bytes_skipped,
         files_abandoned: counts.files_abandoned,
+        files_gone: counts.files_gone,
         last_error: file.last_error.clone(),
     }
 }
 
-fn watched(file: &WatchedFile) -> WatchStatus {
+fn watched(file: &WatchedFile, masks: &Masks) -> WatchStatus {
     let WatchedFile { path, changes, last_error } = file.clone();
-    WatchStatus { path, changes, last_error }
+    WatchStatus { path: masks.masked(&path), changes, last_error }
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -3,6 +3,8 @@
 use super::agent::Agent;
 use crate::clock::mono_now;
 use crate::config::Config;
+use crate::files::journal;
+use crate::lanes::changes;
 use crate::spool::books::Reason;
 use crate::spool::keeper::Keeper;
 use crate::spool::log::Claim;
@@ -25,9 +27,9 @@ pub(super) struct Kept {
 
 impl Kept {
     /// Opens the spool. Whatever is in its directory, the agent starts: at worst with a spool in memory.
-    pub(super) fn open(config: &Config, boot: BootId, claim: Claim, sources: &[String]) -> Self {
+    pub(super) fn open(config: &Config, boot: BootId, claim: Claim) -> Self {
         let (directory, memory) = (&config.spool.directory, config.limits.memory_spool_bytes);
-        match Keeper::open(directory, config.spool.bytes_max, boot, claim, sources) {
+        match Keeper::open(directory, config.spool.bytes_max, boot, claim, |source| is_read(config, source)) {
             Ok((keeper, replies, recovered)) => {
                 let damage = recovered.damage;
                 let pending: u64 = recovered.pending.iter().sum();
@@ -90,6 +92,13 @@ impl Agent {
     }
 }
 
+/// Whether there is still a reader who goes on from a position of `source`.
+fn is_read(config: &Config, source: &str) -> bool {
+    source == changes::SOURCE
+        || (config.journald.enabled && (source == journal::SOURCE || journal::is_service(source)))
+        || config.logs.iter().any(|log| log.path.to_str() == Some(source))
+}
+
 /// A new life of the spool: milliseconds since the epoch, then 12 random bits, so that an epoch never comes back even
 /// if the clock does. Below 2⁵³: exact in every JSON reader.
 pub(super) fn new_epoch(wall: WallTime) -> QueueEpoch {
@@ -103,6 +112,16 @@ pub(super) fn new_epoch(wall: WallTime) -> QueueEpoch {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn positions_of_the_journals_services_are_kept_as_long_as_it_is_read() {
+        let mut config = Config::default();
+        let of_journal = ["journald", "journald/ssh", "journald/user@1000.service"];
+        assert!(of_journal.iter().all(|source| is_read(&config, source)) && is_read(&config, changes::SOURCE));
+        assert!(!is_read(&config, "journaldx") && !is_read(&config, "/var/log/app.log"));
+        config.journald.enabled = false;
+        assert!(of_journal.iter().all(|source| !is_read(&config, source)));
+    }
 
     #[test]
     fn queue_epochs_differ_even_within_a_millisecond_and_fit_every_json_reader() {

@@ -75,7 +75,11 @@ async fn reload_applies_what_differs_names_what_takes_a_restart_and_refuses_whol
     source(&mut wanted, "load", 5_000, true);
     source(&mut wanted, "memory", 1_000, true);
     source(&mut wanted, "filesystem", 1_000, true);
-    wanted.logs = vec![crate::config::FileConfig { path: log.clone(), service: "app".to_owned() }];
+    wanted.logs = vec![crate::config::LogConfig {
+        path: log.clone(),
+        service: "app".to_owned(),
+        joining: crate::files::tail::Joining::Auto,
+    }];
     wanted.limits.series_max = 50;
     wanted.collector.address = "other:1".to_owned();
     reload(&mut agent, &mut inputs, &folder, &wanted.to_toml()).await;

@@ -75,8 +75,8 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Opens the log in `directory` and starts the thread, which answers to the receiver and ends with it. Positions of what
-    /// is not among `sources` any more are forgotten.
+    /// Opens the log in `directory` and starts the thread, which answers to the receiver and ends with it. Positions of
+    /// sources that are not read any more are forgotten.
     ///
     /// # Errors
     ///
@@ -86,13 +86,13 @@ impl Keeper {
         bytes_max: u64,
         boot: BootId,
         claim: Claim,
-        sources: &[String],
+        is_read: impl Fn(&str) -> bool,
     ) -> io::Result<(Self, mpsc::UnboundedReceiver<Reply>, Recovered)> {
         let config = LogConfig { segment_bytes: SEGMENT_BYTES, bytes_max };
         let (mut log, mut recovered) = Log::open(Folder::open(directory, LOCK_PATIENCE)?, config, boot, claim.fresh)?;
         log.claim(&mut recovered, claim)?;
-        log.retain_sources(|source| sources.iter().any(|known| known == source));
-        recovered.positions.retain(|source, _| sources.contains(source));
+        log.retain_sources(&is_read);
+        recovered.positions.retain(|source, _| is_read(source));
         let (requests, asked) = sync_mpsc::channel();
         let (replies_in, replies) = mpsc::unbounded_channel();
         let thread = thread::Builder::new().name("spool".to_owned()).stack_size(STACK_BYTES);

@@ -1,8 +1,8 @@
 //! The status as a screen for people: what matters first, one thing a line.
 
 use super::{
-    DetectorStatus, FilesStatus, LearntStatus, MemoryStatus, ReloadStatus, ScoresStatus, SpoolDiskStatus, Status,
-    WorkerStatus,
+    DetectorStatus, FilesStatus, LearntStatus, LogStatus, MemoryStatus, ReloadStatus, ScoresStatus, SpoolDiskStatus,
+    Status, WorkerStatus,
 };
 use crate::memory::{MemoryHeld, mib};
 use std::fmt::{self, Write as _};
@@ -236,15 +236,29 @@ fn inventories(out: &mut String, status: &Status) -> fmt::Result {
 }
 
 fn logs(out: &mut String, status: &Status) -> fmt::Result {
-    for one in &status.logs {
+    if let Some(journald) = &status.journald {
+        let services = status.logs.iter().filter(|one| is_service(one)).count();
+        let left_out = [
+            (journald.entries_missed, "entries MISSED"),
+            (journald.entries_skipped, "entries skipped"),
+            (journald.entries_silent, "entries without a message"),
+            (journald.messages_cut, "messages cut"),
+            (journald.fields_skipped, "fields that cannot be read"),
+            (journald.files_refused, "files REFUSED"),
+        ];
+        let left_out = counted(&left_out);
+        let trouble = journald.last_error.as_ref().map(|error| format!(", {error}")).unwrap_or_default();
+        writeln!(out, "journal     {} lines of {services} services{left_out}{trouble}", journald.lines)?;
+    }
+    for one in status.logs.iter().filter(|one| !is_service(one)) {
         let left_out = [
             (one.lines_cut, "lines cut"),
             (one.bytes_lost, "bytes LOST"),
             (one.bytes_skipped, "bytes skipped"),
             (one.files_abandoned, "files ABANDONED"),
+            (one.files_gone, "files GONE after a restart"),
         ];
-        let left_out: String =
-            left_out.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!(", {n} {what}")).collect();
+        let left_out = counted(&left_out);
         let trouble = one.last_error.as_ref().map(|error| format!(", {error}")).unwrap_or_default();
         writeln!(out, "log         {}: {} lines, {} rotations{left_out}{trouble}", one.path, one.lines, one.rotations)?;
     }
@@ -266,6 +280,15 @@ fn memory(out: &mut String, memory: &MemoryStatus) -> fmt::Result {
     let now = mib(memory.bytes());
     writeln!(out, "memory now  {now}: agent {}, worker {workers}", held(&memory.agent))?;
     write!(out, "{}", memory.bound)
+}
+
+/// A service in the journal; the others are files, with absolute paths.
+fn is_service(log: &LogStatus) -> bool {
+    !log.path.starts_with('/')
+}
+
+fn counted(counts: &[(u64, &str)]) -> String {
+    counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!(", {n} {what}")).collect()
 }
 
 fn list(names: &[String]) -> String {
@@ -311,6 +334,10 @@ mod tests {
         let files = FilesStatus { watch_unfit: 2, ..FilesStatus::default() };
         let screen = render(&Status { logs: vec![log], files, ..Status::default() });
         assert!(screen.contains("log         /var/log/app: 7 lines, 0 rotations, 12 bytes LOST\n"), "{screen}");
+        let service = LogStatus { path: "journald/ssh".to_owned(), lines: 3, ..LogStatus::default() };
+        let journald = JournaldStatus { lines: 3, entries_missed: 2, ..JournaldStatus::default() };
+        let journal = render(&Status { logs: vec![service], journald: Some(journald), ..Status::default() });
+        assert!(journal.contains("journal     3 lines of 1 services, 2 entries MISSED\n"), "{journal}");
         assert!(screen.contains("watched     0 looks failed, 2 found no file that can be compared"), "{screen}");
     }
 

@@ -99,7 +99,7 @@ fn killing_agent_and_collector_loses_and_doubles_nothing() {
     let address = collector.as_ref().expect("started").address;
     let log = bench.path("app.log");
     fs::write(&log, "").expect("log");
-    bench.write_config_for(&address.to_string(), &format!("[[logs]]\npath = {log:?}\n"));
+    bench.write_config_for(&address.to_string(), &format!("[journald]\nenabled = false\n[[logs]]\npath = {log:?}\n"));
     let mut written = 0;
     for round in 0..6_u64 {
         let mut agent = bench.start();

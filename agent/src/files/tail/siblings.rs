@@ -1,13 +1,14 @@
 //! Files beside a log that carry its name and the marks of rotation: a number, a date, `.old`.
 
 use super::open_regular;
-use std::fs::File;
+use std::fs::{DirEntry, File, Metadata};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirEntryExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// Seconds and nanoseconds of the last change of a file's content.
-pub(super) type FileTime = (i64, i64);
+pub(super) type FileTime = (i64, u32);
 
 /// Most files that are looked at in a directory.
 const ENTRIES_MAX: usize = 4_096;
@@ -17,37 +18,78 @@ const WORDS: [&[u8]; 6] = [b".old", b".bak", b".prev", b".last", b"~", b".0"];
 const COMPRESSED: [&[u8]; 6] = [b".gz", b".xz", b".zst", b".bz2", b".lz4", b".Z"];
 
 /// The log itself and its rotated forms, longest unchanged first.
-pub(super) struct Siblings(Vec<Sibling>);
+pub(super) struct Siblings {
+    all: Vec<Sibling>,
+    directories: Vec<PathBuf>,
+}
 
 /// One of them.
 pub(super) struct Sibling {
     path: PathBuf,
-    inode: (u64, u64),
-    changed: FileTime,
+    /// Device and inode.
+    pub(super) inode: (u64, u64),
+    pub(super) changed: FileTime,
+    /// It has the log's own name.
+    pub(super) is_named: bool,
 }
 
 impl Siblings {
     /// The file at `path` and regular files beside it that rotation made of it, compressed ones left out.
     pub(super) fn of(path: &Path) -> Self {
-        let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return Self(Vec::new()) };
-        let entries = std::fs::read_dir(directory).into_iter().flatten().take(ENTRIES_MAX).flatten();
-        let is_rotated = |bytes: &[u8]| bytes.strip_prefix(name.as_bytes()).is_some_and(is_mark_of_rotation);
-        let mut siblings: Vec<_> = entries
-            .filter(|entry| is_rotated(entry.file_name().as_bytes()))
-            .filter_map(|entry| Sibling::at(entry.path()))
-            .collect();
-        siblings.sort_by_key(|sibling| sibling.changed);
-        Self(siblings)
+        // What a symbolic link names is rotated where it is.
+        let target = std::fs::canonicalize(path).ok().filter(|target| target != path);
+        let places = [Some(path.to_owned()), target];
+        // It may be in a directory that cannot be listed.
+        let mut all: Vec<_> = Sibling::at(path.to_owned(), true).into_iter().collect();
+        let mut directories = Vec::<PathBuf>::new();
+        for place in places.iter().flatten() {
+            let (Some(directory), Some(name)) = (place.parent(), place.file_name()) else { continue };
+            for entry in entries(directory) {
+                let file_name = entry.file_name();
+                let Some(mark) = file_name.as_bytes().strip_prefix(name.as_bytes()) else { continue };
+                if !is_mark_of_rotation(mark) {
+                    continue;
+                }
+                let Some(sibling) = Sibling::at(entry.path(), mark.is_empty()) else { continue };
+                match all.iter_mut().find(|other| other.inode == sibling.inode) {
+                    Some(other) => other.is_named |= sibling.is_named,
+                    None => all.push(sibling),
+                }
+            }
+            if !directories.iter().any(|other| other == directory) {
+                directories.push(directory.to_owned());
+            }
+        }
+        all.sort_by_key(|sibling| sibling.changed);
+        Self { all, directories }
     }
 
-    pub(super) fn find(&self, inode: (u64, u64)) -> Option<&Sibling> {
-        self.0.iter().find(|sibling| sibling.inode == inode)
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Sibling> {
+        self.all.iter()
     }
 
-    /// Those that were changed at `time` or after it, oldest first: many kernels keep times in steps of milliseconds.
-    pub(super) fn since(self, time: FileTime) -> impl Iterator<Item = Sibling> {
-        self.0.into_iter().filter(move |sibling| sibling.changed >= time)
+    /// The file of that inode, whatever its name is by now.
+    pub(super) fn open(&self, inode: (u64, u64)) -> Option<File> {
+        let sibling = self.all.iter().find(|sibling| sibling.inode == inode);
+        sibling.and_then(|sibling| sibling.open().ok().flatten()).or_else(|| {
+            let mut entries = self.directories.iter().flat_map(|directory| entries(directory));
+            let entry = entries.find(|entry| entry.ino() == inode.1)?;
+            let sibling = Sibling::at(entry.path(), false).filter(|sibling| sibling.inode == inode)?;
+            sibling.open().ok().flatten()
+        })
     }
+}
+
+pub(super) fn inode_of(metadata: &Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
+}
+
+pub(super) fn changed_at(metadata: &Metadata) -> FileTime {
+    (metadata.mtime(), u32::try_from(metadata.mtime_nsec()).unwrap_or_default())
+}
+
+fn entries(directory: &Path) -> impl Iterator<Item = DirEntry> + use<> {
+    std::fs::read_dir(directory).into_iter().flatten().take(ENTRIES_MAX).flatten()
 }
 
 /// Whether `rest` is what rotation puts after a name: nothing, or `.1`, `-20260301`, `.2026-03-01.1`, `.old`, `~`. Another
@@ -62,21 +104,16 @@ fn is_mark_of_rotation(rest: &[u8]) -> bool {
 }
 
 impl Sibling {
-    fn at(path: PathBuf) -> Option<Self> {
-        let metadata = std::fs::metadata(&path).ok().filter(std::fs::Metadata::is_file)?;
-        let (inode, changed) = ((metadata.dev(), metadata.ino()), (metadata.mtime(), metadata.mtime_nsec()));
-        Some(Self { path, inode, changed })
-    }
-
-    pub(super) fn inode(&self) -> (u64, u64) {
-        self.inode
+    fn at(path: PathBuf, is_named: bool) -> Option<Self> {
+        let metadata = std::fs::metadata(&path).ok().filter(Metadata::is_file)?;
+        Some(Self { path, inode: inode_of(&metadata), changed: changed_at(&metadata), is_named })
     }
 
     /// `None` if it was renamed meanwhile.
-    pub(super) fn open(&self) -> Option<File> {
-        let file = open_regular(&self.path).ok().flatten()?;
-        let metadata = file.metadata().ok()?;
-        ((metadata.dev(), metadata.ino()) == self.inode).then_some(file)
+    pub(super) fn open(&self) -> io::Result<Option<File>> {
+        let Some(file) = open_regular(&self.path)? else { return Ok(None) };
+        let is_same = inode_of(&file.metadata()?) == self.inode;
+        Ok(is_same.then_some(file))
     }
 }
 

@@ -1,3 +1,6 @@
+mod events;
+mod rotation;
+
 use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -14,7 +17,7 @@ struct Log {
 impl Log {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let tail = Tail::open(&directory.path().join("app.log"), None);
+        let tail = Tail::open(&directory.path().join("app.log"), Joining::Auto, None);
         Self { directory, tail, lines: Vec::new() }
     }
 
@@ -49,7 +52,7 @@ impl Log {
     }
 
     fn reopen(&mut self, position: &[u8]) {
-        self.tail = Tail::open(&self.path("app.log"), Some(position));
+        self.tail = Tail::open(&self.path("app.log"), self.tail.joining.clone(), Some(position));
     }
 }
 
@@ -102,21 +105,6 @@ fn files_that_came_and_went_between_polls_are_read() {
     log.rename("app.log", "app.log.1");
     log.append("three\n");
     assert_eq!(log.polled(), ["one", "two", "three"]);
-}
-
-#[test]
-fn more_rotations_than_files_may_be_open_abandon_the_oldest_and_say_so() {
-    let mut log = Log::new();
-    log.append("first\n");
-    log.poll();
-    for n in 0..2 * FILES_OPEN_MAX {
-        log.rename("app.log", &format!("app.log.{n:02}"));
-        // More than one poll reads, so that none of them is read to its end.
-        log.append(&"x\n".repeat(POLL_BYTES));
-    }
-    log.poll_times(3);
-    let counts = log.tail.counts();
-    assert!(counts.files_abandoned > 0 && log.tail.files.len() <= FILES_OPEN_MAX, "{counts:?}");
 }
 
 #[test]
@@ -186,6 +174,20 @@ fn a_restart_goes_on_where_it_was() {
 }
 
 #[test]
+fn place_where_reading_began_is_told_before_the_first_line() {
+    let mut log = Log::new();
+    assert_eq!((log.poll(), log.tail.take_begun()), (Polled::default(), None), "it is not there yet");
+    log.append("one\n");
+    log.poll();
+    let begun = log.tail.take_begun().unwrap();
+    log.rename("app.log", "app.log.1");
+    log.append("two\n");
+    log.lines.clear();
+    log.reopen(&begun);
+    assert_eq!((log.polled(), log.tail.take_begun()), (vec!["one".to_owned(), "two".to_owned()], None));
+}
+
+#[test]
 fn rotations_during_a_restart_are_read_in_order() {
     let mut log = Log::new();
     log.append("one\n");
@@ -216,7 +218,7 @@ fn a_reused_inode_is_another_file() {
     log.append("a line of the second file, which is longer\n");
     let metadata = fs::metadata(log.path("app.log")).unwrap();
     // As if the file system had given the inode again, which it may.
-    (position.places[0].identity.device, position.places[0].identity.inode) = (metadata.dev(), metadata.ino());
+    position.places[0].inode = inode_of(&metadata);
     log.lines.clear();
     log.reopen(&position.encode());
     assert_eq!(log.polled(), ["a line of the second file, which is longer"]);
@@ -251,6 +253,55 @@ fn what_is_no_file_is_not_followed() {
     let mut log = Log::new();
     fs::create_dir(log.path("app.log")).unwrap();
     assert_eq!(log.poll(), Polled::default());
+}
+
+#[test]
+fn truncation_is_noticed_though_the_first_lines_are_the_same() {
+    let mut log = Log::new();
+    let banner = format!("{}\n", "=".repeat(300));
+    log.append(&format!("{banner}one\n"));
+    log.poll();
+    fs::write(log.path("app.log"), format!("{banner}two\nthree\n")).unwrap();
+    log.lines.clear();
+    assert_eq!(log.polled()[1..], ["two", "three"]);
+    assert_eq!(log.tail.counts().truncations, 1);
+}
+
+#[test]
+fn file_that_was_compressed_while_the_agent_was_down_is_counted() {
+    let mut log = Log::new();
+    log.append("one\n");
+    log.poll();
+    let position = log.tail.position();
+    log.append("unread\n");
+    log.rename("app.log", "app.log.1");
+    fs::rename(log.path("app.log.1"), log.path("app.log.1.gz")).unwrap();
+    let packed = log.path("app.log.1.gz");
+    fs::remove_file(&packed).unwrap();
+    fs::write(packed, "packed").unwrap();
+    log.append("two\n");
+    log.lines.clear();
+    log.reopen(&position);
+    assert_eq!(log.polled(), ["two"]);
+    assert_eq!(log.tail.counts().files_gone, 1);
+}
+
+#[test]
+fn link_that_names_another_file_is_followed_and_the_first_is_found_after_a_restart() {
+    let mut log = Log::new();
+    let link = |log: &Log, to: &str| {
+        let _ = fs::remove_file(log.path("app.log"));
+        std::os::unix::fs::symlink(log.path(to), log.path("app.log")).unwrap();
+    };
+    fs::write(log.path("monday"), "one\n").unwrap();
+    link(&log, "monday");
+    assert_eq!(log.polled(), ["one"]);
+    let position = log.tail.position();
+    fs::write(log.path("monday"), "one\ntwo\n").unwrap();
+    fs::write(log.path("tuesday"), "three\n").unwrap();
+    link(&log, "tuesday");
+    log.reopen(&position);
+    assert_eq!(log.polled(), ["two", "three"]);
 }
 
 #[derive(Clone, Debug)]

@@ -34,6 +34,8 @@ impl Plan {
             keep("collector", *collector != wanted.collector);
             keep("metrics", *metrics != wanted.metrics);
             keep("spool", before.spool != wanted.spool);
+            keep("masking", before.masking != wanted.masking);
+            keep("journald", before.journald != wanted.journald);
             keep("trust.policy-keys", before.trust.policy_keys != wanted.trust.policy_keys);
             keep("detectors.execution", before.detectors.execution != wanted.detectors.execution);
             keep("limits.templates-max", before.limits.templates_max != wanted.limits.templates_max);
@@ -45,6 +47,8 @@ impl Plan {
         config.collector.clone_from(&before.collector);
         config.metrics = before.metrics;
         config.spool.clone_from(&before.spool);
+        config.masking.clone_from(&before.masking);
+        config.journald = before.journald;
         config.trust.policy_keys.clone_from(&before.trust.policy_keys);
         config.detectors.execution = before.detectors.execution;
         config.limits.templates_max = before.limits.templates_max;
@@ -62,6 +66,8 @@ impl Plan {
             collector: _,
             metrics: _,
             spool: _,
+            masking: _,
+            journald: _,
             log,
             trust: TrustConfig { policy_keys: _, author_keys },
             detectors: DetectorsConfig { directory, shadow_directory, execution: _, parameters, shadow_parameters },

@@ -117,3 +117,26 @@ fn log_lines_wait_for_a_disk_that_is_merely_slow_as_long_as_there_is_room() {
     rig.push(Class::Feature, MEMORY / 2);
     assert_eq!(rig.spool.poll_send(Class::Log).map(|batch| batch.sequence), Some(Sequence(1)));
 }
+
+#[test]
+fn position_of_a_whole_is_never_kept_without_those_of_its_parts() {
+    let of = |source: &str| [Cursor { source: source.to_owned(), position: vec![1] }];
+    let kept = |rig: &Rig| start(&rig.disk).2.positions.into_keys().collect::<Vec<_>>();
+    let mut rig = Rig::new();
+    rig.push_with(Class::Log, 100, &of("whole/a"));
+    rig.work();
+    // The disk fails, and the collector settles the whole before one of its parts.
+    rig.disk.limit(Some(0));
+    rig.push_with(Class::Log, 100, &of("whole/b"));
+    rig.push_with(Class::Log, 100, &of("whole"));
+    rig.pass(SECOND);
+    rig.send(10);
+    rig.in_flight.retain(|batch| batch.sequence.0 == 3);
+    rig.commit(10);
+    rig.pass(SECOND);
+    rig.disk.limit(None);
+    assert_eq!(kept(&rig), ["whole/a"]);
+    rig.pass(SECOND * 6);
+    rig.pass(SECOND * 6);
+    assert_eq!(kept(&rig), ["whole", "whole/a", "whole/b"]);
+}
