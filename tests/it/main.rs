@@ -5,6 +5,7 @@ mod delivery;
 mod fleet;
 mod guide;
 mod package;
+mod rotations;
 mod scores;
 mod tidy;
 mod workspace;

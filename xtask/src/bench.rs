@@ -26,6 +26,8 @@ enum Bench {
     Agent(agent::AgentArgs),
     /// Takes the collector away for a while at the default rates: memory, disk, and what arrives afterwards.
     Outage(outage::OutageArgs),
+    /// CPU time of following a log: 500 MB of syslog lines, plain, then with masking and templates.
+    Tail,
     /// Bytes and CPU time per sample on the wire, beside OTLP and Prometheus remote write.
     Wire {
         /// A minute of a host's series as JSON: a list of ticks, each `[unix_ms, [[name, [[key, value], …], "c" or "g",
@@ -40,13 +42,14 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     match &args.bench {
         Bench::Agent(args) => agent::run(args),
         Bench::Outage(args) => outage::run(args),
-        Bench::Wire { file } => wire(file.as_deref()),
+        Bench::Tail => target("tail", None),
+        Bench::Wire { file } => target("wire", file.as_deref()),
     }
 }
 
-fn wire(file: Option<&Path>) -> Result<()> {
+fn target(name: &str, file: Option<&Path>) -> Result<()> {
     let mut command = build::cargo();
-    command.args(["bench", "--quiet", "--package", "vedette-agent", "--bench", "wire", "--"]);
+    command.args(["bench", "--quiet", "--package", "vedette-agent", "--bench", name, "--"]);
     if let Some(file) = file {
         // The bench runs in its package's folder.
         let file = file.canonicalize().with_context(|| format!("--file {}", file.display()))?;
