@@ -2,6 +2,7 @@
 
 use crate::excursion::{Beside, Excursion, Pull};
 use crate::floor::Floor;
+use crate::walk::Walk;
 use vedette_sdk::Sample;
 use vedette_sdk::math::Limit as _;
 use vedette_sdk::robust::{Envelope, Youth, median_and_scale, median3, sort_few};
@@ -11,7 +12,7 @@ use vedette_sdk::state::{Damaged, Reader, Writer};
 pub(crate) const WINSOR: f64 = 2.0;
 /// 1 ÷ E[min(|Z|, 2)] of a standard normal Z: makes the mean of winsorised deviations its standard deviation. Four in ten
 /// values may be arbitrary before the spread runs away.
-const TO_DEVIATION: f64 = 1.280_573;
+pub(crate) const TO_DEVIATION: f64 = 1.280_573;
 /// Bursts count from this many scales on; their reach is kept in scales, that is divided by it.
 pub(crate) const BURST: f64 = 3.0;
 /// The spread has so many times the memory of the location: what the location cannot follow shall stand out for a while
@@ -64,6 +65,7 @@ pub(crate) struct Baseline {
     floor: f64,
     youth: Youth,
     excursion: Excursion,
+    walk: Walk,
 }
 
 /// What a value was judged with.
@@ -100,7 +102,7 @@ impl Baseline {
     /// A series of which nothing is known; not to be judged before [`Baseline::start`].
     pub(crate) fn unknown() -> Self {
         let (reach, youth) = ([Envelope::default(); 2], Youth::after(0));
-        Self { location: 0.0, spread: 0.0, reach, floor: 0.0, youth, excursion: Excursion::NONE }
+        Self { location: 0.0, spread: 0.0, reach, floor: 0.0, youth, excursion: Excursion::NONE, walk: Walk::NONE }
     }
 
     /// Starts from the first values, three or more.
@@ -114,14 +116,30 @@ impl Baseline {
         let reach = |deviation: f64| Envelope::of(deviation.at_least(0.0) / BURST);
         let reach = [reach(sorted[sorted.len() - 2]), reach(-sorted[1])];
         let youth = Youth::after(u32::try_from(first.len()).unwrap_or(u32::MAX));
-        Self { location, spread, reach, floor: floor.after(&youth), youth, excursion: Excursion::NONE }
+        let (floor, walk) = (floor.after(&youth), Walk::start(first));
+        Self { location, spread, reach, floor, youth, excursion: Excursion::NONE, walk }
     }
 
-    /// What `value` is to be judged with.
+    /// How far `value` is from where it is expected, and what that was judged with.
     #[inline]
-    pub(crate) fn for_value(&self, value: f64) -> Judged {
+    pub(crate) fn judge(&self, value: f64) -> (f64, Judged) {
         let core = self.core().at_least(Floor::relative(value));
-        Judged { location: self.location, core, reach: self.reach }
+        let judged = Judged { location: self.location, core, reach: self.reach };
+        let deviation = value - self.location;
+        let distance = deviation.abs() / judged.scale(usize::from(deviation < 0.0));
+        if self.walk.tells(self.spread) { self.judge_wander(value, distance, judged) } else { (distance, judged) }
+    }
+
+    /// The same where the last value tells more than the location.
+    #[cold]
+    fn judge_wander(&self, value: f64, distance: f64, judged: Judged) -> (f64, Judged) {
+        let Walk { at, stride } = self.walk;
+        let scale = stride.at_least(self.floor).at_least(Floor::relative(value)).at_least(Floor::relative(at));
+        let [jump, distance] = self.walk.weigh(value, distance, scale, self.spread);
+        if jump < distance {
+            return (distance, judged);
+        }
+        (jump, Judged { location: at, core: scale, reach: [Envelope::default(); 2] })
     }
 
     #[inline]
@@ -148,22 +166,33 @@ impl Baseline {
         let location_share = part * step.location_share.at_least(self.youth.share());
         self.spread += spread_share * (TO_DEVIATION * deviation.abs().at_most(limit) - self.spread);
         self.location += location_share * deviation.at_least(-limit).at_most(limit);
+        // After a gap a wander may be anywhere.
+        let usual = deviation.abs() <= limit || sample.gap();
+        self.walk.learn(sample.value, usual, core, spread_share);
         if self.youth.pass() {
             self.floor = floor.after(&self.youth);
         }
+    }
+
+    /// Takes a value that is not to be learnt from.
+    pub(crate) fn hold(&mut self, value: f64) {
+        let core = self.core();
+        let usual = (value - self.location).abs() <= WINSOR * core;
+        self.walk.hold(value, usual, core);
     }
 
     pub(crate) fn save(&self, out: &mut Writer) {
         out.f64s(&[self.location, self.spread, self.reach[0].height(), self.reach[1].height()]);
         out.u32(self.youth.learnt());
         self.excursion.save(out);
+        self.walk.save(out);
     }
 
     pub(crate) fn load(input: &mut Reader<'_>, floor: &Floor) -> Result<Self, Damaged> {
         let [location, spread, above, below] = input.f64s()?;
         let youth = Youth::after(input.u32()?);
-        let excursion = Excursion::load(input)?;
+        let (excursion, walk) = (Excursion::load(input)?, Walk::load(input)?);
         let reach = [above, below].map(Envelope::of);
-        Ok(Self { location, spread, reach, floor: floor.after(&youth), youth, excursion })
+        Ok(Self { location, spread, reach, floor: floor.after(&youth), youth, excursion, walk })
     }
 }

@@ -10,6 +10,10 @@
 //! ramp stands out while it goes on; a level that was kept for the length of the memory is adopted. The memory holds thirty
 //! values at least: a series that is read each minute lives in a slower time of its own.
 //!
+//! Where values follow one another, as those of a slow wander do, a distance says little and a jump says much: there the
+//! score is the distance from the last value in units of the usual stride, for as long as a jump is not undone, and the
+//! distance from the location counts only beyond what a wander reaches by itself.
+//!
 //! What it cannot see: a ramp so slow that the location keeps up, which is one that rises by less than about two spreads
 //! within the memory; and of a longer one the part after four times the memory, unless learning is held by then.
 
@@ -20,6 +24,7 @@ extern crate alloc;
 mod baseline;
 mod excursion;
 mod floor;
+mod walk;
 
 use alloc::boxed::Box;
 use baseline::{Baseline, Judged, Step};
@@ -39,7 +44,7 @@ pub mod code {
 }
 
 /// Changes with whatever changes a score or a state.
-const VERSION: &str = "0.3.0";
+const VERSION: &str = "0.4.0";
 /// Beyond this distance a value is away from its baseline, for the onset; it comes back below [`BACK`].
 const AWAY: f64 = 3.0;
 const BACK: f64 = 2.0;
@@ -131,7 +136,9 @@ impl Detector for Level {
         }
         self.step.turn(sample.dt_ms);
         let score = state.judge(sample);
-        if !sample.hold() {
+        if sample.hold() {
+            state.baseline.hold(sample.value);
+        } else {
             state.baseline.learn(sample, &self.step, &state.floor);
         }
         score
@@ -205,9 +212,7 @@ impl State {
 
     #[inline]
     fn judge(&mut self, sample: Sample) -> f64 {
-        let judged = self.baseline.for_value(sample.value);
-        let deviation = sample.value - judged.location;
-        let distance = deviation.abs() / judged.scale(usize::from(deviation < 0.0));
+        let (distance, judged) = self.baseline.judge(sample.value);
         let [before, first] = self.distances;
         self.distances = [distance, before];
         self.last.value = sample.value;

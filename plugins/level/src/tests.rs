@@ -122,6 +122,80 @@ fn a_ramp_stands_out_and_is_not_learnt_while_it_goes_on() {
     }
 }
 
+/// A wander of deviation 1 around 50 that forgets within ten minutes, read at this interval.
+struct Wander {
+    noise: Noise,
+    deviation: f64,
+    interval_ms: u32,
+}
+
+impl Wander {
+    fn new(seed: u64, interval_ms: u32) -> Self {
+        Self { noise: Noise(seed), deviation: 0.0, interval_ms }
+    }
+
+    /// Scores of the next values, raised by so much.
+    fn scores(&mut self, rig: &mut Rig<Level>, values: usize, raised: f64) -> Vec<f32> {
+        self.scores_flagged(rig, values, raised, 0)
+    }
+
+    fn scores_flagged(&mut self, rig: &mut Rig<Level>, values: usize, raised: f64, flags: u8) -> Vec<f32> {
+        let kept = vedette_sdk::math::exp(-f64::from(self.interval_ms) / 600_000.0);
+        let mut next = || {
+            let news = vedette_sdk::math::sqrt(1.0 - kept * kept);
+            self.deviation = kept * self.deviation + news * self.noise.normal();
+            rig.step(self.interval_ms, flags, 50.0 + self.deviation + raised)
+        };
+        (0..values).map(|_| next()).collect()
+    }
+}
+
+#[test]
+fn a_slow_wander_is_quiet_wherever_it_goes_and_its_jump_is_loud() {
+    for interval_ms in [1_000, 10_000, 60_000] {
+        for seed in 0..8 {
+            let (mut wander, mut rig) =
+                (Wander::new(seed, interval_ms), Rig::<Level>::new(&series("", Kind::Gauge, f64::NAN..f64::NAN)));
+            let quiet = highest(&wander.scores(&mut rig, 3_000, 0.0)[500..]);
+            let jump = wander.scores(&mut rig, 30, 6.0);
+            let loud = jump.iter().filter(|score| **score > 4.0 && **score > 1.2 * quiet).count();
+            assert!(loud >= 5, "{interval_ms} ms, seed {seed}: {quiet} {jump:?}");
+        }
+    }
+}
+
+#[test]
+fn a_wander_that_jumps_back_to_where_it_was_is_quiet() {
+    let (mut wander, mut rig) =
+        (Wander::new(1, 10_000), Rig::<Level>::new(&series("", Kind::Gauge, f64::NAN..f64::NAN)));
+    wander.scores(&mut rig, 2_000, 0.0);
+    assert!(highest(&wander.scores(&mut rig, 10, 8.0)) > 6.0);
+    assert!(highest(&wander.scores(&mut rig, 10, 0.0)) < 3.0);
+}
+
+#[test]
+fn a_wander_is_followed_while_learning_is_held_and_its_jump_is_not() {
+    for seed in 0..8 {
+        let (mut wander, mut rig) =
+            (Wander::new(seed, 10_000), Rig::<Level>::new(&series("", Kind::Gauge, f64::NAN..f64::NAN)));
+        wander.scores(&mut rig, 2_000, 0.0);
+        let held = wander.scores_flagged(&mut rig, 200, 0.0, Sample::HOLD);
+        assert!(highest(&held) < 4.0, "seed {seed}: {}", highest(&held));
+        let jump = wander.scores_flagged(&mut rig, 60, 8.0, Sample::HOLD);
+        assert!(jump.iter().all(|score| *score > 4.0), "seed {seed}: {jump:?}");
+    }
+}
+
+#[test]
+fn numbers_of_any_size_leave_a_series_that_can_be_judged() {
+    let mut rig = Rig::<Level>::new(&series("", Kind::Gauge, f64::NAN..f64::NAN));
+    let mut noise = Noise(13);
+    rig.run((0..100).map(|tick| f64::from(tick) + noise.uniform()));
+    rig.run([f64::MAX, -f64::MAX, f64::MAX, f64::MIN_POSITIVE]);
+    let scores = rig.run((0..2_000).map(|_| 50.0 + noise.normal()));
+    assert!(scores.iter().all(|score| score.is_finite()), "{scores:?}");
+}
+
 #[test]
 fn a_ramp_slower_than_the_memory_follows_is_not_seen() {
     // Said in the crate's documentation; a test, so that it stays true.
@@ -150,7 +224,7 @@ fn a_burst_is_learnt_once_it_is_over() {
     rig.run([100.0; 100]);
     let first = burst(&mut rig);
     let later = (0..8).map(|_| burst(&mut rig)).last().expect("eight");
-    assert!(first[39] > 0.95 * first[5] && first[5] > 10.0, "{first:?}");
+    assert!(first[39] > 0.85 * first[5] && first[5] > 10.0, "{first:?}");
     assert!(highest(&later[3..]) < 5.0, "{later:?}");
 }
 
