@@ -5,9 +5,9 @@ mod parameters;
 
 use super::{Failure, load_config_judged, print, without_controls};
 use crate::args::{CheckArguments, Output};
-use crate::config::Objection;
+use crate::config::{Config, Objection};
 use crate::memory::{self, MemoryBound};
-use crate::runtime::detectors::look_for;
+use crate::runtime::detectors::{Found, look_for};
 
 pub(super) fn run(arguments: &CheckArguments) -> Result<(), Failure> {
     let path = &arguments.config.config;
@@ -16,7 +16,7 @@ pub(super) fn run(arguments: &CheckArguments) -> Result<(), Failure> {
         let found = look_for(config);
         bound = memory::bound(config, &found);
         let judged = parameters::judge(config, &found);
-        notes = judged.notes;
+        notes = idle(config, &found).into_iter().chain(judged.notes).collect();
         judged.misfits.into_iter().map(Objection::Parameter).chain(bound.objection(config)).collect()
     })?;
     match arguments.output {
@@ -26,4 +26,12 @@ pub(super) fn run(arguments: &CheckArguments) -> Result<(), Failure> {
         }
         Output::Json => print(&format!("{}\n", serde_json::json!({ "fine": true, "notes": notes, "memory": bound }))),
     }
+}
+
+/// An agent may measure only; whoever mistyped a folder's name has to see it.
+fn idle(config: &Config, found: &Found) -> Option<String> {
+    let directory = config.detectors.directory.display();
+    (found.wanted.is_empty() && found.refused.is_empty()).then(|| {
+        format!("no detector in {directory}: nothing is judged; install signed pairs, or name their folder with `detectors.directory`")
+    })
 }

@@ -147,6 +147,10 @@ impl Agent {
             InventoryLane::open(&config.inventories, &root, store, identity.host, wall).map_err(threads())?;
         let (shelf, reread) = Shelf::new(&config, file);
         let on_shelf = shelf.look();
+        if on_shelf.wanted.is_empty() {
+            let directory = config.detectors.directory.display().to_string();
+            tracing::warn!(directory, "no detector to run: the agent measures and judges nothing");
+        }
         let memory = memory::bound(&config, &on_shelf);
         tracing::info!(memory.bytes_max = memory.total_bytes, "agent and workers take no more memory than that");
         let mut supervisor = Supervisor::new(SupervisorConfig::default());

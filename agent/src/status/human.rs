@@ -113,7 +113,10 @@ fn control(out: &mut String, status: &Status) -> fmt::Result {
 
 fn detectors(out: &mut String, status: &Status) -> fmt::Result {
     if status.detectors.is_empty() && status.detectors_refused.is_empty() {
-        return writeln!(out, "detectors   none: features only");
+        return writeln!(
+            out,
+            "detectors   NONE: nothing is judged; `vedette-agent diagnose` says where they are looked for"
+        );
     }
     writeln!(out, "detectors")?;
     let width = status.detectors.iter().map(|one| one.name.len() + one.version.len() + 1).max().unwrap_or(0).max(16);
