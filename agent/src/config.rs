@@ -24,6 +24,8 @@ use vedette_protocol::signature::PublicKey;
 
 /// Most log files.
 pub const LOGS_MAX: usize = 64;
+/// Most of them that are globs: the files that these follow are half of those that the unit allows to be open.
+pub const GLOBS_MAX: usize = 8;
 /// Most watched files.
 pub const WATCHED_MAX: usize = 256;
 /// Most keys of one kind that are trusted.

@@ -32,6 +32,8 @@ const ITEM_BYTES: usize = 304;
 const DESCRIPTION_BYTES: usize = 8 << 20;
 /// Largest reply of a worker: half a megabyte of states, as bytes and taken apart.
 const REPLY_BYTES: usize = 1 << 20;
+/// Copies of where a log stands: the lane's, that of the portion on its way, the pipeline's, the spool's.
+const POSITIONS_HELD: usize = 4;
 /// What a tap holds, as lines of JSON.
 const PORTION_BYTES: usize = 2 * TAP_BYTES_MAX;
 /// The engine, its code and what it lays out for one instance: below 7 MiB with three detectors (measured).
@@ -191,10 +193,14 @@ fn blocks_for_the_disk(extent: &Extent) -> usize {
 }
 
 fn log_files(config: &Config) -> usize {
-    let files = config.logs.len() * (2 * tail::FILES_OPEN_MAX * tail::OPEN_FILE_BYTES_MAX + tail::KNOWN_BYTES_MAX);
+    let globs = config.logs.iter().filter(|log| tail::is_glob(&log.path)).count();
+    let open = config.logs.len() * 2 * tail::FILES_OPEN_MAX + globs * tail::GLOB_FILES_MAX;
+    let known = config.logs.len() * tail::KNOWN_BYTES_MAX + globs * POSITIONS_HELD * tail::POSITION_BYTES_MAX;
+    // A list may have twice the room that it needs.
+    let portion = if globs > 0 { 2 * tail::GLOB_POLL_BYTES } else { 0 };
     let journal = if config.journald.enabled { journal::BYTES_MAX } else { 0 };
     let is_lane = config.journald.enabled || !config.logs.is_empty();
-    files + journal + if is_lane { lines::BYTES_MAX } else { 0 }
+    open * tail::OPEN_FILE_BYTES_MAX + known + portion + journal + if is_lane { lines::BYTES_MAX } else { 0 }
 }
 
 fn sources(config: &Config) -> usize {
@@ -264,6 +270,12 @@ mod tests {
         for (name, change) in grown {
             assert!(total(change) > usual, "{name}");
         }
+        let of_log = |path: &str| {
+            let (path, service) = (path.into(), String::new());
+            total(|config| config.logs.push(LogConfig { path, service, joining: tail::Joining::Auto }))
+        };
+        let followed = (tail::GLOB_FILES_MAX * tail::OPEN_FILE_BYTES_MAX) as u64;
+        assert!(of_log("/var/log/*") > of_log("/var/log/a") + followed);
         assert!(MemoryBound::of(&Config::default(), &[]).total_bytes < usual);
         assert!(MemoryBound::of(&Config::default(), &[90 << 10; 5]).total_bytes > usual);
     }

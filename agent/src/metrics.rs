@@ -136,7 +136,9 @@ fn ledger(page: &mut Page, status: &Status) {
 
 fn files(page: &mut Page, status: &Status) {
     let sum = |of: fn(&crate::status::LogStatus) -> u64| status.logs.iter().map(of).sum::<u64>();
-    page.one(&GAUGE.named("log_files", "Log files that are followed."), status.logs.len());
+    page.one(&GAUGE.named("log_files", "Log files that are followed."), sum(|log| log.files));
+    let waiting = GAUGE.named("log_files_waiting", "Files that match a glob and wait for room.");
+    page.one(&waiting, sum(|log| log.files_waiting));
     page.one(&COUNTER.named("log_lines", "Lines read."), sum(|log| log.lines));
     page.one(&COUNTER.bytes("log_read_bytes", "Bytes read."), sum(|log| log.bytes));
     page.one(&COUNTER.named("log_rotations", "Rotations and truncations seen."), sum(|log| log.rotations));

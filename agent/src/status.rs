@@ -480,6 +480,10 @@ pub struct JournaldStatus {
 pub struct LogStatus {
     /// Path.
     pub path: String,
+    /// Files that are followed: one at most, unless the path is a glob.
+    pub files: u64,
+    /// Files that match, and wait until there is room for one more.
+    pub files_waiting: u64,
     /// Lines read.
     pub lines: u64,
     /// Bytes read.

@@ -1,15 +1,16 @@
 //! The walk over `agent.toml`. A missing or bad value becomes its default here; the document remembers the problem.
 
 use super::{
-    ByDetector, CollectorConfig, Config, DetectorsConfig, FileConfig, KEYS_MAX, LOGS_MAX, LimitsConfig, LogConfig,
-    MetricsConfig, Misfit, NAME_BYTES_MAX, Objection, PATH_BYTES_MAX, PATTERNS_MAX, TrustConfig, WATCHED_MAX,
+    ByDetector, CollectorConfig, Config, DetectorsConfig, FileConfig, GLOBS_MAX, KEYS_MAX, LOGS_MAX, LimitsConfig,
+    LogConfig, MetricsConfig, Misfit, NAME_BYTES_MAX, Objection, PATH_BYTES_MAX, PATTERNS_MAX, TrustConfig,
+    WATCHED_MAX,
 };
-use crate::files::tail::Joining;
+use crate::files::tail::{Joining, is_glob, is_named_by};
 use crate::log;
 use regex::bytes::{Regex, RegexBuilder};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use vedette_edge::mask::{MaskRules, PATTERN_BYTES_MAX, Pattern};
 use vedette_protocol::document::{Table, codes};
@@ -89,6 +90,11 @@ pub(super) fn config(root: &mut Table<'_>) -> Config {
     let logs = files(root, "logs", LOGS_MAX, "/var/log/app.log", joining);
     config.logs =
         logs.into_iter().map(|(file, joining)| LogConfig { path: file.path, service: file.service, joining }).collect();
+    let globs = config.logs.iter().filter(|log| is_glob(&log.path)).count();
+    if globs > GLOBS_MAX {
+        let message = format!("{globs} paths of `logs` hold `*` or `?`");
+        root.problem("logs", codes::OUT_OF_RANGE, &message, &format!("at most {GLOBS_MAX} are possible"));
+    }
     let watch = files(root, "watch", WATCHED_MAX, "/etc/app/app.conf", |_| ());
     config.watch = watch.into_iter().map(|(file, ())| file).collect();
     config
@@ -268,12 +274,15 @@ fn files<T>(
         too_many(root, key, tables.len(), max);
     }
     let mut seen = BTreeSet::new();
-    let mut files = Vec::new();
+    let mut files: Vec<(FileConfig, T)> = Vec::new();
     for mut table in tables {
         table.missing("path", &format!("name the file, for example `path = {example:?}`"));
         let service = name(&mut table, "service").unwrap_or_default();
         let more = more(&mut table);
         let Some(path) = path(&mut table, "path") else { continue };
+        if key == "logs" {
+            overlap(&mut table, &path, &files);
+        }
         if !seen.insert(path.clone()) {
             let message = format!("{path:?} stands twice under `[[{key}]]`");
             table.problem("path", codes::CONTRADICTION, &message, "keep one of them");
@@ -281,6 +290,20 @@ fn files<T>(
         files.push((FileConfig { path, service }, more));
     }
     files
+}
+
+/// No file may be two logs. Of two globs it is seen if one matches the other as it is written.
+fn overlap<T>(table: &mut Table<'_>, path: &Path, others: &[(FileConfig, T)]) {
+    let is_deep = path.components().any(|part| part.as_os_str() == "**");
+    if is_deep {
+        let message = format!("`**` in {path:?}");
+        table.problem("path", codes::BAD_FORM, &message, "write one `*` for each folder; it matches within a name");
+    }
+    let names = |glob: &Path, path: &Path| is_glob(glob) && glob != path && is_named_by(glob, path);
+    if let Some((other, _)) = others.iter().find(|(other, _)| names(path, &other.path) || names(&other.path, path)) {
+        let message = format!("{path:?} and {:?} name the same file", other.path);
+        table.problem("path", codes::CONTRADICTION, &message, "keep one of them");
+    }
 }
 
 fn joining(table: &mut Table<'_>) -> Joining {

@@ -33,7 +33,8 @@ pub fn reference_text() -> String {
     }
     text.push_str(&file_reference("logs", "/var/log/app.log", &format!("Log files to follow, at most {LOGS_MAX}.")));
     text.push_str(
-        "# Lines that belong together are one event: `auto` knows stack traces, panics and indented blocks; or `off`.\n\
+        "# A path may hold `*` and `?` in its names, as in /var/log/app/*.log (8 such paths at most): all files that match are one log.\n\
+         # Lines that belong together are one event: `auto` knows stack traces, panics and indented blocks; or `off`.\n\
          # multiline = \"auto\"\n\
          # In place of it, what an event's first line looks like.\n\
          # event-start = '^[0-9]{4}-'\n",

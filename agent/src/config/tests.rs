@@ -213,6 +213,9 @@ fn lists_have_a_limit() {
     let logs: String = (0..=LOGS_MAX).map(|n| format!("[[logs]]\npath = \"/log/{n}\"\n")).collect();
     let text = format!("[collector]\naddress = \"h:1\"\n{logs}");
     assert_eq!(problems(&text), ["agent.toml:3:3: [VDT-C004] `logs` has 65 entries — at most 64 are possible"]);
+    let logs: String = (0..=GLOBS_MAX).map(|n| format!("[[logs]]\npath = \"/log/{n}/*\"\n")).collect();
+    let told = problems(&format!("[collector]\naddress = \"h:1\"\n{logs}"));
+    assert!(told.len() == 1 && told[0].contains("9 paths of `logs` hold `*` or `?` — at most 8"), "{told:?}");
     let watch: String = (0..=WATCHED_MAX).map(|n| format!("[[watch]]\npath = \"/etc/{n}\"\n")).collect();
     let told = problems(&format!("[collector]\naddress = \"h:1\"\n{watch}"));
     assert!(told.len() == 1 && told[0].contains("`watch` has 257 entries — at most 256 are possible"), "{told:?}");
@@ -244,6 +247,21 @@ fn odd_names_survive_printing() {
     let text = "[collector]\naddress = \"h:1\"\n[detectors]\nparameters.\"a b\\\"\".\"c.d\" = -1.5\n[[logs]]\npath = \"/a\\\\b \\\"c\\\"\\u0001\"\n";
     let config = parse(text);
     assert_eq!(parse(&config.to_toml()), config);
+}
+
+#[test]
+fn no_file_is_two_logs() {
+    let told = |paths: [&str; 2]| {
+        let logs: String = paths.map(|path| format!("[[logs]]\npath = {path:?}\n")).concat();
+        problems(&format!("[collector]\naddress = \"h:1\"\n{logs}"))
+    };
+    for paths in [["/log/*.log", "/log/a.log"], ["/log/a.log", "/log/?.log"], ["/log/*", "/log/a*"]] {
+        let told = told(paths);
+        assert!(told.len() == 1 && told[0].contains("name the same file — keep one of them"), "{told:?}");
+    }
+    assert_eq!(told(["/log/*.log", "/log/a/b.log"]), [""; 0]);
+    let deep = told(["/log/**/a.log", "/log/b.log"]);
+    assert!(deep.len() == 1 && deep[0].contains("write one `*` for each folder"), "{deep:?}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::Step;
 use crate::config::Config;
+use crate::files::tail::{Joining, Tail, is_glob};
 use crate::runtime;
 use crate::source::{Root, Sink, SourceError};
 use crate::status::Status;
@@ -52,7 +53,17 @@ pub(super) fn files(config: &Config, root: &Root) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut fine = 0;
     let watched = config.watch.iter().map(|file| &file.path);
-    for path in config.logs.iter().map(|log| &log.path).chain(watched) {
+    let (globs, paths): (Vec<_>, Vec<_>) = config.logs.iter().map(|log| &log.path).partition(|path| is_glob(path));
+    for glob in &globs {
+        let mut tail = Tail::open(&root.host(glob), Joining::Off, None);
+        let polled = tail.poll(&mut |_| ());
+        fine += tail.followed();
+        if polled.is_err() || tail.followed() == 0 {
+            let found = format!("nothing that can be read matches {}", glob.display());
+            steps.push(Step::warn(NAME, found, "files are read once they appear"));
+        }
+    }
+    for path in paths.into_iter().chain(watched) {
         match File::open(root.host(path)) {
             Ok(_) => fine += 1,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {

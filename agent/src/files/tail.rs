@@ -29,22 +29,31 @@
 //! - A file is taken for new if it was changed since the last look at the others. After the clock was set back, one that
 //!   came and went between two polls is not seen until the clock is where it was.
 //!
+//! # Globs
+//!
+//! The files that match a glob are one log: each is followed as long as it is there, wherever it is renamed to, and
+//! what is said above holds for each. New ones are taken at the next poll, from their start; those that are gone are forgotten
+//! once they were quiet. Where more match than are followed, those that were quiet for a while make room; the others wait.
+//!
 //! Lines that belong together are handed over together. Such an event is whole after a restart too: a position lies
 //! before the first line that was not handed over.
 
 mod event;
 mod follower;
+mod names;
 mod position;
 mod siblings;
+mod survey;
 
 #[cfg(test)]
 mod tests;
 
 pub use event::Joining;
 use follower::Follower;
+use names::Names;
+pub use names::{GLOB_DIRECTORIES_MAX, is_glob, is_named_by};
 use position::{Place, Position};
-use rustix::time::{ClockId, clock_gettime};
-use siblings::{FileTime, Siblings, inode_of};
+use siblings::{FileTime, inode_of};
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
@@ -72,8 +81,18 @@ pub(crate) const OPEN_FILE_BYTES_MAX: usize = follower::READ_BYTES + 2 * LINE_BY
 /// Polls without a new byte after which a file that was renamed is closed; as many after a rotation look at the files beside
 /// the log once more.
 pub const QUIET_POLLS_MAX: u32 = 5;
+/// Most files of a glob that are followed at once.
+pub const GLOB_FILES_MAX: usize = 64;
+/// Polls without a new byte after which a file of a glob makes room for another one.
+pub const GLOB_QUIET_POLLS: u32 = 60;
+/// Most bytes of one file of a glob that one poll reads, so that none of them starves the others.
+const GLOB_SHARE_BYTES: u64 = POLL_BYTES_MAX / 2;
+/// Most bytes that one poll of a glob hands over: what it reads, and of each file what waited for its end.
+pub(crate) const GLOB_POLL_BYTES: usize = POLL_BYTES + GLOB_FILES_MAX * (LINE_BYTES_MAX + EVENT_BYTES_MAX);
+/// Longest [`Tail::position`].
+pub(crate) const POSITION_BYTES_MAX: usize = position::BYTES_MAX;
 /// Files that are remembered as read.
-const FINISHED_MAX: usize = 64;
+const FINISHED_MAX: usize = 256;
 /// Most of them that a position tells of.
 const FINISHED_TOLD_MAX: usize = 32;
 /// Before every change of a file.
@@ -122,11 +141,14 @@ pub struct Polled {
 #[derive(Debug)]
 pub struct Tail {
     path: PathBuf,
+    names: Names,
     joining: Joining,
-    /// Oldest first; the last one is the current unless the path names none.
+    /// Oldest first; what the path names comes last.
     files: VecDeque<Follower>,
-    /// Whether the last of `files` is the one that the path named when it was last looked at.
-    has_current: bool,
+    /// Files of a glob that are not read because too many are followed.
+    waiting: usize,
+    /// File of a glob to begin with.
+    turn: usize,
     /// Files that were read to their end or are not to be read, with the time of their last change, oldest first.
     finished: VecDeque<(Place, FileTime)>,
     /// What is beside the path and was changed before this was read, or was there at the first look.
@@ -139,16 +161,18 @@ pub struct Tail {
 }
 
 impl Tail {
-    /// Follows `path`, from where `resume` (a [`Tail::position`]) ended.
+    /// Follows `path`, or all files that match it, from where `resume` (a [`Tail::position`]) ended.
     ///
     /// Without a position, or with one that does not fit any file there, a file that exists is read from at most
     /// [`BACKLOG_BYTES_MAX`] before its end. Files that were rotated since the position was taken are read first.
     pub fn open(path: &Path, joining: Joining, resume: Option<&[u8]>) -> Self {
         let mut tail = Self {
             path: path.to_owned(),
+            names: Names::of(path),
             joining,
             files: VecDeque::new(),
-            has_current: false,
+            waiting: 0,
+            turn: 0,
             finished: VecDeque::new(),
             since: NEVER,
             looks: 0,
@@ -170,6 +194,16 @@ impl Tail {
         Self { counts: self.counts, ..Self::open(&self.path, joining.clone(), Some(&position)) }
     }
 
+    /// Files that the path names and that are followed.
+    pub fn followed(&self) -> usize {
+        self.files.iter().filter(|file| file.is_named).count()
+    }
+
+    /// Files that match, and wait until there is room for one more.
+    pub fn waiting(&self) -> usize {
+        self.waiting
+    }
+
     /// What was counted since the file was opened.
     pub fn counts(&self) -> TailCounts {
         self.counts
@@ -177,8 +211,9 @@ impl Tail {
 
     /// Where the lines handed over so far end, for [`Tail::open`] after a restart.
     pub fn position(&self) -> Vec<u8> {
-        // Those that would be taken for unread ones.
-        let ambiguous = self.finished.iter().filter(|(_, changed)| *changed >= self.since);
+        // Those that would be taken for unread ones; of a glob also those that made room for others.
+        let is_ambiguous = |changed: FileTime| changed >= self.since || !self.names.is_one();
+        let ambiguous = self.finished.iter().filter(|(_, changed)| is_ambiguous(*changed));
         let skipped = ambiguous.clone().count().saturating_sub(FINISHED_TOLD_MAX);
         let finished = ambiguous.skip(skipped).map(|(place, _)| *place);
         // One in which nothing was seen yet is new after a restart, too: its inode alone says nothing.
@@ -200,10 +235,11 @@ impl Tail {
         let (before, was_unseen) = (self.counts, self.since == NEVER);
         self.mend_cuts(sink);
         let new = self.look()?;
-        let is_unread = self.has_current && self.files.back().is_some_and(Follower::is_empty);
+        let is_unread = self.files.iter().any(|file| file.is_named && file.is_empty());
         let is_first = self.since == NEVER && new.is_none();
+        let is_due = (self.looks > 0 || is_unread || new.is_some()) && !is_first;
         let mut known = None;
-        if (self.looks > 0 || is_unread || new.is_some()) && !is_first {
+        if is_due || !self.names.is_one() {
             self.looks = self.looks.saturating_sub(1);
             known = self.survey(new.as_ref(), sink);
             if known.is_none() {
@@ -227,268 +263,98 @@ impl Tail {
 
     /// Reads all files in turn. Returns whether there is more than one poll reads.
     fn read(&mut self, sink: &mut dyn FnMut(&[u8])) -> io::Result<bool> {
-        let mut left = POLL_BYTES_MAX;
-        let count = self.files.len();
-        for (index, file) in self.files.iter_mut().enumerate() {
-            match file.read(left, &mut self.counts, sink) {
-                Ok(bytes) => left -= bytes,
-                Err(error) if index + 1 == count => return Err(error),
+        let (count, is_one) = (self.files.len(), self.names.is_one());
+        let share = if is_one { POLL_BYTES_MAX } else { GLOB_SHARE_BYTES };
+        let (mut left, mut more) = (POLL_BYTES_MAX, false);
+        let first = if is_one { 0 } else { self.turn };
+        for index in (0..count).map(|nth| (first + nth) % count) {
+            let bytes_max = left.min(share);
+            match self.files[index].read(bytes_max, &mut self.counts, sink) {
+                Ok(bytes) => {
+                    left -= bytes;
+                    more |= bytes == bytes_max;
+                }
+                Err(error) if is_one && index + 1 == count => return Err(error),
                 Err(_) => {
                     self.counts.files_abandoned += 1;
-                    file.give_up();
+                    self.files[index].give_up();
                 }
             }
             if left == 0 {
+                self.turn = index + 1;
                 break; // A later file must not overtake this one.
             }
         }
-        Ok(left == 0)
-    }
-
-    /// A file that was cut goes on where it stood in the copy of what it held, if there is one; then from its start.
-    fn mend_cuts(&mut self, sink: &mut dyn FnMut(&[u8])) {
-        let mut index = 0;
-        while index < self.files.len() {
-            if self.files[index].is_cut().unwrap_or(false) {
-                self.looks = QUIET_POLLS_MAX;
-                self.counts.truncations += 1;
-                let place = self.files[index].place();
-                match self.copy_of(&place, &Siblings::of(&self.path)) {
-                    Some(copy) if self.files.len() < 2 * FILES_OPEN_MAX => {
-                        self.files.insert(index, copy);
-                        index += 1;
-                    }
-                    copy => {
-                        self.counts.files_abandoned += u64::from(copy.is_some());
-                        self.files[index].lose(&mut self.counts, sink);
-                    }
-                }
-                if !self.has_current || index + 1 < self.files.len() {
-                    // What is in it now may be anything: it is looked at with the others beside the path.
-                    self.files.remove(index);
-                    continue;
-                }
-                self.files[index].restart();
-            }
-            index += 1;
-        }
-    }
-
-    /// The longest of the other files that hold what was read at `place`, at that place. The others have nothing new, nor has
-    /// one that was made before the last of it was read.
-    fn copy_of(&mut self, place: &Place, siblings: &Siblings) -> Option<Follower> {
-        let mut longest: Option<Follower> = None;
-        for sibling in siblings.iter().filter(|sibling| sibling.inode != place.inode) {
-            if sibling.changed < self.since || self.is_open(sibling.inode) {
-                continue;
-            }
-            let Some(found) = self.opened(sibling.open()) else { continue };
-            let other = match &longest {
-                _ if found.is_before_end_of(&place.content) => Some(found),
-                _ if !found.holds(&place.content) => None,
-                Some(known) if known.length() >= found.length() => Some(found),
-                _ => longest.replace(found),
-            };
-            if let Some(other) = other {
-                self.forgo(other);
-            }
-        }
-        longest?.at(place.offset, place.in_cut_line).ok()
+        Ok(more)
     }
 
     /// Finds out whether the path names the file that it named before. Returns another one.
     fn look(&mut self) -> io::Result<Option<Follower>> {
-        let metadata = match std::fs::metadata(&self.path) {
+        let Names::One(path) = &self.names else { return Ok(None) };
+        let metadata = match std::fs::metadata(path) {
             Ok(metadata) => metadata,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.leave_current();
+                self.files.iter_mut().for_each(Follower::leave);
                 return Ok(None);
             }
             Err(error) => return Err(error),
         };
         let named = inode_of(&metadata);
         if let Some(index) = self.files.iter().position(|file| file.inode() == named) {
-            if !self.has_current || index + 1 < self.files.len() {
-                self.leave_current();
+            if !self.files[index].is_named {
+                self.files.iter_mut().for_each(Follower::leave);
                 // It may have been renamed back, or the path may have named nothing for a while.
-                let file = self.files.remove(index).expect("it was just found there");
+                let mut file = self.files.remove(index).expect("it was just found there");
+                file.is_named = true;
                 self.files.push_back(file);
-                self.has_current = true;
             }
             return Ok(None);
         }
-        self.leave_current();
-        let Some(file) = open_regular(&self.path)? else { return Ok(None) };
+        self.files.iter_mut().for_each(Follower::leave);
+        let Some(file) = open_regular(path)? else { return Ok(None) };
         let new = Follower::from_start(file, &self.joining)?;
         // It may have been renamed back since it was looked for.
         Ok(Some(new).filter(|new| !self.is_open(new.inode())))
     }
 
-    /// The path does not name the current file any more: from now on it is waited for its last lines.
-    fn leave_current(&mut self) {
-        if std::mem::take(&mut self.has_current)
-            && let Some(file) = self.files.back_mut()
-        {
-            file.await_end();
-        }
-    }
-
     /// Takes a file that the path came to name. Returns whether there was room for it.
     fn take(&mut self, new: Follower, sink: &mut dyn FnMut(&[u8])) -> io::Result<bool> {
-        if !self.make_room(sink) {
+        if !self.make_room(false, sink) {
             return Ok(false);
         }
         let is_first = self.since == NEVER;
         // A file that was renamed away for long and is back again goes on where it was left.
         let known = self.finished.iter().find(|(place, _)| new.is(place)).map(|(place, _)| *place);
-        let new = match known {
+        let mut new = match known {
             _ if is_first => new.at_backlog(BACKLOG_BYTES_MAX, &mut self.counts)?,
             Some(Place { offset, in_cut_line, .. }) => new.at(offset, in_cut_line)?,
             None => new,
         };
         self.counts.rotations += u64::from(!is_first);
+        new.is_named = true;
         self.files.push_back(new);
-        (self.has_current, self.looks) = (true, QUIET_POLLS_MAX);
+        self.looks = QUIET_POLLS_MAX;
         Ok(true)
-    }
-
-    /// Takes the files beside the path that were changed since the last look, unless they are known. Returns until when all
-    /// are, with the file that the path came to name: `None` if some have to wait.
-    fn survey(&mut self, new: Option<&Follower>, sink: &mut dyn FnMut(&[u8])) -> Option<FileTime> {
-        let siblings = Siblings::of(&self.path);
-        let newest = siblings.iter().map(|sibling| sibling.changed).max()?.min(now());
-        let is_first = self.since == NEVER;
-        let since = if is_first { newest } else { self.since };
-        let (mut unknown, mut all_known) = (VecDeque::new(), true);
-        for sibling in siblings.iter().filter(|sibling| sibling.changed >= since) {
-            if new.is_some_and(|new| new.inode() == sibling.inode) || self.is_open(sibling.inode) {
-                continue;
-            }
-            let opened = sibling.open();
-            // The path has come to name it since it was looked at, or it was renamed since.
-            if sibling.is_named || matches!(opened, Ok(None)) {
-                all_known = false;
-                continue;
-            }
-            self.counts.files_abandoned += u64::from(opened.is_err());
-            let Some(found) = self.opened(opened) else { continue };
-            // What comes into an empty one changes it.
-            if !found.is_empty() && !self.knows(&found, sibling.changed) {
-                unknown.push_back(found);
-            }
-        }
-        while let Some(found) = unknown.pop_front() {
-            let mut others = self.files.iter().chain(new).chain(&unknown);
-            if is_first || others.any(|file| found.is_copy_of(file)) {
-                self.forgo(found);
-            } else if self.make_room(sink) {
-                self.files.insert(self.files.len() - usize::from(self.has_current), found);
-            } else {
-                all_known = false;
-                break;
-            }
-        }
-        (all_known || is_first).then_some(newest)
-    }
-
-    /// Whether a file was read before, or holds what was read of another one and nothing else.
-    fn knows(&mut self, found: &Follower, changed: FileTime) -> bool {
-        if let Some((_, last)) = self.finished.iter_mut().find(|(place, _)| found.is(place)) {
-            *last = changed.max(*last);
-            return true;
-        }
-        let copied = self.finished.iter().find(|(place, _)| found.is_all_of(&place.content)).map(|(place, _)| *place);
-        if let Some(place) = copied {
-            self.remember(Place { inode: found.inode(), ..place }, changed);
-        }
-        copied.is_some()
-    }
-
-    /// A file is not to be read as it is now.
-    fn forgo(&mut self, found: Follower) {
-        if let Ok(found) = found.at_end() {
-            self.remember(Place { is_finished: true, ..found.place() }, found.changed_at());
-        }
-    }
-
-    fn remember(&mut self, place: Place, changed: FileTime) {
-        if place.content.is_empty() {
-            return; // Any other file is the same so far.
-        }
-        self.finished.retain(|(other, _)| other.inode != place.inode);
-        if self.finished.len() == FINISHED_MAX {
-            self.finished.pop_front();
-        }
-        self.finished.push_back((Place { is_finished: true, ..place }, changed));
-    }
-
-    fn is_open(&self, inode: (u64, u64)) -> bool {
-        self.files.iter().any(|file| file.inode() == inode)
-    }
-
-    fn opened(&self, file: io::Result<Option<File>>) -> Option<Follower> {
-        Follower::from_start(file.ok().flatten()?, &self.joining).ok()
-    }
-
-    /// Sees to it that one more file can be open: closes the oldest that is read to its end, if there have to be fewer.
-    fn make_room(&mut self, sink: &mut dyn FnMut(&[u8])) -> bool {
-        if self.files.len() < FILES_OPEN_MAX {
-            return true;
-        }
-        let others = self.files.len() - usize::from(self.has_current);
-        let oldest = self.files.iter().take(others).position(Follower::is_at_end);
-        if let Some(index) = oldest {
-            self.close(index, sink);
-        }
-        oldest.is_some()
     }
 
     /// Closes files that were renamed or removed and have been quiet for long enough.
     fn retire(&mut self, sink: &mut dyn FnMut(&[u8])) {
-        for index in (0..self.files.len() - usize::from(self.has_current)).rev() {
-            if self.files[index].is_quiet(QUIET_POLLS_MAX) {
+        for index in (0..self.files.len()).rev() {
+            if !self.files[index].is_named && self.files[index].is_quiet(QUIET_POLLS_MAX) {
                 self.close(index, sink);
             }
         }
     }
 
-    /// Closes a file. An unfinished last line is a line then.
+    /// Closes a file. An unfinished last line is a line then, unless the file only makes room.
     fn close(&mut self, index: usize, sink: &mut dyn FnMut(&[u8])) {
         if let Some(mut file) = self.files.remove(index) {
-            file.finish(&mut self.counts, sink);
+            if !file.is_named {
+                file.finish(&mut self.counts, sink);
+            }
             self.remember(file.place(), file.changed_at());
         }
     }
-
-    /// Finds the files of a position again, under whatever name, or copies of those that were cut.
-    fn resume(&mut self, position: &Position) {
-        (self.since, self.looks) = (position.since, QUIET_POLLS_MAX);
-        let siblings = Siblings::of(&self.path);
-        for place in &position.places {
-            let own = self.opened(Ok(siblings.open(place.inode)));
-            let own = own.filter(|file| file.is(place));
-            if place.is_finished {
-                if let Some(file) = own {
-                    self.remember(*place, file.changed_at());
-                }
-                continue;
-            }
-            let is_there = own.is_some();
-            let found = match own {
-                Some(file) => file.at(place.offset, place.in_cut_line).ok(),
-                None => self.copy_of(place, &siblings),
-            };
-            self.counts.truncations += u64::from(!is_there && found.is_some());
-            self.counts.files_gone += u64::from(found.is_none());
-            self.files.extend(found);
-        }
-    }
-}
-
-/// The clock that local file systems take their times from.
-fn now() -> FileTime {
-    let now = clock_gettime(ClockId::RealtimeCoarse);
-    (now.tv_sec, u32::try_from(now.tv_nsec).unwrap_or_default())
 }
 
 /// `None` for what is no regular file: a pipe or a device is not followed. Opening never waits.

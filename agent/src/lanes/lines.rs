@@ -60,6 +60,8 @@ pub struct FileState {
     pub path: String,
     /// Declared service.
     pub service: String,
+    /// Files that are followed, and those that match and wait.
+    pub files: (usize, usize),
     /// What was counted since start.
     pub counts: TailCounts,
     /// Why it cannot be read.
@@ -364,6 +366,7 @@ impl Lane {
         }
         file.begun = tail.take_begun();
         file.counts = tail.counts();
+        file.files = (tail.followed(), tail.waiting());
         match polled {
             Ok(polled) => {
                 file.last_error = None;

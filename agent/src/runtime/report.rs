@@ -371,9 +371,11 @@ fn journald(state: &JournalState) -> JournaldStatus {
 }
 
 fn log(file: &FileState, masks: &Masks) -> LogStatus {
-    let counts = &file.counts;
+    let (counts, (followed, waiting)) = (&file.counts, file.files);
     LogStatus {
         path: masks.masked(&file.path),
+        files: followed as u64,
+        files_waiting: waiting as u64,
         lines: counts.lines,
         bytes: counts.bytes,
         rotations: counts.rotations + counts.truncations,

@@ -260,10 +260,13 @@ fn logs(out: &mut String, status: &Status) -> fmt::Result {
             (one.bytes_skipped, "bytes skipped"),
             (one.files_abandoned, "files ABANDONED"),
             (one.files_gone, "files GONE after a restart"),
+            (one.files_waiting, "files WAITING for room"),
         ];
         let left_out = counted(&left_out);
         let trouble = one.last_error.as_ref().map(|error| format!(", {error}")).unwrap_or_default();
-        writeln!(out, "log         {}: {} lines, {} rotations{left_out}{trouble}", one.path, one.lines, one.rotations)?;
+        let files = if one.files > 1 { format!("{} files, ", one.files) } else { String::new() };
+        let LogStatus { path, lines, rotations, .. } = one;
+        writeln!(out, "log         {path}: {files}{lines} lines, {rotations} rotations{left_out}{trouble}")?;
     }
     let FilesStatus { watch_unreadable, watch_unfit, .. } = &status.files;
     if watch_unreadable + watch_unfit > 0 {

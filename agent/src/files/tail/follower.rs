@@ -35,6 +35,8 @@ pub(super) struct Follower {
     in_cut_line: bool,
     event: Event,
     quiet_polls: u32,
+    /// The path names it, or matches its name.
+    pub(super) is_named: bool,
 }
 
 impl Follower {
@@ -53,6 +55,7 @@ impl Follower {
             in_cut_line: false,
             event: Event::new(joining.clone()),
             quiet_polls: 0,
+            is_named: false,
         };
         follower.grow_head()?;
         Ok(follower)
@@ -248,14 +251,16 @@ impl Follower {
         self.quiet_polls >= polls
     }
 
-    /// Polls without a new byte count from now on.
-    pub(super) fn await_end(&mut self) {
-        self.quiet_polls = 0;
+    /// The path does not name it any more: from now on polls without a new byte count.
+    pub(super) fn leave(&mut self) {
+        if std::mem::take(&mut self.is_named) {
+            self.quiet_polls = 0;
+        }
     }
 
     /// It cannot be read any more.
     pub(super) fn give_up(&mut self) {
-        self.quiet_polls = u32::MAX;
+        (self.is_named, self.quiet_polls) = (false, u32::MAX);
     }
 
     /// Hands over a last line that has no end.

@@ -6,7 +6,7 @@
 //! first 16 bytes of SHA-256 of each, device `u64`, inode `u64`, bytes read `u64`, offset `u64`.
 
 use super::siblings::FileTime;
-use super::{FILES_OPEN_MAX, FINISHED_TOLD_MAX};
+use super::{FILES_OPEN_MAX, FINISHED_TOLD_MAX, GLOB_FILES_MAX};
 use vedette_protocol::ids::Digest;
 
 /// Bytes from the start of a file that tell it from another one.
@@ -14,10 +14,12 @@ pub(super) const HEAD_BYTES_MAX: usize = 256;
 /// Bytes before the place up to which it was read that do the same.
 pub(super) const LAST_BYTES_MAX: usize = 32;
 /// Of a cut file its copy is open, too.
-pub(super) const PLACES_MAX: usize = 2 * FILES_OPEN_MAX + FINISHED_TOLD_MAX;
+pub(super) const PLACES_MAX: usize = GLOB_FILES_MAX + 2 * FILES_OPEN_MAX + FINISHED_TOLD_MAX;
 
 const VERSION: u8 = 2;
 const PLACE_BYTES: usize = 1 + 2 + 2 + 1 + 3 * 16 + 4 * 8;
+/// Longest position.
+pub(super) const BYTES_MAX: usize = 1 + 8 + 4 + 1 + PLACES_MAX * PLACE_BYTES;
 const IN_CUT_LINE: u8 = 1;
 const FINISHED: u8 = 2;
 

@@ -1,5 +1,6 @@
-//! Files beside a log that carry its name and the marks of rotation: a number, a date, `.old`.
+//! Files of a log, and those beside it that carry its name and the marks of rotation: a number, a date, `.old`.
 
+use super::names::{ENTRIES_MAX, Glob, Names};
 use super::open_regular;
 use std::fs::{DirEntry, File, Metadata};
 use std::io;
@@ -10,8 +11,6 @@ use std::path::{Path, PathBuf};
 /// Seconds and nanoseconds of the last change of a file's content.
 pub(super) type FileTime = (i64, u32);
 
-/// Most files that are looked at in a directory.
-const ENTRIES_MAX: usize = 4_096;
 /// Ends of names that stand for the rotation before.
 const WORDS: [&[u8]; 6] = [b".old", b".bak", b".prev", b".last", b"~", b".0"];
 /// Ends of names of files that hold the same content in another form.
@@ -29,13 +28,24 @@ pub(super) struct Sibling {
     /// Device and inode.
     pub(super) inode: (u64, u64),
     pub(super) changed: FileTime,
-    /// It has the log's own name.
+    /// It has the log's own name, or one that matches.
     pub(super) is_named: bool,
 }
 
 impl Siblings {
-    /// The file at `path` and regular files beside it that rotation made of it, compressed ones left out.
-    pub(super) fn of(path: &Path) -> Self {
+    /// Files that are named, and regular files beside them that rotation made of them, compressed ones left out.
+    pub(super) fn of(names: &Names) -> Self {
+        let mut siblings = match names {
+            Names::One(path) => Self::of_path(path),
+            Names::Many(glob) => Self::of_glob(glob),
+        };
+        siblings.all.sort_by_key(|sibling| (sibling.inode, !sibling.is_named));
+        siblings.all.dedup_by_key(|sibling| sibling.inode);
+        siblings.all.sort_by_key(|sibling| sibling.changed);
+        siblings
+    }
+
+    fn of_path(path: &Path) -> Self {
         // What a symbolic link names is rotated where it is.
         let target = std::fs::canonicalize(path).ok().filter(|target| target != path);
         let places = [Some(path.to_owned()), target];
@@ -46,21 +56,36 @@ impl Siblings {
             let (Some(directory), Some(name)) = (place.parent(), place.file_name()) else { continue };
             for entry in entries(directory) {
                 let file_name = entry.file_name();
-                let Some(mark) = file_name.as_bytes().strip_prefix(name.as_bytes()) else { continue };
-                if !is_mark_of_rotation(mark) {
-                    continue;
-                }
-                let Some(sibling) = Sibling::at(entry.path(), mark.is_empty()) else { continue };
-                match all.iter_mut().find(|other| other.inode == sibling.inode) {
-                    Some(other) => other.is_named |= sibling.is_named,
-                    None => all.push(sibling),
-                }
+                let mark = file_name.as_bytes().strip_prefix(name.as_bytes()).filter(|mark| is_mark_of_rotation(mark));
+                all.extend(mark.and_then(|mark| Sibling::at(entry.path(), mark.is_empty())));
             }
             if !directories.iter().any(|other| other == directory) {
                 directories.push(directory.to_owned());
             }
         }
-        all.sort_by_key(|sibling| sibling.changed);
+        Self { all, directories }
+    }
+
+    fn of_glob(glob: &Glob) -> Self {
+        let (mut all, directories) = (Vec::new(), glob.directories());
+        for entry in directories.iter().flat_map(|directory| entries(directory)) {
+            if all.len() == ENTRIES_MAX {
+                break;
+            }
+            let file_name = entry.file_name();
+            let name = file_name.as_bytes();
+            let is_packed = COMPRESSED.iter().any(|ending| name.ends_with(ending));
+            let is_named = glob.matches(name);
+            let is_rotated = || (1..name.len()).any(|at| is_mark_of_rotation(&name[at..]) && glob.matches(&name[..at]));
+            if is_packed || !(is_named || is_rotated()) {
+                continue;
+            }
+            let Some((sibling, metadata)) = Sibling::look_at(entry.path(), is_named) else { continue };
+            // One that was renamed to a name that matches is new, too.
+            let renamed = (metadata.ctime(), u32::try_from(metadata.ctime_nsec()).unwrap_or_default());
+            let changed = if is_named { sibling.changed.max(renamed) } else { sibling.changed };
+            all.push(Sibling { changed, ..sibling });
+        }
         Self { all, directories }
     }
 
@@ -105,8 +130,12 @@ fn is_mark_of_rotation(rest: &[u8]) -> bool {
 
 impl Sibling {
     fn at(path: PathBuf, is_named: bool) -> Option<Self> {
+        Self::look_at(path, is_named).map(|(sibling, _)| sibling)
+    }
+
+    fn look_at(path: PathBuf, is_named: bool) -> Option<(Self, Metadata)> {
         let metadata = std::fs::metadata(&path).ok().filter(Metadata::is_file)?;
-        Some(Self { path, inode: inode_of(&metadata), changed: changed_at(&metadata), is_named })
+        Some((Self { path, inode: inode_of(&metadata), changed: changed_at(&metadata), is_named }, metadata))
     }
 
     /// `None` if it was renamed meanwhile.

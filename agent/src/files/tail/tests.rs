@@ -1,4 +1,5 @@
 mod events;
+mod globs;
 mod rotation;
 
 use super::*;
