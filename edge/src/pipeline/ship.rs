@@ -7,12 +7,14 @@ use crate::normalise::elapsed_ms;
 use crate::recorder::Window;
 use crate::registry::Series;
 use vedette_protocol::time::MonoTime;
-use vedette_protocol::v1::{Body, Class, LogWindow, SeriesDefinition, Template};
+use vedette_protocol::v1::{Body, Class, LogWindow, SeriesDefinition};
 
 /// Rows per batch: keeps a batch well under the frame's limit.
 const ROWS_MAX: usize = 512;
-/// Bytes per batch of log counts: texts are of any length.
+/// Bytes of templates per batch, and of counts that go with the last of them: texts are of any length.
 const LOG_BYTES: usize = 256 << 10;
+/// Most counts per batch: 640 KiB, where a frame takes 1 MiB.
+const COUNTS_MAX: usize = 1 << 15;
 /// Bytes of a template's id with its count, or with the lengths of its texts, at most.
 const ID_BYTES: usize = 20;
 
@@ -97,7 +99,7 @@ impl Pipeline {
         self.log_window = now;
         for (window, cursors) in self.logs.take_windows(self.clocks.wall_at(now), window_ms) {
             let mut parts = parts(window);
-            // The cursor covers all lines: it goes with the last of them.
+            // The cursor covers all lines: it goes with their counts. Without these a template may be told twice.
             let last = parts.pop();
             for part in parts {
                 self.enqueue(Class::Log, Body::Logs(part), Vec::new());
@@ -141,28 +143,28 @@ pub(super) fn in_parts<T>(all: Vec<T>, size: usize) -> impl Iterator<Item = Vec<
     std::iter::from_fn(move || Some(all.by_ref().take(size).collect::<Vec<_>>()).filter(|part| !part.is_empty()))
 }
 
-/// A window in parts that fit a batch each, texts before the counts that name them; one part at least.
+/// A window in parts that fit a batch each, texts before the counts that name them; one part at least. Up to [`COUNTS_MAX`]
+/// counts are all in the last part: whatever ends between two parts, no line is counted without the cursor that covers it.
 fn parts(window: LogWindow) -> Vec<LogWindow> {
     let LogWindow { source, end, window_ms, counts, templates } = window;
     let empty = || LogWindow { source: source.clone(), end, window_ms, counts: Vec::new(), templates: Vec::new() };
     let (mut parts, mut part, mut bytes) = (Vec::new(), empty(), 0);
-    let mut room = |part: &mut LogWindow, more: usize| {
+    for template in templates {
+        let more = ID_BYTES + template.text.len() + template.exemplar.len();
         if bytes + more > LOG_BYTES {
-            parts.push(std::mem::replace(part, empty()));
+            parts.push(std::mem::replace(&mut part, empty()));
             bytes = 0;
         }
         bytes += more;
-    };
-    for template in templates {
-        let Template { text, exemplar, .. } = &template;
-        room(&mut part, ID_BYTES + text.len() + exemplar.len());
         part.templates.push(template);
     }
-    for count in counts {
-        room(&mut part, ID_BYTES);
-        part.counts.push(count);
+    if bytes > 0 && bytes + counts.len() * ID_BYTES > LOG_BYTES {
+        parts.push(std::mem::replace(&mut part, empty()));
     }
+    let mut counts = in_parts(counts, COUNTS_MAX);
+    part.counts = counts.next().unwrap_or_default();
     parts.push(part);
+    parts.extend(counts.map(|counts| LogWindow { counts, ..empty() }));
     parts
 }
 

@@ -300,6 +300,7 @@ fn texts_that_fit_no_single_batch_go_out_in_several_and_the_cursor_with_the_last
         let Body::Logs(window) = &body else { continue };
         named.extend(window.templates.iter().map(|template| template.id));
         assert!(window.counts.iter().all(|(id, _)| named.contains(id)), "texts come before the counts");
+        assert_eq!(window.counts.is_empty(), cursors.is_empty(), "all counts go with the cursor that covers them");
         lines += window.counts.iter().map(|(_, lines)| lines).sum::<u64>();
         parts.push(cursors.len());
         let batch = Batch {
