@@ -209,6 +209,15 @@ fn metrics_are_for_this_host_alone_unless_told() {
 }
 
 #[test]
+fn data_directory_takes_the_spool_with_it() {
+    let config = Config::with_data_dir("/srv/agent".into());
+    assert_eq!(config.spool.directory, std::path::Path::new("/srv/agent/spool"));
+    let collector = CollectorConfig { address: "h:1".to_owned(), ..Config::default().collector };
+    let text = "[agent]\ndata-dir = \"/srv/agent\"\n[collector]\naddress = \"h:1\"\n";
+    assert_eq!(parse(text), Config { collector, ..config });
+}
+
+#[test]
 fn lists_have_a_limit() {
     let logs: String = (0..=LOGS_MAX).map(|n| format!("[[logs]]\npath = \"/log/{n}\"\n")).collect();
     let text = format!("[collector]\naddress = \"h:1\"\n{logs}");
