@@ -281,6 +281,22 @@ mod tests {
     }
 
     #[test]
+    fn unit_of_the_package_stops_only_what_is_beyond_the_bound() {
+        let unit = include_str!("../../packaging/vedette-agent.service");
+        let allowed = |name: &str| {
+            let value = unit.lines().find_map(|line| line.strip_prefix(name)).expect(name);
+            value.strip_suffix('M').and_then(|mib| mib.parse::<u64>().ok()).expect(value) << 20
+        };
+        let usual = total(|config| {
+            config.logs = ["/var/log/syslog", "/var/log/app/*.log"]
+                .map(|path| LogConfig { path: path.into(), service: String::new(), joining: tail::Joining::Auto })
+                .to_vec();
+        });
+        assert!(allowed("MemoryMax=") > usual, "{usual}");
+        assert!(allowed("MemoryHigh=") < allowed("MemoryMax="));
+    }
+
+    #[test]
     fn parts_add_up_and_stand_one_a_line() {
         let bound = MemoryBound::of(&Config::default(), &FOUR);
         assert_eq!(bound.parts.iter().map(|part| part.bytes).sum::<u64>(), bound.total_bytes);

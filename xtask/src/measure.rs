@@ -9,14 +9,21 @@ use std::time::{Duration, Instant};
 
 /// Proportional set size of all `pids` together, in bytes; processes that have ended count nothing.
 pub(crate) fn pss_bytes(pids: &[u32]) -> u64 {
-    pids.iter()
-        .filter_map(|pid| fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok())
-        .map(|text| pss_of(&text))
-        .sum()
+    sum_of(pids, "Pss:")
 }
 
-fn pss_of(smaps_rollup: &str) -> u64 {
-    let line = smaps_rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
+/// What of it no file stands behind: heaps and stacks.
+pub(crate) fn pss_anonymous_bytes(pids: &[u32]) -> u64 {
+    sum_of(pids, "Pss_Anon:")
+}
+
+fn sum_of(pids: &[u32], field: &str) -> u64 {
+    let texts = pids.iter().filter_map(|pid| fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok());
+    texts.map(|text| bytes_of(&text, field)).sum()
+}
+
+fn bytes_of(smaps_rollup: &str, field: &str) -> u64 {
+    let line = smaps_rollup.lines().find_map(|line| line.strip_prefix(field));
     line.and_then(|rest| rest.split_whitespace().next()).and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) * 1024
 }
 
@@ -215,6 +222,7 @@ mod tests {
 
     #[test]
     fn pss_is_read_in_bytes() {
-        assert_eq!(pss_of("55..  [rollup]\nRss:  900 kB\nPss:  512 kB\nPss_Dirty: 1 kB\n"), 512 * 1024);
+        let text = "55..  [rollup]\nRss:  900 kB\nPss:  512 kB\nPss_Dirty: 1 kB\nPss_Anon: 300 kB\n";
+        assert_eq!((bytes_of(text, "Pss:"), bytes_of(text, "Pss_Anon:")), (512 * 1024, 300 * 1024));
     }
 }

@@ -3,7 +3,7 @@
 use crate::demo::fleet::{Fleet, eventually};
 use crate::demo::outcome::Frames;
 use crate::demo::{self, Output, service_log};
-use crate::measure::{CpuMeter, MemoryWatch, pss_bytes};
+use crate::measure::{CpuMeter, MemoryWatch, pss_anonymous_bytes, pss_bytes};
 use crate::progress::say;
 use crate::{build, plugins, prerequisites};
 use anyhow::{Result, ensure};
@@ -41,6 +41,7 @@ pub(crate) struct OutageArgs {
 struct Look {
     at: Duration,
     pss_bytes: u64,
+    anonymous_bytes: u64,
     spool_memory_bytes: u64,
     spool_disk_bytes: u64,
     pending: u64,
@@ -131,12 +132,13 @@ fn wait(fleet: &mut Fleet, length: Duration) -> Result<()> {
 }
 
 fn look(fleet: &Fleet, pids: &[u32], at: Duration) -> Result<Look> {
-    let pss_bytes = pss_bytes(pids);
+    let (pss_bytes, anonymous_bytes) = (pss_bytes(pids), pss_anonymous_bytes(pids));
     let status = fleet.agent_status()?;
     let spool = &status["spool"];
     Ok(Look {
         at,
         pss_bytes,
+        anonymous_bytes,
         spool_memory_bytes: count(spool, "bytes"),
         spool_disk_bytes: count(&spool["disk"], "bytes"),
         pending: count(spool, "pending"),
@@ -191,11 +193,12 @@ fn print(before: &Look, looks: &[Look], report: &Value) {
 
 impl Look {
     fn line(&self) -> String {
-        let kib = |bytes: u64| bytes / 1_024;
+        let (kib, mib) = (|bytes: u64| bytes / 1_024, |bytes: u64| bytes as f64 / f64::from(1 << 20));
         format!(
-            "{:>5} s: {:.1} MiB PSS; {} batches wait, {} KiB on disk, {} KiB in memory; {} shed, {} ticks missed",
+            "{:>5} s: {:.1} MiB PSS, {:.1} of it no file's; {} batches wait, {} KiB on disk, {} KiB in memory; {} shed, {} ticks missed",
             self.at.as_secs(),
-            self.pss_bytes as f64 / f64::from(1 << 20),
+            mib(self.pss_bytes),
+            mib(self.anonymous_bytes),
             self.pending,
             kib(self.spool_disk_bytes),
             kib(self.spool_memory_bytes),
@@ -208,6 +211,7 @@ impl Look {
         json!({
             "at_s": self.at.as_secs(),
             "pss_bytes": self.pss_bytes,
+            "pss_anonymous_bytes": self.anonymous_bytes,
             "spool_memory_bytes": self.spool_memory_bytes,
             "spool_disk_bytes": self.spool_disk_bytes,
             "pending": self.pending,
@@ -227,7 +231,16 @@ mod tests {
 
     fn look_with(pss_bytes: u64) -> Look {
         let at = Duration::from_secs(60);
-        Look { at, pss_bytes, spool_memory_bytes: 0, spool_disk_bytes: 0, pending: 0, shed: 0, ticks_missed: 0 }
+        Look {
+            at,
+            pss_bytes,
+            anonymous_bytes: 0,
+            spool_memory_bytes: 0,
+            spool_disk_bytes: 0,
+            pending: 0,
+            shed: 0,
+            ticks_missed: 0,
+        }
     }
 
     #[test]
