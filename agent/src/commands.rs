@@ -133,7 +133,12 @@ fn unreadable(path: &Path, error: &io::Error) -> Failure {
 /// Prints to stdout; that nobody listens any more is no failure.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    printed(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
+}
+
+/// What became of text for standard output: who stops reading has read enough.
+pub(crate) fn printed(written: io::Result<()>) -> Result<(), Failure> {
+    match written {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::io("stdout", &error)),
         _ => Ok(()),
     }

@@ -3,17 +3,17 @@
 
 mod picture;
 
-use super::{Failure, load_config, print, without_controls};
+use super::{Failure, load_config, print, printed, without_controls};
 use crate::args::{ExportForm, ExportRecorderArguments, Output, RecorderCommand, ShowRecorderArguments};
 use crate::clock::wall_now;
 use crate::local::{self, Question};
 use crate::recorder::FOLDER;
 use crate::recorder::read::{InMemory, RecordedSeries, Recording, Wanted, read};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs::{OpenOptions, Permissions};
-use std::io::{self, Write as _};
+use std::io::{self, BufWriter, Write as _};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use vedette_protocol::document::parse_duration_ms;
@@ -75,22 +75,26 @@ fn drawn(series: &[RecordedSeries], width: usize) -> String {
 fn export(arguments: &ExportRecorderArguments) -> Result<(), Failure> {
     let (folder, recording) = recorded(&arguments.window.config.config, &wanted(&arguments.window)?)?;
     something(&folder, &recording)?;
-    let text = match arguments.format {
-        ExportForm::Csv => csv(&recording.series),
-        ExportForm::Json => format!("{}\n", as_json(&recording)),
+    let write = |out: &mut dyn io::Write| match arguments.format {
+        ExportForm::Csv => write_csv(out, &recording.series),
+        ExportForm::Json => writeln!(out, "{}", as_json(&recording)),
     };
-    let Some(out) = &arguments.out else { return print(&text) };
-    write_private(out, &text).map_err(|error| Failure::io(out.display(), &error))
+    match &arguments.out {
+        None => printed(write(&mut BufWriter::new(io::stdout().lock()))),
+        Some(out) => write_private(out, write).map_err(|error| Failure::io(out.display(), &error)),
+    }
 }
 
 /// What was recorded is for the eyes of who exports it, whoever could read the file that was there before. A pipe or a
 /// device stays as it is.
-fn write_private(out: &Path, text: &str) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(out)?;
+fn write_private(out: &Path, write: impl FnOnce(&mut dyn io::Write) -> io::Result<()>) -> io::Result<()> {
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(out)?;
     if file.metadata()?.is_file() {
         file.set_permissions(Permissions::from_mode(0o600))?;
     }
-    file.write_all(text.as_bytes())
+    let mut file = BufWriter::new(file);
+    write(&mut file)?;
+    file.flush()
 }
 
 fn recorded(config: &Path, wanted: &Wanted) -> Result<(PathBuf, Recording), Failure> {
@@ -149,31 +153,29 @@ fn time(ms: i64) -> String {
 }
 
 /// One row a second, as `vedette detector run` reads it: sources are read within a second of each other, and none more
-/// often. The last value of a second counts.
-fn csv(series: &[RecordedSeries]) -> String {
+/// often. The last value of a second counts. Points are in the order of their times.
+fn write_csv(out: &mut dyn io::Write, series: &[RecordedSeries]) -> io::Result<()> {
     let series: Vec<_> = series.iter().filter(|one| !one.points.is_empty()).collect();
-    let mut rows: BTreeMap<i64, Vec<Option<f64>>> = BTreeMap::new();
-    for (at, one) in series.iter().enumerate() {
-        for (at_ms, value) in &one.points {
-            rows.entry(at_ms.div_euclid(1_000)).or_insert_with(|| vec![None; series.len()])[at] = Some(*value);
-        }
-    }
-    let (mut text, mut taken) = ("timestamp".to_owned(), BTreeSet::new());
-    for one in &series {
-        let _ = write!(text, ",{}", column(one, &mut taken));
-    }
-    text.push('\n');
-    for (second, values) in rows {
-        let _ = write!(text, "{second}");
-        for value in values {
-            match value {
-                Some(value) => drop(write!(text, ",{value}")),
-                None => text.push(','),
+    let mut taken = BTreeSet::new();
+    write!(out, "timestamp")?;
+    series.iter().try_for_each(|one| write!(out, ",{}", column(one, &mut taken)))?;
+    writeln!(out)?;
+    let mut left: Vec<&[(i64, f64)]> = series.iter().map(|one| one.points.as_slice()).collect();
+    let second_of = |point: &(i64, f64)| point.0.div_euclid(1_000);
+    while let Some(second) = left.iter().filter_map(|points| points.first().map(second_of)).min() {
+        write!(out, "{second}")?;
+        for points in &mut left {
+            let within = points.iter().take_while(|point| second_of(point) <= second).count();
+            let (row, later) = points.split_at(within);
+            *points = later;
+            match row.last() {
+                Some((_, value)) => write!(out, ",{value}")?,
+                None => write!(out, ",")?,
             }
         }
-        text.push('\n');
+        writeln!(out)?;
     }
-    text
+    out.flush()
 }
 
 /// A name without what separates columns or rows, unlike every other.
@@ -226,7 +228,9 @@ mod tests {
             series("load", &[], &[(1_999, 1.5)]),
             series("none", &[], &[]),
         ];
-        assert_eq!(csv(&all), "timestamp,cpu{cpu=\"0\";mode=\"user\"},load\n1,0.25,1.5\n2,0.5,\n");
+        let mut csv = Vec::new();
+        write_csv(&mut csv, &all).expect("memory takes it");
+        assert_eq!(String::from_utf8_lossy(&csv), "timestamp,cpu{cpu=\"0\";mode=\"user\"},load\n1,0.25,1.5\n2,0.5,\n");
         let mut taken = BTreeSet::new();
         assert_eq!([column(&all[1], &mut taken), column(&all[1], &mut taken)], ["load", "load#2"]);
     }
@@ -237,10 +241,10 @@ mod tests {
         let out = folder.path().join("export.csv");
         std::fs::write(&out, "a longer text of before").expect("written");
         std::fs::set_permissions(&out, Permissions::from_mode(0o644)).expect("set");
-        write_private(&out, "new").expect("written");
+        write_private(&out, |file| file.write_all(b"new")).expect("written");
         assert_eq!(std::fs::read_to_string(&out).expect("read"), "new");
         assert_eq!(std::fs::metadata(&out).expect("there").permissions().mode() & 0o777, 0o600);
-        write_private(Path::new("/dev/null"), "new").expect("written");
+        write_private(Path::new("/dev/null"), |file| file.write_all(b"new")).expect("written");
     }
 
     #[test]
