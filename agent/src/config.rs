@@ -19,6 +19,7 @@ use std::str::FromStr;
 use vedette_detector_host::confine::new_code_is_allowed;
 use vedette_detector_host::engine::Execution;
 use vedette_edge::mask::MaskRules;
+use vedette_edge::planner::Budgets;
 use vedette_protocol::document::{DOCUMENT_BYTES_MAX, Document, Problem};
 use vedette_protocol::signature::PublicKey;
 
@@ -56,6 +57,8 @@ pub struct Config {
     pub metrics: MetricsConfig,
     /// Where batches wait for the collector.
     pub spool: SpoolConfig,
+    /// What the agent may spend.
+    pub budget: BudgetConfig,
     /// Bounds on memory.
     pub limits: LimitsConfig,
     /// The flight recorder.
@@ -225,6 +228,24 @@ pub struct SpoolConfig {
     pub directory: PathBuf,
     /// Bytes on disk.
     pub bytes_max: u64,
+}
+
+/// What the agent may spend; `None` is without a limit. Disk has limits of its own: spool and recorder.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BudgetConfig {
+    /// CPU time of all its processes, in percent of one core.
+    pub cpu_percent: Option<f64>,
+    /// Bytes for the collector.
+    pub uplink_bytes_per_hour: Option<u64>,
+}
+
+impl BudgetConfig {
+    /// The same for the pipeline.
+    #[expect(clippy::cast_precision_loss, reason = "at most 2^40 bytes")]
+    pub fn budgets(&self) -> Budgets {
+        let uplink_bytes_per_hour = self.uplink_bytes_per_hour.map(|bytes| bytes as f64);
+        Budgets { uplink_bytes_per_hour, ..self.cpu_percent.map(Budgets::of_cpu_percent).unwrap_or_default() }
+    }
 }
 
 /// Bounds on memory.
@@ -419,6 +440,7 @@ impl Config {
             recorder: RecorderLimits { memory_bytes: 4 << 20, disk_bytes: 64 << 20 },
             spool: SpoolConfig { directory: data_dir.join("spool"), bytes_max: 256 << 20 },
             data_dir,
+            budget: BudgetConfig { cpu_percent: None, uplink_bytes_per_hour: None },
             limits: LimitsConfig {
                 memory_spool_bytes: 8 << 20,
                 series_max: 4_000,

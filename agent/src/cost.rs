@@ -1,8 +1,10 @@
 //! What the agent costs, by who causes it: CPU time, series, bytes. Sums stand beside what the kernel counts for the two
 //! processes, so that what nobody answers for is visible.
 
+mod budget;
 mod human;
 
+pub use budget::{BudgetStatus, LeftOut, Spending};
 pub use human::render;
 
 use rustix::time::{ClockId, clock_gettime};
@@ -27,6 +29,9 @@ pub struct Bill {
     pub batches: Vec<BatchCost>,
     /// UDP payload sent: batches that were sent, twice if they were, and all that QUIC adds.
     pub udp_sent_bytes: u64,
+    /// What may be spent, what was of late, and what was left out for it.
+    #[serde(default)]
+    pub budget: BudgetStatus,
 }
 
 /// A source with its series.

@@ -104,6 +104,11 @@ pub trait TickSink {
         attributes: &[(&str, &str)],
         value: f64,
     );
+
+    /// Whether a source that is due is to be read: asked once a source and tick.
+    fn admits(&mut self, _source: &'static str) -> bool {
+        true
+    }
 }
 
 impl Lanes {
@@ -164,6 +169,9 @@ impl Lanes {
     /// Reads what is due at `second` and quick, and asks the lanes that are due. `second` counts ticks of one second.
     pub fn begin_tick(&mut self, second: u64, sink: &mut dyn TickSink) {
         for entry in self.entries.iter_mut().filter(|entry| entry.due(second)) {
+            if !sink.admits(entry.name) {
+                continue;
+            }
             let Runner::Shared(source) = &mut entry.runner else {
                 self.waiting += usize::from(entry.ask());
                 continue;

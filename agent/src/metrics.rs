@@ -29,6 +29,7 @@ pub fn render(status: &Status) -> String {
     recorder(&mut page, status);
     link(&mut page, status);
     control(&mut page, status);
+    budget(&mut page, status);
     page.end()
 }
 
@@ -225,6 +226,22 @@ fn control(page: &mut Page, status: &Status) {
     page.one(&GAUGE.named("directives", "Directives in effect."), directives.in_effect.len());
     let refused = [([("document", "policy")], policy.refused), ([("document", "directive")], directives.refused)];
     page.labelled(&COUNTER.named("documents_refused", "Signed documents that were not taken."), refused);
+}
+
+/// What is not limited has no row for its limit; what was left out stands in the ledger.
+fn budget(page: &mut Page, status: &Status) {
+    let budget = &status.budget;
+    if let Some(ns) = budget.cpu.per_hour {
+        page.one(&GAUGE.seconds("budget_cpu_hour_seconds", "CPU time that an hour may cost."), seconds_of_ns(ns));
+    }
+    let minute = GAUGE.seconds("spent_cpu_minute_seconds", "CPU time of the last minute.");
+    page.one(&minute, seconds_of_ns(budget.cpu.minute));
+    if let Some(bytes) = budget.uplink.per_hour {
+        page.one(&GAUGE.bytes("budget_uplink_hour_bytes", "Bytes for the collector that an hour may cost."), bytes);
+    }
+    page.one(&GAUGE.bytes("spent_uplink_hour_bytes", "Bytes for the collector of the last hour."), budget.uplink.hour);
+    page.one(&GAUGE.named("series_at_full_rate", "Series that detectors see at each reading."), budget.series_full);
+    page.one(&GAUGE.named("series_raised", "Series that are looked at closely for a while."), budget.series_raised);
 }
 
 fn seconds_of_ms(ms: u64) -> f64 {

@@ -9,6 +9,7 @@ mod learning;
 mod meter;
 mod pulse;
 mod pump;
+mod purse;
 mod reload;
 mod report;
 mod spooling;

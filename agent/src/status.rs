@@ -4,6 +4,7 @@ mod human;
 
 pub use human::render;
 
+use crate::cost::BudgetStatus;
 use crate::disk::LearntView;
 use crate::inventory::Record;
 use crate::memory::{MemoryBound, MemoryHeld};
@@ -61,6 +62,9 @@ pub struct Status {
     pub policy: PolicyStatus,
     /// Directives.
     pub directives: DirectiveStatus,
+    /// What may be spent, what was of late, and what was left out for it.
+    #[serde(default)]
+    pub budget: BudgetStatus,
     /// Batches that wait for the collector.
     pub spool: SpoolStatus,
     /// The flight recorder; `None` if it is off.

@@ -13,6 +13,8 @@ pub struct Window {
     /// Running mean (Welford), so that large values in small differences keep their digits.
     mean: f64,
     last: f64,
+    /// Time of earlier windows that this one goes on from.
+    before_ms: u32,
     told: Option<[f64; 4]>,
 }
 
@@ -29,14 +31,26 @@ impl Window {
         self.last = value;
     }
 
+    /// Whether nothing was added.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
     /// The last value, if it has one.
     pub fn last(&self) -> Option<f64> {
         (self.count > 0 || self.told.is_some()).then_some(self.last)
     }
 
-    /// Ends the window. `None` if it is empty or says the same as the last one that was sent.
+    /// What would be a window of its own goes on into the next one.
+    pub fn go_on(&mut self, window_ms: u32) {
+        self.before_ms = self.before_ms.saturating_add(window_ms);
+    }
+
+    /// Ends the window, and those that go on in it. Nothing is to be sent if it is empty or says the same as the last
+    /// one that was sent.
     pub fn close(&mut self, series: SeriesIndex, end: WallTime, window_ms: u32) -> Closed {
         let count = std::mem::take(&mut self.count);
+        let window_ms = std::mem::take(&mut self.before_ms).saturating_add(window_ms);
         if count == 0 {
             return Closed::Empty;
         }
@@ -76,6 +90,18 @@ mod tests {
         let Closed::Changed(feature) = close(&mut window) else { panic!("nothing closed") };
         assert_eq!((feature.count, feature.min, feature.max, feature.mean, feature.last), (3, 1.0, 3.0, 2.0, 2.0));
         assert_eq!(close(&mut window), Closed::Empty);
+    }
+
+    #[test]
+    fn a_window_that_goes_on_is_told_whole() {
+        let mut window = Window::default();
+        [3.0, 1.0].into_iter().for_each(|value| window.add(value));
+        window.go_on(60_000);
+        window.add(5.0);
+        let Closed::Changed(feature) = close(&mut window) else { panic!("nothing closed") };
+        assert_eq!((feature.count, feature.max, feature.window_ms), (3, 5.0, 120_000));
+        window.add(9.0);
+        assert!(matches!(close(&mut window), Closed::Changed(Feature { window_ms: 60_000, .. })));
     }
 
     #[test]

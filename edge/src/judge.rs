@@ -2,16 +2,17 @@
 
 mod bout;
 mod drift;
+mod footprint;
 mod pace;
 mod recall;
 mod track;
 mod ward;
 
-use crate::calibration::Pool;
-use crate::episodes::{Board, Case, Episode, Turn};
+use crate::budget::Budget;
+use crate::episodes::{Board, Case, Turn};
 use crate::evidence::{Calibration, Vote};
 use crate::metric::family;
-use crate::room;
+use crate::planner::{FOUND, STOOD_OUT, SUSPECTED};
 pub(crate) use drift::{Conformity, Drift};
 pub(crate) use pace::{Pace, Wander};
 use recall::Recalled;
@@ -34,14 +35,10 @@ const IN_FLIGHT_MAX: usize = 4;
 const GIVEN_UP: Duration = Duration::from_secs(900);
 /// How often the pools' tails are fitted anew.
 const REFRESH_TICKS: u64 = 10;
+/// From this surprise on a single verdict is worth a closer look.
+const CURIOUS: f32 = 3.0;
 /// After this long an episode does not hold learning any more: what lasts becomes the new normal.
 pub(crate) const HOLD_MS_MAX: u128 = 900_000;
-/// States that are kept of a detector: so many bytes a row on average.
-const STATE_BYTES_MEAN: usize = 1_024;
-/// The same on a host with few rows, all together.
-const STATES_BYTES_MIN: usize = 1 << 20;
-/// A metric's name, in a block.
-const NAME_BYTES: usize = 128;
 
 /// A loaded detector.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,6 +60,8 @@ pub(crate) struct Datum {
     pub(crate) value: f64,
     /// Read at an unusual interval: seen, not learnt from, not judged.
     pub(crate) off_pace: bool,
+    /// Nominal time since the detector was given the value before.
+    pub(crate) interval_ms: u32,
 }
 
 /// What a tick's scores ask the pipeline to do about a series.
@@ -88,6 +87,7 @@ struct InFlight {
     tick: u64,
     slots: Vec<u32>,
     judged: Vec<bool>,
+    intervals_ms: Vec<u32>,
     /// When each series had been seen before.
     seen: Vec<Seen>,
 }
@@ -105,8 +105,14 @@ pub(crate) struct Judge {
     /// Generation of the series set that `tracks` reflects.
     pub(crate) synced: Option<u64>,
     pub(crate) conformity: Conformity,
+    /// What one value costs, in nanoseconds, and at every how many-th look it is asked where looks are thinned.
+    pub(crate) price_ns: f64,
+    pub(crate) every: u8,
+    /// Share of the episodes that the operator grants; none for a detector that only votes.
+    pub(crate) budget: Option<Budget>,
     wards: Vec<Ward>,
-    ward_of: HashMap<(String, Pace), u32>,
+    /// One of those of each metric.
+    ward_of: HashMap<String, u32>,
     in_flight: VecDeque<InFlight>,
     idle: Vec<InFlight>,
     warm_at: MonoTime,
@@ -129,6 +135,9 @@ impl Judge {
             tracks: Vec::new(),
             synced: None,
             conformity: Conformity::new(now),
+            price_ns: 0.0,
+            every: 1,
+            budget: None,
             wards: Vec::new(),
             ward_of: HashMap::new(),
             in_flight: VecDeque::new(),
@@ -141,33 +150,6 @@ impl Judge {
             odd: Vec::new(),
             decisions: Vec::new(),
         }
-    }
-
-    /// Bytes of the heap that a judge of so many rows takes at most, whose series are of so many metrics.
-    pub(crate) fn bytes_max(rows: usize, metrics: usize) -> usize {
-        let wards = metrics * Pace::COUNT;
-        let ward = 2 * Pool::HEAP_BYTES + NAME_BYTES;
-        let question = room::list::<u32>(rows) + room::list::<bool>(rows) + room::list::<Option<MonoTime>>(rows);
-        let episode = size_of::<Episode>() + room::BLOCK;
-        room::list::<Option<Track>>(rows)
-            + Self::states_bytes_max(rows)
-            + rows * (room::BLOCK + episode)
-            + (IN_FLIGHT_MAX + 1) * question
-            + room::list::<u32>(rows)
-            + room::list::<Decision>(rows)
-            + room::list::<Ward>(wards)
-            + room::map::<(String, Pace), u32>(wards)
-            + wards * ward
-    }
-
-    /// Bytes of states that are kept of a detector with so many rows.
-    pub(crate) fn states_bytes_max(rows: usize) -> usize {
-        (rows * STATE_BYTES_MEAN).max(STATES_BYTES_MIN)
-    }
-
-    /// Bytes of the states that are kept.
-    pub(crate) fn states_bytes(&self) -> usize {
-        self.tracks.iter().flatten().map(|track| track.state.len()).sum()
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -246,16 +228,28 @@ impl Judge {
     }
 
     fn ward_at(&mut self, now: MonoTime, metric: &str, pace: Pace) -> u32 {
-        let like = (metric.to_owned(), pace);
-        if let Some(ward) = self.ward_of.get(&like) {
-            return *ward;
+        if let Some(ward) = self.ward_of.get(metric) {
+            return ward::find(&mut self.wards, *ward, pace, now);
         }
         let number = u32::try_from(self.wards.len()).expect("fewer metrics than series");
-        let known = self.ward_of.iter().find(|((other, _), _)| family(other) == family(metric));
+        let known = self.ward_of.iter().find(|(other, _)| family(other) == family(metric));
         let family = known.map_or(number, |(_, ward)| self.wards[*ward as usize].family);
-        self.wards.push(Ward::new(family, like.1, now));
-        self.ward_of.insert(like, number);
+        self.wards.push(Ward::new(number, family, pace, now));
+        self.ward_of.insert(metric.to_owned(), number);
         number
+    }
+
+    /// Series of the last answer that are worth a closer look, and how much.
+    pub(crate) fn suspicions(&self) -> impl Iterator<Item = (u32, f32)> {
+        self.odd.iter().filter_map(|slot| {
+            let track = self.track(*slot)?;
+            match () {
+                () if track.is_open() => Some((*slot, FOUND)),
+                () if track.odd_since.is_some() => Some((*slot, SUSPECTED)),
+                () if track.surprise >= CURIOUS => Some((*slot, STOOD_OUT)),
+                () => None,
+            }
+        })
     }
 
     /// The last tick that it was asked about.
@@ -290,6 +284,7 @@ impl Judge {
         question.tick = tick;
         question.slots.clear();
         question.judged.clear();
+        question.intervals_ms.clear();
         question.seen.clear();
         for datum in data {
             let track = self.tracks.get_mut(datum.slot as usize).and_then(Option::as_mut);
@@ -305,6 +300,7 @@ impl Judge {
             columns.values.push(datum.value);
             question.slots.push(datum.slot);
             question.judged.push(!datum.off_pace || track.is_open());
+            question.intervals_ms.push(datum.interval_ms);
         }
         if question.slots.is_empty() {
             self.idle.push(question);
@@ -371,11 +367,16 @@ impl Judge {
     fn weigh(&mut self, now: MonoTime, question: &InFlight, scores: &[f32], board: &mut Board) {
         // A vote begins no bout: it is calibrated, and that is all.
         let warm = self.input() != DetectorInput::Votes && self.warm_in(now).is_zero();
-        for ((slot, judged), score) in question.slots.iter().zip(&question.judged).zip(scores) {
+        let asked = question.slots.iter().zip(&question.judged).zip(&question.intervals_ms);
+        for (((slot, judged), interval_ms), score) in asked.zip(scores) {
             let Some(track) = self.tracks.get_mut(*slot as usize).and_then(Option::as_mut) else { continue };
             if !judged {
                 track.rest();
                 continue;
+            }
+            if track.interval_ms != *interval_ms {
+                let ward = ward::at_pace(&mut self.wards, track.ward, Pace::of(*interval_ms), now);
+                track.turn_pace(*interval_ms, ward, self.budget);
             }
             let ward = &mut self.wards[track.ward as usize];
             let noted = track.weigh(now, *score, ward, warm);

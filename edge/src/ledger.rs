@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-/// Counts since start. `detected = emitted + folded + shed` holds after every call.
+/// Counts since start. `detected = emitted + folded + shed`, and what else is said of sums, holds after every call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Ledger {
     /// Confirmed detections.
@@ -41,6 +41,16 @@ pub struct Ledger {
     /// Times that the wall clock was set.
     pub clock_steps: u64,
 
+    /// Readings of whole sources that would have been made without a budget: `= collect_taken + collect_spared +
+    /// collect_skipped`.
+    pub collect_due: u64,
+    /// Of these, made.
+    pub collect_taken: u64,
+    /// Of these, not made because the plan for the CPU budget reads their source less often.
+    pub collect_spared: u64,
+    /// Of these, not made because the CPU budget had no room for them in that tick.
+    pub collect_skipped: u64,
+
     /// Log lines handed in.
     pub lines: u64,
     /// Further lines of log lines that are events of several: counted once, with the first of them.
@@ -68,6 +78,14 @@ pub struct Ledger {
     pub scores_refused: u64,
     /// States that are not kept for a detector's next life: it has more than its share of memory, or more than it promised.
     pub states_refused: u64,
+    /// Values of metrics that detectors might have looked at: `= looks_taken + looks_thinned + looks_withheld`.
+    pub looks_due: u64,
+    /// Of these, shown to detectors.
+    pub looks_taken: u64,
+    /// Of these, not shown because the plan for the CPU budget looks at their series less often.
+    pub looks_thinned: u64,
+    /// Of these, not shown because the CPU budget had no room for them in that tick.
+    pub looks_withheld: u64,
     /// Ticks that a detector did not see because it lagged or was gone.
     pub ticks_unscored: u64,
     /// Findings sent without an explanation.
@@ -75,14 +93,22 @@ pub struct Ledger {
     /// Findings sent without evidence.
     pub evidence_missing: u64,
 
+    /// Windows that were over and not empty: `= features_sent + features_unchanged + features_folded`.
+    pub features_due: u64,
     /// Features sent.
     pub features_sent: u64,
     /// Features not sent because nothing had changed.
     pub features_unchanged: u64,
+    /// Windows that went on into the next one for want of uplink budget: what they hold is sent with that.
+    pub features_folded: u64,
+    /// Samples that directives wanted raw: `= raw_sent + raw_dropped + raw_shed`, and those that wait.
+    pub raw_due: u64,
     /// Raw samples sent.
     pub raw_sent: u64,
     /// Raw samples dropped because there were too many within one window.
     pub raw_dropped: u64,
+    /// Raw samples not sent for want of uplink budget: the flight recorder has them.
+    pub raw_shed: u64,
     /// Series that a directive wanted raw beyond the ceiling.
     pub raw_series_refused: u64,
     /// Samples that directives pulled out of the flight recorder.
@@ -92,8 +118,12 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Whether the episode account balances.
+    /// Whether the accounts balance: of episodes, and of what a budget left out.
     pub fn balances(&self) -> bool {
         self.detected == self.emitted + self.folded + self.shed
+            && self.collect_due == self.collect_taken + self.collect_spared + self.collect_skipped
+            && self.looks_due == self.looks_taken + self.looks_thinned + self.looks_withheld
+            && self.features_due == self.features_sent + self.features_unchanged + self.features_folded
+            && self.raw_due >= self.raw_sent + self.raw_dropped + self.raw_shed
     }
 }

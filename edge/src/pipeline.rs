@@ -11,6 +11,7 @@ mod drift;
 mod findings;
 mod footprint;
 mod learnt;
+mod plan;
 mod record;
 mod ship;
 mod taps;
@@ -24,7 +25,7 @@ use crate::mask::Masks;
 use crate::metric::MetricSpec;
 use crate::normalise::{Clocks, Refusal};
 use crate::oddness::Oddness;
-use crate::planner::Planner;
+use crate::planner::{Budgets, Planner};
 use crate::recorder::{Recorder, Search, Sort};
 use crate::registry::{Found, Registry};
 use crate::tap::Taps;
@@ -126,9 +127,15 @@ pub struct Pipeline {
     masks: Masks,
     registry: Registry,
     due: Vec<u32>,
+    looks: Vec<plan::Look>,
     logs: LogBook,
     line_counts: Vec<u32>,
     planner: Planner,
+    /// As configured on the host.
+    budgets: Budgets,
+    raises: Vec<(u32, f32)>,
+    /// Suspicions that may still raise relatives in this tick.
+    spreads_left: u32,
     recorder: Option<Recorder>,
     /// Searches that were asked for and have not come back.
     searches: usize,
@@ -167,9 +174,13 @@ impl Pipeline {
             masks: Masks::default(),
             registry: Registry::new(config.series_max),
             due: Vec::new(),
+            looks: Vec::new(),
             logs: LogBook::new(config.templates_max),
             line_counts: Vec::new(),
             planner: Planner::new(config.host, config.sources),
+            budgets: Budgets::default(),
+            raises: Vec::new(),
+            spreads_left: 0,
             recorder: None,
             searches: 0,
             raw: Vec::new(),
@@ -195,6 +206,7 @@ impl Pipeline {
             actions: VecDeque::new(),
             policy: config.policy,
         };
+        pipeline.apply_budgets(now);
         pipeline.replan(now);
         pipeline
     }
@@ -227,6 +239,8 @@ impl Pipeline {
             Found::New(slot) => {
                 self.series_generation += 1;
                 self.ledger.labels_cut = self.registry.labels_cut();
+                let place = self.planner.place(source);
+                self.registry.get_mut(slot).expect("made just now").attention.source = place;
                 slot
             }
             Found::Folded => {
@@ -235,6 +249,7 @@ impl Pipeline {
             }
         };
         let series = self.registry.get_mut(slot).expect("found just now");
+        self.planner.book_reading(series.attention.source);
         match series.normaliser.accept(now, interval_ms, metric, value) {
             Ok(sample) => {
                 self.ledger.gaps += u64::from(sample.flags & flags::GAP != 0);
@@ -250,7 +265,11 @@ impl Pipeline {
                     let meta = || Some(series.meta.clone());
                     recorder.sample((Sort::Metric, slot), series.key, resolution, (at_ms, sample.value), meta);
                 }
+                if self.planner.is_limited() && series.attention.screen(sample.value, series.meta.resolution) {
+                    self.planner.alert(slot);
+                }
                 if let Some((_, buffer)) = series.raw.and_then(|at| self.raw.get_mut(at as usize)) {
+                    self.ledger.raw_due += 1;
                     self.ledger.raw_dropped += u64::from(!buffer.push(&sample));
                 }
                 if self.taps.any() {
@@ -296,24 +315,26 @@ impl Pipeline {
         self.retire_vanished(now);
         self.announce_series();
         self.handle_timeout(now);
+        self.begin_plan(now);
         self.observe(now);
         self.record_tick(now);
         self.look_for_drift(now);
         self.close_windows(now);
+        self.end_plan(now);
         self.replan(now);
     }
 
     /// Time that no tick marks: findings that wait for an explanation in vain, directives that end.
     pub fn handle_timeout(&mut self, now: MonoTime) {
         self.give_up_waiting(now);
-        if self.planner.next_end().is_some_and(|end| end <= now) {
+        if self.planner.intervals.next_end().is_some_and(|end| end <= now) {
             self.replan(now);
         }
     }
 
     /// When to call [`Pipeline::handle_timeout`] at the latest; `None` if only ticks matter.
     pub fn poll_timeout(&self) -> Option<MonoTime> {
-        self.pending.iter().map(|pending| pending.deadline).chain(self.planner.next_end()).min()
+        self.pending.iter().map(|pending| pending.deadline).chain(self.planner.intervals.next_end()).min()
     }
 
     /// The next thing to do, in order.
@@ -335,6 +356,7 @@ impl Pipeline {
     /// Another policy, checked, from now on.
     pub fn handle_policy(&mut self, now: MonoTime, policy: Policy) {
         self.policy = policy;
+        self.apply_budgets(now);
         self.rebudget();
         self.replan(now);
     }
@@ -342,7 +364,10 @@ impl Pipeline {
     /// These sources, with the intervals at which they are read by default in milliseconds, and at most so many series
     /// from now on.
     pub fn set_sources(&mut self, now: MonoTime, sources: Vec<(String, u32)>, series_max: usize) {
-        self.planner.set_sources(sources);
+        self.planner.intervals.set_sources(sources);
+        for (_, series) in self.registry.iter_mut() {
+            series.attention.source = self.planner.place(series.source);
+        }
         self.registry.set_series_max(series_max);
         self.replan(now);
     }
@@ -358,7 +383,8 @@ impl Pipeline {
         directive: Directive,
         ends: MonoTime,
     ) -> Result<(), DirectiveRefused> {
-        self.planner.add(now, &self.policy, directive.clone(), ends)?;
+        self.planner.intervals.add(now, &self.policy, directive.clone(), ends)?;
+        self.raise_named(now, &directive, ends);
         self.pull(now, &directive);
         self.replan(now);
         Ok(())
@@ -367,8 +393,8 @@ impl Pipeline {
     /// Ships at once what windows hold, with the cursors: the process is about to end.
     pub fn handle_drain(&mut self, now: MonoTime) {
         self.announce_series();
-        self.ship_features(now);
-        self.ship_raw();
+        self.ship_all_features(now);
+        self.ship_raw(now);
         self.ship_logs(now);
         if let Some(recorder) = &mut self.recorder {
             recorder.seal();
@@ -399,7 +425,7 @@ impl Pipeline {
 
     /// Directives in effect.
     pub fn directives(&self) -> Vec<DirectiveId> {
-        self.planner.directives().collect()
+        self.planner.intervals.directives().collect()
     }
 
     /// Time until episodes may open, zero once they may; counted per detector, the longest of them.
@@ -464,9 +490,9 @@ impl Pipeline {
 
     fn replan(&mut self, now: MonoTime) {
         let actions = &mut self.actions;
-        self.planner.replan(now, &self.policy, |source, interval_ms| {
+        self.planner.intervals.replan(now, &self.policy, |source, interval_ms| {
             actions.push_back(Action::SetInterval { source: source.to_owned(), interval_ms });
         });
-        self.choose_raw();
+        self.choose_raw(now);
     }
 }

@@ -1,376 +1,372 @@
-//! At which interval each source is read: policy, raised by directives and by episodes for a while.
+//! What the agent's budget is spent on: which sources are read how often, which series the detectors look at how often,
+//! which windows leave the host. Three decisions, kept apart, because they save different things.
+//!
+//! A [`crate::pipeline::Pipeline`] has a planner; without a budget it plans nothing. With one it is told what work costs
+//! ([`Prices`]), books what it does, or is told what was spent ([`Spent`]), and every ten seconds makes a plan that fits
+//! 85 % of the budget; the rest is for what comes unplanned:
+//!
+//! - *collect*: intervals of sources, lengthened only where thinner detection cannot pay for them, the dear ones first;
+//! - *detect*: a stride for each series, in its readings; every reading passes a built-in screen however long the stride is;
+//! - *ship*: windows that one feature of a series is put together of.
+//!
+//! What a series is worth is what it does (does it move at all), what was odd about it of late, and that it is not known yet.
+//! What stands out in the screen, in a detector's score, in an episode or a directive is looked at with its relatives at each
+//! reading from that moment on, and comes back down step by step.
+//!
+//! Within a tick a budget is hard: what does not fit any more is not done, the least worthy first, and counted. However
+//! small a budget is, each source is read once a minute (or at its own interval if that is longer), each series is given to
+//! each detector once in sixty of its readings, and a feature of sixty windows leaves the host: that alone can exceed it.
 
+mod account;
+mod attention;
+mod collect;
+mod prices;
+mod screen;
+mod spending;
+mod thinning;
+
+pub use account::{Account, PlanView};
+pub(crate) use attention::{Attention, CLASSES, Class, FOUND, OVERDUE, STOOD_OUT, SUSPECTED, rung_of};
+pub use collect::DirectiveRefused;
+pub(crate) use collect::Intervals;
+pub use prices::{Budgets, Prices, Spent};
+pub use spending::Bill;
+pub(crate) use thinning::{SLOWEST_RUNG, every_at, stride};
+
+use crate::judge::Judge;
+use crate::oddness::Oddness;
+use crate::registry::Registry;
+use crate::room;
+use spending::{HOUR_MS, Spending, window_ms};
 use std::time::Duration;
-use vedette_protocol::ids::{DirectiveId, HostId};
-use vedette_protocol::policy::{Directive, LOOK_BACK_MS_MAX, Policy};
+use thinning::{Item, LADDER, SLOWEST, Shares, fit, plain};
+use vedette_protocol::ids::HostId;
+use vedette_protocol::policy::Policy;
 use vedette_protocol::time::MonoTime;
 
-/// Directives in effect at one time.
-const DIRECTIVES_MAX: usize = 16;
-/// While an episode is young, sources are read at least this often.
-const EPISODE_INTERVAL_MS: u32 = 2_000;
-const EPISODE_RAISE_MS: u64 = 60_000;
-/// After an episode's raise the interval doubles this often until it is back.
-const DECAY_STEP_MS: u64 = 10_000;
+/// A plan holds for this long.
+const PLAN_EACH: Duration = Duration::from_secs(10);
+/// Sources are read at least this often, or at their own interval.
+const READ_EACH_MS: u32 = 60_000;
+/// Part of what can be planned that detection may have before sources are read less often.
+const DETECT_SHARE: f64 = 0.35;
+/// The least worthy source is read only while this part of a budget's window is left; the worthiest to the end.
+const RESERVE: f64 = 0.05;
+/// Votes count towards worth up to this.
+const VOTES_MAX: f32 = 3.0;
+/// A sample of a block that is sent, in bytes; measured: docs/budgets.md.
+pub(crate) const SAMPLE_BYTES: f64 = 2.0;
+/// Values that stood out in one tick and are remembered until its end.
+const ALERTS_MAX: usize = 256;
 
-/// Why a directive was not taken.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum DirectiveRefused {
-    /// Meant for another host.
-    #[error("it is for host {0}")]
-    OtherHost(HostId),
-    /// It has ended already.
-    #[error("it has expired")]
-    Expired,
-    /// It would live longer than the policy allows.
-    #[error("it would live {asked_ms} ms, the policy allows {max_ms} ms")]
-    TooLong {
-        /// Its life.
-        asked_ms: u64,
-        /// The ceiling.
-        max_ms: u32,
-    },
-    /// It wants a source read more often than the policy allows.
-    #[error("it asks for source `{source_name}` each {asked_ms} ms, the policy allows {min_ms} ms")]
-    TooFast {
-        /// The source.
-        source_name: String,
-        /// Interval it asks for.
-        asked_ms: u32,
-        /// The ceiling.
-        min_ms: u32,
-    },
-    /// It looks back farther than any may.
-    #[error("it looks back {asked_ms} ms, at most {LOOK_BACK_MS_MAX} ms are possible")]
-    TooFarBack {
-        /// How far.
-        asked_ms: u32,
-    },
-    /// It wants more metrics raw than the policy allows series.
-    #[error("it asks for {asked} raw metrics, the policy allows {max} series")]
-    TooManyRaw {
-        /// Metrics named.
-        asked: usize,
-        /// The ceiling.
-        max: u32,
-    },
-    /// Too many directives are in effect.
-    #[error("{DIRECTIVES_MAX} directives are in effect already")]
-    TooMany,
-}
-
-#[derive(Debug)]
+/// A source, by its place.
+#[derive(Clone, Debug, Default)]
 struct Source {
-    name: String,
-    default_ms: u32,
-    told_ms: u32,
+    series: usize,
+    worth: f64,
+    /// One reading of it, and of one of its values.
+    price_ns: f64,
+    value_ns: f64,
+    /// Place by worth for its price, 0 to 1.
+    rank: f64,
+    planned_ms: u32,
+    read_at: Option<MonoTime>,
 }
 
+/// See the module's documentation.
 #[derive(Debug)]
-struct Raise {
-    directive: Directive,
-    ends: MonoTime,
-}
-
-/// Keeps the intervals of all sources.
-#[derive(Debug)]
-pub struct Planner {
-    host: HostId,
+pub(crate) struct Planner {
+    pub(crate) intervals: Intervals,
+    budgets: Budgets,
+    prices: Prices,
+    pub(crate) cpu: Spending,
+    pub(crate) uplink: Spending,
     sources: Vec<Source>,
-    raises: Vec<Raise>,
-    episode_until: Option<MonoTime>,
-    /// As of the last plan.
-    raw_series_max: u32,
-    generation: u64,
+    /// One value looked at by all detectors, by the step of the ladder, in nanoseconds.
+    look_ns: [f64; LADDER.len()],
+    /// Read since the last tick, in nanoseconds.
+    read_ns: f64,
+    /// What detectors of log templates have cost since the last plan, in nanoseconds: nobody thins these.
+    log_ns: f64,
+    alerts: Vec<u32>,
+    items: Vec<Item>,
+    planned_at: Option<MonoTime>,
+    ticked_at: Option<MonoTime>,
+    turn: usize,
 }
 
 impl Planner {
-    /// Sources with their own default intervals, at which they are read until told otherwise.
-    pub fn new(host: HostId, sources: Vec<(String, u32)>) -> Self {
-        let source = |(name, default_ms)| Source { name, default_ms, told_ms: default_ms };
+    pub(crate) fn new(host: HostId, sources: Vec<(String, u32)>) -> Self {
         Self {
-            host,
-            sources: sources.into_iter().map(source).collect(),
-            raises: Vec::new(),
-            episode_until: None,
-            raw_series_max: 0,
-            generation: 0,
+            intervals: Intervals::new(host, sources),
+            budgets: Budgets::default(),
+            prices: Prices::default(),
+            cpu: Spending::new(window_ms(0)),
+            uplink: Spending::new(HOUR_MS),
+            sources: Vec::new(),
+            look_ns: [0.0; LADDER.len()],
+            read_ns: 0.0,
+            log_ns: 0.0,
+            alerts: Vec::with_capacity(ALERTS_MAX),
+            items: Vec::new(),
+            planned_at: None,
+            ticked_at: None,
+            turn: 0,
         }
     }
 
-    /// These sources from now on, with their own default intervals: known ones keep the interval that they were told
-    /// until the next plan.
-    pub fn set_sources(&mut self, sources: Vec<(String, u32)>) {
-        let told_ms = |name: &str| self.sources.iter().find(|source| source.name == name).map(|source| source.told_ms);
-        let source = |(name, default_ms): (String, u32)| {
-            let told_ms = told_ms(&name).unwrap_or(default_ms);
-            Source { name, default_ms, told_ms }
-        };
-        self.sources = sources.into_iter().map(source).collect();
+    /// Bytes of the heap that a planner for `series_max` series takes at most, beside its few sources.
+    pub(crate) fn bytes_max(series_max: usize) -> usize {
+        room::list::<u32>(ALERTS_MAX) + room::list::<Item>(series_max)
     }
 
-    /// Takes a verified directive that ends at `ends` by this host's clock.
-    ///
-    /// # Errors
-    ///
-    /// [`DirectiveRefused`] if it asks for more than the policy's ceilings grant; nothing of it is in effect then.
-    pub fn add(
+    /// These budgets from now on; the next tick plans.
+    pub(crate) fn set_budgets(&mut self, now: MonoTime, budgets: Budgets) {
+        if self.budgets != budgets {
+            self.budgets = budgets;
+            self.cpu.set_budget(now, budgets.cpu_ns_per_s);
+            self.uplink.set_budget(now, budgets.uplink_bytes_per_s());
+            self.planned_at = None;
+        }
+    }
+
+    pub(crate) fn set_prices(&mut self, prices: Prices) {
+        self.prices = prices;
+    }
+
+    pub(crate) fn prices(&self) -> &Prices {
+        &self.prices
+    }
+
+    /// Whether anything has a limit: then values are screened, and there is a plan.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.cpu.is_limited() || self.uplink.is_limited()
+    }
+
+    /// The place of a source, for [`Attention::source`].
+    pub(crate) fn place(&self, source: &str) -> u8 {
+        self.intervals.place(source).and_then(|place| u8::try_from(place).ok()).unwrap_or(u8::MAX)
+    }
+
+    /// A value of the source at a place was read.
+    #[inline]
+    pub(crate) fn book_reading(&mut self, place: u8) {
+        self.read_ns += self.sources.get(usize::from(place)).map_or(0.0, |source| source.value_ns);
+    }
+
+    /// The value of a series stood out.
+    pub(crate) fn alert(&mut self, slot: u32) {
+        if self.alerts.len() < ALERTS_MAX {
+            self.alerts.push(slot);
+        }
+    }
+
+    /// Series of which a value stood out since the last call.
+    pub(crate) fn take_alerts(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.alerts)
+    }
+
+    /// Gives the memory of [`Planner::take_alerts`] back.
+    pub(crate) fn put_alerts(&mut self, mut alerts: Vec<u32>) {
+        alerts.clear();
+        self.alerts = alerts;
+    }
+
+    /// Books what was read, and what is spent whatever is planned.
+    pub(crate) fn begin_tick(&mut self, now: MonoTime) {
+        let elapsed_s = self.ticked_at.replace(now).map_or(0.0, |last| now.since(last).as_secs_f64());
+        let read_ns = std::mem::take(&mut self.read_ns);
+        self.cpu.book(now, read_ns + prices::sane(self.prices.fixed_ns_per_s) * elapsed_s);
+        self.uplink.book(now, prices::sane(self.prices.fixed_bytes_per_s) * elapsed_s);
+    }
+
+    /// A detector was asked about values of this price, of metrics or of log templates.
+    pub(crate) fn book_values(&mut self, now: MonoTime, price_ns: f64, of_metrics: bool) {
+        self.cpu.book(now, price_ns);
+        if !of_metrics {
+            self.log_ns += price_ns;
+        }
+    }
+
+    /// What was measured.
+    pub(crate) fn measure(&mut self, now: MonoTime, spent: Spent) {
+        self.cpu.measure(now, spent.cpu_ns);
+        self.uplink.measure(now, spent.uplink_bytes);
+    }
+
+    /// What a look of that class costs, in nanoseconds.
+    pub(crate) fn look_ns(&self, class: Class) -> f64 {
+        self.look_ns[usize::from(rung_of(class)).min(SLOWEST)]
+    }
+
+    /// How many raw samples the uplink's budget has room for.
+    pub(crate) fn samples_affordable(&mut self, now: MonoTime) -> usize {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates, at least 0")]
+        let samples = (self.uplink.room(now) / SAMPLE_BYTES).max(0.0) as usize;
+        samples
+    }
+
+    /// Whether the source at a place may be read now. What is overdue may.
+    pub(crate) fn admits(&mut self, now: MonoTime, place: usize, base_ms: u32) -> bool {
+        let (allowed, room) = (self.cpu.allowance(), self.cpu.room(now) - self.read_ns);
+        let Some(source) = self.sources.get_mut(place) else { return true };
+        let patience = Duration::from_millis(u64::from(base_ms.max(READ_EACH_MS)));
+        let overdue = source.read_at.is_none_or(|last| now.since(last) >= patience);
+        if !overdue && source.price_ns + source.rank * RESERVE * allowed > room {
+            return false;
+        }
+        source.read_at = Some(now);
+        true
+    }
+
+    /// Makes a plan if one is due; without a budget prices only.
+    pub(crate) fn plan(
         &mut self,
         now: MonoTime,
         policy: &Policy,
-        directive: Directive,
-        ends: MonoTime,
-    ) -> Result<(), DirectiveRefused> {
-        self.check(now, policy, &directive, ends)?;
-        self.raises.retain(|raise| raise.directive.id != directive.id);
-        self.raises.push(Raise { directive, ends });
-        self.generation += 1;
-        Ok(())
-    }
-
-    fn check(
-        &self,
-        now: MonoTime,
-        policy: &Policy,
-        directive: &Directive,
-        ends: MonoTime,
-    ) -> Result<(), DirectiveRefused> {
-        grants(policy, self.host, directive, now, ends)?;
-        let known = self.raises.iter().any(|raise| raise.directive.id == directive.id);
-        if !known && self.raises.len() >= DIRECTIVES_MAX {
-            return Err(DirectiveRefused::TooMany);
+        registry: &mut Registry,
+        judges: &mut [Judge],
+        oddness: &Oddness,
+    ) {
+        let elapsed = self.planned_at.map(|last| now.since(last));
+        if elapsed.is_some_and(|elapsed| elapsed < PLAN_EACH) {
+            return;
         }
-        Ok(())
+        self.planned_at = Some(now);
+        let log_ns_per_s = std::mem::take(&mut self.log_ns) / elapsed.unwrap_or(PLAN_EACH).as_secs_f64();
+        self.turn = self.turn.wrapping_add(17);
+        self.price(judges);
+        self.weigh_sources(policy, registry, oddness);
+        if !self.is_limited() {
+            return;
+        }
+        let shortest = self.intervals.bases(policy).map(|(_, ms)| ms).min().unwrap_or(0);
+        self.cpu.set_window(now, window_ms(shortest));
+        let unplanned = prices::sane(self.prices.fixed_ns_per_s) + log_ns_per_s;
+        let room = self.plan_collect(now, policy, registry, self.cpu.plannable_per_s() - unplanned);
+        self.plan_detect(now, policy, registry, oddness, room);
+        self.plan_ship(now, policy, registry, oddness);
     }
 
-    /// An episode opened: look closer for a while.
-    pub fn episode_opened(&mut self, now: MonoTime) {
-        self.episode_until = Some(now + Duration::from_millis(EPISODE_RAISE_MS));
+    /// There is no budget any more.
+    pub(crate) fn forget(&mut self, registry: &mut Registry) {
+        registry.iter_mut().for_each(|(_, series)| series.attention.forget_plan());
+        (0..self.sources.len()).for_each(|place| self.intervals.set_stride(place, 1));
     }
 
-    /// Ends what is over or more than the policy grants by now, and says which sources are to be read at another
-    /// interval from now on.
-    pub fn replan(&mut self, now: MonoTime, policy: &Policy, mut tell: impl FnMut(&str, u32)) {
-        let before = self.raises.len();
-        let host = self.host;
-        self.raises.retain(|raise| grants(policy, host, &raise.directive, now, raise.ends).is_ok());
-        let raw_series_max = std::mem::replace(&mut self.raw_series_max, policy.ceilings.raw_series_max);
-        self.generation += u64::from(self.raises.len() != before || raw_series_max != self.raw_series_max);
-        for at in 0..self.sources.len() {
-            let wanted = self.wanted_ms(&self.sources[at], now, policy);
-            let source = &mut self.sources[at];
-            if source.told_ms != wanted {
-                source.told_ms = wanted;
-                tell(&source.name, wanted);
+    /// What detectors cost, and how often the dear ones are asked where looks are thinned: with the square root of how
+    /// much dearer than the cheapest one they are.
+    pub(crate) fn price(&mut self, judges: &mut [Judge]) {
+        for judge in judges.iter_mut() {
+            judge.price_ns = self.prices.of_detector(&judge.slot.reference.name);
+        }
+        let metrics = |judge: &&Judge| judge.alive && judge.input().is_of_metrics();
+        let cheapest = judges.iter().filter(metrics).map(|judge| judge.price_ns).fold(f64::INFINITY, f64::min);
+        for judge in judges.iter_mut() {
+            let dearer = (judge.price_ns / cheapest.max(1.0)).sqrt();
+            let every = LADDER.iter().rev().find(|stride| f64::from(**stride) <= dearer);
+            judge.every = every.copied().unwrap_or(1);
+        }
+        for (rung, look_ns) in (0u8..).zip(&mut self.look_ns) {
+            let prices =
+                judges.iter().filter(metrics).map(|judge| judge.price_ns / f64::from(every_at(judge.every, rung)));
+            *look_ns = prices.sum();
+        }
+    }
+
+    fn weigh_sources(&mut self, policy: &Policy, registry: &Registry, oddness: &Oddness) {
+        let places = self.intervals.bases(policy).count();
+        self.sources.resize_with(places, Source::default);
+        self.sources.iter_mut().for_each(|source| (source.series, source.worth) = (0, 0.0));
+        for (slot, series) in registry.iter() {
+            if let Some(source) = self.sources.get_mut(usize::from(series.attention.source)) {
+                source.series += 1;
+                source.worth += worth(series.attention.worth(), oddness.state_of(slot));
             }
         }
-        if self
-            .episode_interval(now, policy)
-            .is_some_and(|ms| self.sources.iter().all(|source| source.default_ms <= ms))
-        {
-            self.episode_until = None;
+        for ((name, _), source) in self.intervals.bases(policy).zip(&mut self.sources) {
+            source.price_ns = self.prices.of_source(name, source.series);
+            #[expect(clippy::cast_precision_loss, reason = "far below 2^52 series")]
+            let series = source.series.max(1) as f64;
+            source.value_ns = source.price_ns / series;
         }
     }
 
-    fn wanted_ms(&self, source: &Source, now: MonoTime, policy: &Policy) -> u32 {
-        let asked = self.raises.iter().flat_map(|raise| &raise.directive.sources);
-        let asked = asked.filter(|(name, _)| *name == source.name).map(|(_, ms)| *ms);
-        asked.chain(self.episode_interval(now, policy)).fold(base_ms(source, policy), u32::min)
+    /// Intervals of sources, of which all together may cost a part of `room`, in nanoseconds a second. What is left for
+    /// looks.
+    fn plan_collect(&mut self, now: MonoTime, policy: &Policy, registry: &Registry, room: f64) -> f64 {
+        let items = &mut self.items;
+        items.clear();
+        for ((place, (_, base_ms)), source) in self.intervals.bases(policy).enumerate().zip(&self.sources) {
+            let fits = |stride: &u8| base_ms.saturating_mul(u32::from(*stride)) <= READ_EACH_MS;
+            let slowest = LADDER.iter().rposition(fits).and_then(|rung| u8::try_from(rung).ok()).unwrap_or(0);
+            let slowest = if self.intervals.is_raised(place, now) { 0 } else { slowest };
+            let interval_ms = self.intervals.told_ms(place).unwrap_or(base_ms).min(base_ms);
+            items.push(Item::new(source.price_ns, source.worth, seconds(interval_ms), slowest));
+        }
+        let most_merit = items.iter().map(|item| f64::from(item.merit)).fold(0.0, f64::max);
+        for (item, source) in items.iter().zip(&mut self.sources) {
+            source.rank = if most_merit > 0.0 { 1.0 - (f64::from(item.merit) / most_merit).sqrt() } else { 0.0 };
+        }
+        let each_time = |series: &crate::registry::Series| self.look_ns[0] / seconds(series.pace_ms);
+        let looks: f64 = registry.iter().map(|(_, series)| each_time(series)).sum();
+        let least = looks * self.look_ns[SLOWEST] / self.look_ns[0].max(1e-9) / f64::from(LADDER[SLOWEST]);
+        let kept = looks.min(least.max(room * DETECT_SHARE));
+        let shares = plain();
+        let spent = fit(items, &shares, room - kept, self.turn);
+        for (place, item) in items.iter().enumerate() {
+            self.intervals.set_stride(place, stride(item.rung));
+        }
+        room - spent
     }
 
-    /// The interval that a recent episode asks for: doubles step by step once its time is over.
-    fn episode_interval(&self, now: MonoTime, policy: &Policy) -> Option<u32> {
-        let over = now.since(self.episode_until?).as_millis();
-        let steps = if over == 0 { 0 } else { 1 + over / u128::from(DECAY_STEP_MS) };
-        let shift = u32::try_from(steps).unwrap_or(u32::MAX).min(20);
-        Some(EPISODE_INTERVAL_MS.max(policy.ceilings.interval_ms_min).saturating_mul(1 << shift))
+    /// Strides of series; those that are raised come first.
+    fn plan_detect(&mut self, now: MonoTime, policy: &Policy, registry: &mut Registry, oddness: &Oddness, room: f64) {
+        let strides = (0..).zip(self.intervals.bases(policy));
+        let planned =
+            strides.map(|(place, (_, base_ms))| base_ms.saturating_mul(u32::from(self.intervals.stride(place))));
+        for (source, planned_ms) in self.sources.iter_mut().zip(planned) {
+            source.planned_ms = planned_ms;
+        }
+        let shares: Shares =
+            std::array::from_fn(|rung| self.look_ns[rung] / self.look_ns[0].max(1e-9) / f64::from(LADDER[rung]));
+        self.items.clear();
+        for (slot, series) in registry.iter() {
+            // Where it is about to be read less often, what is read until then has to be paid.
+            let planned_ms = self.sources.get(usize::from(series.attention.source)).map(|source| source.planned_ms);
+            let interval_s = seconds(planned_ms.unwrap_or(u32::MAX).min(series.read_interval_ms));
+            let worth = worth(series.attention.worth(), oddness.state_of(slot));
+            self.items.push(Item::new(self.look_ns[0], worth, interval_s, series.attention.slowest(now)));
+        }
+        fit(&mut self.items, &shares, room, self.turn);
+        for (item, (slot, series)) in self.items.iter().zip(registry.iter_mut()) {
+            series.attention.plan(now, item.rung, slot);
+        }
     }
 
-    /// The interval of a source without anything that raises it; `None` for an unknown source.
-    pub fn base_interval_ms(&self, source: &str, policy: &Policy) -> Option<u32> {
-        self.sources.iter().find(|other| other.name == source).map(|source| base_ms(source, policy))
-    }
-
-    /// Whether a directive wants the series of this metric raw.
-    pub fn wants_raw(&self, metric: &str) -> bool {
-        self.raises.iter().any(|raise| raise.directive.raw_metrics.iter().any(|wanted| wanted == metric))
-    }
-
-    /// Directives in effect.
-    pub fn directives(&self) -> impl Iterator<Item = DirectiveId> {
-        self.raises.iter().map(|raise| raise.directive.id)
-    }
-
-    /// When the next directive ends.
-    pub fn next_end(&self) -> Option<MonoTime> {
-        self.raises.iter().map(|raise| raise.ends).min()
-    }
-
-    /// Changes whenever the set of directives does.
-    pub fn generation(&self) -> u64 {
-        self.generation
+    /// Windows that one feature is put together of.
+    fn plan_ship(&mut self, now: MonoTime, policy: &Policy, registry: &mut Registry, oddness: &Oddness) {
+        let room = self.uplink.plannable_per_s() - prices::sane(self.prices.fixed_bytes_per_s);
+        let window_s = seconds(policy.feature_window_ms);
+        let bytes = prices::sane(self.prices.feature_bytes);
+        self.items.clear();
+        for (slot, series) in registry.iter() {
+            let (attention, votes) = (&series.attention, oddness.state_of(slot));
+            let price = bytes * f64::from(attention.news());
+            let slowest = if attention.is_raised(now) { 0 } else { SLOWEST_RUNG };
+            self.items.push(Item::new(price, worth(attention.worth(), votes), window_s, slowest));
+        }
+        fit(&mut self.items, &plain(), room, self.turn);
+        for (item, (_, series)) in self.items.iter().zip(registry.iter_mut()) {
+            series.attention.plan_windows(stride(item.rung));
+        }
     }
 }
 
-/// Whether `policy` grants what a directive asks for.
-fn grants(
-    policy: &Policy,
-    host: HostId,
-    directive: &Directive,
-    now: MonoTime,
-    ends: MonoTime,
-) -> Result<(), DirectiveRefused> {
-    let ceilings = &policy.ceilings;
-    if directive.host != host {
-        return Err(DirectiveRefused::OtherHost(directive.host));
-    }
-    if ends <= now {
-        return Err(DirectiveRefused::Expired);
-    }
-    let asked_ms = u64::try_from(ends.since(now).as_millis()).unwrap_or(u64::MAX);
-    if asked_ms > u64::from(ceilings.directive_ms_max) {
-        return Err(DirectiveRefused::TooLong { asked_ms, max_ms: ceilings.directive_ms_max });
-    }
-    if let Some((source, asked_ms)) = directive.sources.iter().find(|(_, ms)| *ms < ceilings.interval_ms_min) {
-        let (source_name, min_ms) = (source.clone(), ceilings.interval_ms_min);
-        return Err(DirectiveRefused::TooFast { source_name, asked_ms: *asked_ms, min_ms });
-    }
-    if directive.look_back_ms > LOOK_BACK_MS_MAX {
-        return Err(DirectiveRefused::TooFarBack { asked_ms: directive.look_back_ms });
-    }
-    if directive.raw_metrics.len() > ceilings.raw_series_max as usize {
-        let (asked, max) = (directive.raw_metrics.len(), ceilings.raw_series_max);
-        return Err(DirectiveRefused::TooManyRaw { asked, max });
-    }
-    Ok(())
+fn worth(own: f32, votes: f32) -> f64 {
+    f64::from(own + votes.clamp(0.0, VOTES_MAX))
 }
 
-fn base_ms(source: &Source, policy: &Policy) -> u32 {
-    let told = policy.source_interval_ms.iter().find(|(name, _)| *name == source.name);
-    told.map_or(source.default_ms, |(_, ms)| *ms)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use vedette_protocol::time::WallTime;
-
-    const HOST: HostId = HostId([1; 16]);
-
-    fn directive(interval_ms: u32) -> Directive {
-        Directive {
-            id: DirectiveId([9; 16]),
-            host: HOST,
-            issued: WallTime::default(),
-            expires: WallTime::default(),
-            incident: String::new(),
-            sources: vec![("process".to_owned(), interval_ms)],
-            raw_metrics: vec!["system.cpu.time".to_owned()],
-            look_back_ms: 0,
-        }
-    }
-
-    fn planner() -> Planner {
-        Planner::new(HOST, vec![("cpu".to_owned(), 1_000), ("process".to_owned(), 10_000)])
-    }
-
-    fn replan(planner: &mut Planner, ms: u64, policy: &Policy) -> Vec<(String, u32)> {
-        let mut told = Vec::new();
-        planner.replan(MonoTime::from_ms(ms), policy, |name, ms| told.push((name.to_owned(), ms)));
-        told
-    }
-
-    #[test]
-    fn directive_raises_and_the_interval_is_restored_when_it_ends() {
-        let (mut planner, policy) = (planner(), Policy::default());
-        planner.add(MonoTime::from_ms(0), &policy, directive(1_000), MonoTime::from_ms(60_000)).unwrap();
-        assert_eq!(replan(&mut planner, 0, &policy), [("process".to_owned(), 1_000)]);
-        assert!(planner.wants_raw("system.cpu.time") && planner.directives().count() == 1);
-        assert!(replan(&mut planner, 59_000, &policy).is_empty());
-        assert_eq!(replan(&mut planner, 60_000, &policy), [("process".to_owned(), 10_000)]);
-        assert!(!planner.wants_raw("system.cpu.time"));
-    }
-
-    #[test]
-    fn ceilings_hold() {
-        let (mut planner, policy) = (planner(), Policy::default());
-        let mut add =
-            |directive, ends_ms| planner.add(MonoTime::from_ms(10), &policy, directive, MonoTime::from_ms(ends_ms));
-        assert!(matches!(add(directive(100), 1_000), Err(DirectiveRefused::TooFast { asked_ms: 100, .. })));
-        assert!(matches!(add(directive(1_000), 2_000_000), Err(DirectiveRefused::TooLong { .. })));
-        assert_eq!(add(directive(1_000), 10), Err(DirectiveRefused::Expired));
-        let far = Directive { look_back_ms: LOOK_BACK_MS_MAX + 1, ..directive(1_000) };
-        assert_eq!(add(far, 1_000), Err(DirectiveRefused::TooFarBack { asked_ms: LOOK_BACK_MS_MAX + 1 }));
-        let other = Directive { host: HostId([2; 16]), ..directive(1_000) };
-        assert_eq!(add(other, 1_000), Err(DirectiveRefused::OtherHost(HostId([2; 16]))));
-        let raw_metrics = vec![String::new(); 65];
-        assert!(matches!(
-            add(Directive { raw_metrics, ..directive(1_000) }, 1_000),
-            Err(DirectiveRefused::TooManyRaw { .. })
-        ));
-        for n in 0..16 {
-            add(Directive { id: DirectiveId([n; 16]), ..directive(1_000) }, 1_000).unwrap();
-        }
-        assert_eq!(
-            add(Directive { id: DirectiveId([99; 16]), ..directive(1_000) }, 1_000),
-            Err(DirectiveRefused::TooMany)
-        );
-    }
-
-    #[test]
-    fn no_directive_outlives_the_ceiling_that_granted_it() {
-        let tight = |change: fn(&mut vedette_protocol::policy::Ceilings)| {
-            let mut policy = Policy::default();
-            change(&mut policy.ceilings);
-            policy
-        };
-        for policy in [
-            tight(|ceilings| ceilings.interval_ms_min = 2_000),
-            tight(|ceilings| ceilings.directive_ms_max = 30_000),
-            tight(|ceilings| ceilings.raw_series_max = 0),
-        ] {
-            let mut planner = planner();
-            let (now, ends) = (MonoTime::from_ms(0), MonoTime::from_ms(60_000));
-            planner.add(now, &Policy::default(), directive(1_000), ends).expect("granted");
-            replan(&mut planner, 10, &Policy::default());
-            assert_eq!(planner.directives().count(), 1);
-            replan(&mut planner, 20, &policy);
-            assert_eq!(planner.directives().count(), 0, "{:?}", policy.ceilings);
-        }
-    }
-
-    #[test]
-    fn fewer_raw_series_are_chosen_anew() {
-        let mut planner = planner();
-        replan(&mut planner, 0, &Policy::default());
-        let before = planner.generation();
-        replan(&mut planner, 10, &Policy::default());
-        assert_eq!(planner.generation(), before);
-        let mut policy = Policy::default();
-        policy.ceilings.raw_series_max = 8;
-        replan(&mut planner, 20, &policy);
-        assert!(planner.generation() > before);
-    }
-
-    #[test]
-    fn other_defaults_are_told_and_what_is_gone_is_not() {
-        let mut planner = planner();
-        replan(&mut planner, 0, &Policy::default());
-        planner.set_sources(vec![("process".to_owned(), 30_000), ("new".to_owned(), 1_000)]);
-        assert_eq!(replan(&mut planner, 10, &Policy::default()), [("process".to_owned(), 30_000)]);
-        let policy = Policy { source_interval_ms: vec![("new".to_owned(), 7_000)], ..Policy::default() };
-        assert_eq!(replan(&mut planner, 20, &policy), [("new".to_owned(), 7_000)]);
-    }
-
-    #[test]
-    fn policy_sets_the_interval_and_an_episode_raises_it_with_decay() {
-        let mut planner = planner();
-        let policy = Policy { source_interval_ms: vec![("process".to_owned(), 5_000)], ..Policy::default() };
-        assert_eq!(replan(&mut planner, 0, &policy), [("process".to_owned(), 5_000)]);
-        planner.episode_opened(MonoTime::from_ms(1_000));
-        assert_eq!(replan(&mut planner, 1_000, &policy), [("process".to_owned(), 2_000)]);
-        assert_eq!(replan(&mut planner, 61_500, &policy), [("process".to_owned(), 4_000)]);
-        assert_eq!(replan(&mut planner, 75_000, &policy), [("process".to_owned(), 5_000)]);
-        assert!(replan(&mut planner, 500_000, &policy).is_empty());
-    }
+fn seconds(ms: u32) -> f64 {
+    f64::from(ms.max(1)) / 1_000.0
 }

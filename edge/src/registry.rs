@@ -7,6 +7,7 @@ use crate::features::Window;
 use crate::mask::{self, Masks};
 use crate::metric::MetricSpec;
 use crate::normalise::{Normaliser, Sample};
+use crate::planner::Attention;
 use crate::room;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
@@ -59,6 +60,8 @@ pub struct Series {
     /// Interval at which it was read last.
     pub(crate) read_interval_ms: u32,
     pub(crate) normaliser: Normaliser,
+    /// What the planner knows of it.
+    pub(crate) attention: Attention,
     read_at: MonoTime,
     fingerprint: u128,
 }
@@ -173,6 +176,7 @@ impl Registry {
             raw: None,
             read_interval_ms: interval_ms,
             normaliser: Normaliser::default(),
+            attention: Attention::default(),
             read_at: now,
             fingerprint,
         };
@@ -244,6 +248,11 @@ impl Registry {
         (0u32..).zip(&mut self.slots).filter_map(|(slot, series)| Some((slot, series.as_mut()?)))
     }
 
+    /// Slots that were ever used: those of all series are below.
+    pub(crate) fn slots(&self) -> u32 {
+        u32::try_from(self.slots.len()).unwrap_or(u32::MAX)
+    }
+
     /// Indices below `next` were given before, and are not given again.
     pub(crate) fn skip_indices(&mut self, next: u32) {
         self.next_index = self.next_index.max(next);
@@ -276,8 +285,17 @@ impl Registry {
 }
 
 impl Series {
+    /// Whether two series tell of one thing: one source reads both, and they have an attribute in common or none at all,
+    /// or are of one metric.
+    pub(crate) fn is_related(&self, other: &Self) -> bool {
+        let (mine, others) = (&self.meta.attributes, &other.meta.attributes);
+        let alike = || if mine.is_empty() { others.is_empty() } else { mine.iter().any(|one| others.contains(one)) };
+        self.source == other.source && (std::ptr::eq(self.spec, other.spec) || alike())
+    }
+
     fn vanished(&self, now: MonoTime) -> bool {
-        let patience_ms = VANISHED_MS_MIN.max(self.pace_ms.saturating_mul(VANISHED_INTERVALS));
+        let interval_ms = self.pace_ms.max(self.read_interval_ms);
+        let patience_ms = VANISHED_MS_MIN.max(interval_ms.saturating_mul(VANISHED_INTERVALS));
         now.since(self.read_at).as_millis() > u128::from(patience_ms)
     }
 }

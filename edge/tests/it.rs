@@ -8,6 +8,7 @@ mod it {
     pub(crate) mod host;
     pub(crate) mod logs;
     pub(crate) mod masking;
+    pub(crate) mod plan;
     pub(crate) mod recorder;
     pub(crate) mod restart;
     pub(crate) mod scorer;

@@ -28,9 +28,29 @@ pub struct Policy {
     pub source_interval_ms: Vec<(String, u32)>,
     /// Length of a feature window.
     pub feature_window_ms: u32,
+    /// What the agent may spend at most, if that is less than what its own configuration says.
+    pub budgets: BudgetCeilings,
     /// What directives may do at most.
     pub ceilings: Ceilings,
 }
+
+/// What the agent may spend at most; `None` leaves it to its own configuration.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct BudgetCeilings {
+    /// CPU time of all its processes, in percent of one core: [`CPU_PERCENT_MIN`] to [`CPU_PERCENT_MAX`].
+    pub cpu_percent: Option<f64>,
+    /// Bytes for the collector: [`UPLINK_BYTES_PER_HOUR_MIN`] to [`UPLINK_BYTES_PER_HOUR_MAX`].
+    pub uplink_bytes_per_hour: Option<u64>,
+}
+
+/// Less would not pay for the agent's being there.
+pub const CPU_PERCENT_MIN: f64 = 0.01;
+/// A hundred cores.
+pub const CPU_PERCENT_MAX: f64 = 10_000.0;
+/// Less would not pay for keeping the connection.
+pub const UPLINK_BYTES_PER_HOUR_MIN: u64 = 64 << 10;
+/// A tebibyte.
+pub const UPLINK_BYTES_PER_HOUR_MAX: u64 = 1 << 40;
 
 /// What directives may do at most.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -51,6 +71,7 @@ impl Default for Policy {
             episodes_per_day: 0.1,
             source_interval_ms: Vec::new(),
             feature_window_ms: 60_000,
+            budgets: BudgetCeilings::default(),
             ceilings: Ceilings { interval_ms_min: 1_000, directive_ms_max: DIRECTIVE_MS_MAX, raw_series_max: 64 },
         }
     }

@@ -24,6 +24,11 @@ pub trait HostSink {
 
     /// One line of a log file.
     fn log_line(&mut self, path: &str, service: &str, line: &[u8]);
+
+    /// Whether a source that is due is to be read: asked once a source and tick.
+    fn admits(&mut self, _source: &'static str) -> bool {
+        true
+    }
 }
 
 /// A series of one host.
@@ -162,8 +167,18 @@ impl Host {
 
     /// What is due at this second: every reading, every line of the second before it.
     pub fn tick(&mut self, elapsed: Duration, sink: &mut impl HostSink) {
+        let mut admitted: Vec<(&str, bool)> = Vec::new();
         for series in &mut self.series {
-            if elapsed.as_millis().is_multiple_of(u128::from(series.interval_ms)) {
+            if !elapsed.as_millis().is_multiple_of(u128::from(series.interval_ms)) {
+                continue;
+            }
+            let asked = admitted.iter().find(|(source, _)| *source == series.source).map(|(_, answer)| *answer);
+            let is_admitted = asked.unwrap_or_else(|| {
+                let answer = sink.admits(series.source);
+                admitted.push((series.source, answer));
+                answer
+            });
+            if is_admitted {
                 series.read(elapsed, sink);
             }
         }

@@ -261,6 +261,10 @@ impl HostSink for Feed<'_> {
     fn log_line(&mut self, path: &str, service: &str, line: &[u8]) {
         self.pipeline.handle_log_line(self.now, path, service, line);
     }
+
+    fn admits(&mut self, source: &'static str) -> bool {
+        self.pipeline.admit(self.now, source)
+    }
 }
 
 /// The detector that a request is for.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::time::Duration;
+use vedette_edge::planner::{Budgets, Prices};
 use vedette_protocol::ids::TemplateId;
 use vedette_protocol::v1::{Body, EpisodeEvent};
 use vedette_sim::{Fault, FaultKind, Host, LineTemplate, Rig, Seed};
@@ -149,4 +150,57 @@ fn a_run_is_a_function_of_its_seed() {
         format!("{:?}", rig.sent())
     };
     assert!(run(1) == run(1) && run(1) != run(2));
+}
+
+/// What a host of this seed costs a second if everything is looked at, in nanoseconds.
+fn full_price(seed: Seed) -> f64 {
+    let mut rig = Rig::new(Host::typical(seed));
+    rig.pipeline_mut().set_prices(prices());
+    rig.run(MINUTE * 5);
+    let now = rig.clock_mut().mono();
+    rig.pipeline().account(now).cpu.total / 300.0
+}
+
+/// Looking at a value is what costs.
+fn prices() -> Prices {
+    let detectors = vec![("sim-log-level".to_owned(), 10.0)];
+    Prices { reading_ns: 20.0, value_ns: 1_000.0, detectors, ..Prices::default() }
+}
+
+#[test]
+fn at_a_tenth_of_the_cost_faults_are_found_and_healthy_series_left_alone() {
+    let seed = Seed(17).announce("at_a_tenth_of_the_cost");
+    let full = full_price(seed.child(0));
+    let start = MINUTE * 60;
+    let cases: [(&str, FaultKind, Duration); 3] = [
+        (USER, FaultKind::Step { by: 0.5 }, MINUTE * 5),
+        (USED, FaultKind::Step { by: 0.3 }, MINUTE * 5),
+        (USED, FaultKind::Ramp { by: 0.4 }, MINUTE),
+    ];
+    for (case, (series, kind, length)) in (0..).zip(cases) {
+        let mut host = Host::typical(seed.child(case));
+        let series = host.series(series).expect("a typical host has it");
+        host.inject(series, Fault::new(kind, start, start + length));
+        let mut rig = Rig::new(host);
+        let now = rig.clock_mut().mono();
+        rig.pipeline_mut().set_prices(prices());
+        let budgets = Budgets { cpu_ns_per_s: Some(full * 0.1), uplink_bytes_per_hour: None };
+        rig.pipeline_mut().set_budgets(now, budgets);
+        let mut dearest = 0.0f64;
+        for _ in 0..75 * 60 {
+            rig.run(Duration::from_secs(1));
+            let now = rig.clock_mut().mono();
+            dearest = dearest.max(rig.pipeline().account(now).cpu.minute);
+        }
+
+        assert!(dearest <= full * 0.1 * 60.0 * 1.01, "{dearest} ns in a minute, {} is allowed", full * 6.0);
+        let judgement = rig.judge(MINUTE);
+        assert!(judgement.missed.is_empty() && judgement.false_alarms.is_empty(), "{judgement:#?}");
+        let (label, delay) = &judgement.found[0];
+        println!("{} on {}: {delay:?} at a tenth of the cost", label.shape, label.subject);
+        assert!(*delay <= Duration::from_secs(60), "{} took {delay:?}", label.shape);
+        assert!(rig.findings().any(|(_, finding)| finding.event == EpisodeEvent::Clear), "the episode must end");
+        let ledger = rig.pipeline().ledger();
+        assert!(ledger.balances() && ledger.looks_taken * 5 < ledger.looks_due, "{ledger:?}");
+    }
 }

@@ -1,9 +1,9 @@
 //! The walk over `agent.toml`. A missing or bad value becomes its default here; the document remembers the problem.
 
 use super::{
-    ByDetector, CollectorConfig, Config, DetectorsConfig, FileConfig, GLOBS_MAX, KEYS_MAX, LOGS_MAX, LimitsConfig,
-    LogConfig, MetricsConfig, Misfit, NAME_BYTES_MAX, Objection, PATH_BYTES_MAX, PATTERNS_MAX, TrustConfig,
-    WATCHED_MAX,
+    BudgetConfig, ByDetector, CollectorConfig, Config, DetectorsConfig, FileConfig, GLOBS_MAX, KEYS_MAX, LOGS_MAX,
+    LimitsConfig, LogConfig, MetricsConfig, Misfit, NAME_BYTES_MAX, Objection, PATH_BYTES_MAX, PATTERNS_MAX,
+    TrustConfig, WATCHED_MAX,
 };
 use crate::files::tail::{Joining, is_glob, is_named_by};
 use crate::log;
@@ -14,6 +14,9 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use vedette_edge::mask::{MaskRules, PATTERN_BYTES_MAX, Pattern};
 use vedette_protocol::document::{Table, codes};
+use vedette_protocol::policy::{
+    CPU_PERCENT_MAX, CPU_PERCENT_MIN, UPLINK_BYTES_PER_HOUR_MAX, UPLINK_BYTES_PER_HOUR_MIN,
+};
 use vedette_protocol::signature::PublicKey;
 
 const INTERVAL_MS: std::ops::RangeInclusive<u64> = 1_000..=3_600_000;
@@ -62,6 +65,9 @@ pub(super) fn config(root: &mut Table<'_>) -> Config {
     if let Some(mut table) = root.table("spool") {
         set(&mut config.spool.directory, path(&mut table, "directory"));
         set(&mut config.spool.bytes_max, table.size_bytes("bytes-max", DISK_BYTES));
+    }
+    if let Some(mut table) = root.table("budget") {
+        budget(&mut table, &mut config.budget);
     }
     if let Some(mut table) = root.table("limits") {
         limits(&mut table, &mut config.limits);
@@ -219,6 +225,26 @@ fn metrics(table: &mut Table<'_>, metrics: &mut MetricsConfig) {
             &format!("`metrics.listen` is {text}, where other hosts may ask, and `metrics.public` is false"),
             "write a loopback address, or `public = true` if anybody may read them",
         );
+    }
+}
+
+/// 0 is without a limit.
+fn budget(table: &mut Table<'_>, budget: &mut BudgetConfig) {
+    if let Some(percent) = table.float("cpu-percent", 0.0..=CPU_PERCENT_MAX) {
+        if percent > 0.0 && percent < CPU_PERCENT_MIN {
+            let message = format!("`budget.cpu-percent` is {percent}");
+            let remedy = format!("write {CPU_PERCENT_MIN} or more, or 0 for no limit");
+            table.problem("cpu-percent", codes::OUT_OF_RANGE, &message, &remedy);
+        }
+        budget.cpu_percent = (percent > 0.0).then_some(percent);
+    }
+    if let Some(bytes) = table.size_bytes("uplink-bytes-per-hour", 0..=UPLINK_BYTES_PER_HOUR_MAX) {
+        if bytes > 0 && bytes < UPLINK_BYTES_PER_HOUR_MIN {
+            let message = format!("`budget.uplink-bytes-per-hour` is {bytes} B");
+            let remedy = format!("write \"{}KiB\" or more, or \"0B\" for no limit", UPLINK_BYTES_PER_HOUR_MIN >> 10);
+            table.problem("uplink-bytes-per-hour", codes::OUT_OF_RANGE, &message, &remedy);
+        }
+        budget.uplink_bytes_per_hour = (bytes > 0).then_some(bytes);
     }
 }
 

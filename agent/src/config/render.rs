@@ -171,6 +171,22 @@ fn sections(config: &Config) -> Vec<Section> {
             ],
         ),
         section(
+            "[budget]",
+            "What the agent may spend; what is left out for it stands in `cost` and `status`. A policy can only say less.",
+            vec![
+                setting(
+                    "cpu-percent",
+                    format!("{:?}", config.budget.cpu_percent.unwrap_or(0.0)),
+                    "CPU time of all its processes in percent of one core, over each minute: from 0.01 on; 0.0 is without a limit.",
+                ),
+                setting(
+                    "uplink-bytes-per-hour",
+                    size(config.budget.uplink_bytes_per_hour.unwrap_or(0)),
+                    "Bytes for the collector: 64KiB to 1024GiB; \"0B\" is without a limit.",
+                ),
+            ],
+        ),
+        section(
             "[limits]",
             "Bounds on memory; what they cut off is counted in `status`.",
             vec![

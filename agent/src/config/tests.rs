@@ -50,6 +50,9 @@ public = true
 [spool]
 directory = "/srv/spool"
 bytes-max = "64MiB"
+[budget]
+cpu-percent = 0.5
+uplink-bytes-per-hour = "2MiB"
 [limits]
 memory-spool = "16MiB"
 series-max = 50
@@ -95,6 +98,7 @@ service = "app"
     assert_eq!(config.detectors.execution, ExecutionConfig::Always(Execution::Pulley));
     let metrics = MetricsConfig { listen: "0.0.0.0:9469".parse().ok(), public: true };
     assert_eq!(config.metrics, metrics);
+    assert_eq!(config.budget, BudgetConfig { cpu_percent: Some(0.5), uplink_bytes_per_hour: Some(2 << 20) });
     let limits = LimitsConfig {
         memory_spool_bytes: 16 << 20,
         series_max: 50,
@@ -306,4 +310,20 @@ fn what_detectors_refuse_is_told_at_its_line_after_everything_else() {
     let broken = text.replace("[collector]", "[colector]");
     let told = Config::parse_judged("agent.toml", &broken, |_| unreachable!("the file is not fine by itself"));
     assert!(told.is_err());
+}
+
+#[test]
+fn a_budget_of_nothing_is_none_and_one_of_next_to_nothing_is_refused() {
+    let of = |budget: &str| format!("[collector]\naddress = \"x:1\"\n[budget]\n{budget}\n");
+    let config = parse(&of("cpu-percent = 0\nuplink-bytes-per-hour = \"0B\""));
+    assert_eq!(config.budget, BudgetConfig { cpu_percent: None, uplink_bytes_per_hour: None });
+    assert_eq!(config.budget.budgets(), Budgets::default());
+    assert_eq!(parse(&config.to_toml()), config);
+    assert_eq!(
+        problems(&of("cpu-percent = 0.001\nuplink-bytes-per-hour = \"1KiB\"")),
+        [
+            "agent.toml:4:15: [VDT-C004] `budget.cpu-percent` is 0.001 — write 0.01 or more, or 0 for no limit",
+            "agent.toml:5:25: [VDT-C004] `budget.uplink-bytes-per-hour` is 1024 B — write \"64KiB\" or more, or \"0B\" for no limit",
+        ]
+    );
 }

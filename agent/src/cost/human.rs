@@ -15,6 +15,8 @@ fn write(out: &mut String, bill: &Bill) -> fmt::Result {
     let both = share(bill.agent_cpu_ns + bill.worker_cpu_ns);
     let sent = per_hour(bill.udp_sent_bytes, bill.uptime_ms);
     writeln!(out, "{both} over {} s; {sent} sent\n", bill.uptime_ms / 1_000)?;
+    write!(out, "{}", bill.budget)?;
+    writeln!(out)?;
 
     writeln!(out, "agent process      {}", share(bill.agent_cpu_ns))?;
     writeln!(out, "  sources              CPU     of a core   series      reads    windows      bytes")?;
@@ -106,6 +108,7 @@ mod tests {
             stages: vec![stage("lines", 2_000_000)],
             batches: vec![BatchCost { name: "features".to_owned(), batches: 3, bytes: 12_345 }],
             udp_sent_bytes: 20_000,
+            ..Default::default()
         };
         let screen = render(&bill);
         assert!(screen.starts_with("    120.0 ms   1.2000 % over 10 s; 7200 kB/h sent\n"), "{screen}");

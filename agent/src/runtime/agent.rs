@@ -4,6 +4,7 @@ use super::detectors::{Found, Shelf};
 use super::learning::Learning;
 use super::meter::{Meter, Stage};
 use super::pulse::Pulse;
+use super::purse::Purse;
 use super::reload::Reread;
 use super::spooling::{Kept, new_epoch};
 use super::taps::Readers;
@@ -113,6 +114,7 @@ pub(super) struct Agent {
     pub(super) healthy_before: (u64, u64),
     pub(super) pulse: Pulse,
     pub(super) meter: Meter,
+    pub(super) purse: Purse,
     pub(super) readers: Readers,
 }
 
@@ -160,6 +162,7 @@ impl Agent {
         let mut pipeline = Pipeline::new(pipeline_config(&config, &identity, &policy), now, wall);
         pipeline.set_masks(Masks::new(config.masking.clone()));
         pipeline.handle_series_given(series_next);
+        pipeline.set_budgets(now, config.budget.budgets());
         let learning = Learning::open(&config.data_dir, boot, &mut pipeline);
         let recorder = open_recorder(&config, &mut pipeline);
         let mut agent = Self {
@@ -181,6 +184,7 @@ impl Agent {
             healthy_before: (0, 0),
             pulse: Pulse::default(),
             meter: Meter::new(series_next),
+            purse: Purse::default(),
             readers: Readers::default(),
             change_cursor: None,
             watch_state: positions

@@ -86,6 +86,12 @@ impl Meter {
         }
     }
 
+    /// Bytes of all batches, and of those that carry windows.
+    pub(super) fn bytes(&self) -> [u64; 2] {
+        let all = self.kinds.values().map(|(_, bytes)| bytes).sum();
+        [all, self.kinds.get(FEATURES).map_or(0, |(_, bytes)| *bytes)]
+    }
+
     /// Windows and bytes of a source.
     pub(super) fn shipped(&self, source: &str) -> (u64, u64) {
         let at = source::ALL.iter().position(|spec| spec.name == source);
@@ -129,6 +135,7 @@ impl Meter {
     }
 }
 
+const FEATURES: &str = "features";
 const SOURCES_MAX: usize = 64;
 const NOBODY: u8 = u8::MAX;
 const _: () = assert!(SOURCES_MAX < NOBODY as usize);
@@ -143,7 +150,7 @@ pub(super) struct Noted {
 fn kind(body: &Body) -> &'static str {
     match body {
         Body::Series(_) => "series",
-        Body::Features(_) => "features",
+        Body::Features(_) => FEATURES,
         Body::Samples(_) => "raw samples",
         Body::Logs(_) => "logs",
         Body::Findings(_) => "findings",

@@ -92,6 +92,7 @@ impl Agent {
         let now = mono_now();
         self.lanes.commit(&config.sources, lanes);
         self.pipeline.set_sources(now, config.intervals(), config.limits.series_max);
+        self.pipeline.set_budgets(now, config.budget.budgets());
         self.spool.set_bytes_max(config.limits.memory_spool_bytes);
         if config.logs != self.config.logs {
             self.line_lane.follow(&config.logs);

@@ -3,7 +3,7 @@
 use super::agent::Agent;
 use crate::clock::mono_now;
 use crate::control::policy::stale;
-use crate::cost::{Bill, DetectorCost, SourceCost, children_cpu_ns, process_cpu_ns};
+use crate::cost::{Bill, BudgetStatus, DetectorCost, SourceCost, children_cpu_ns, process_cpu_ns};
 use crate::lanes::SourceView;
 use crate::lanes::changes::WatchedFile;
 use crate::lanes::inventories::InventoryView;
@@ -65,6 +65,7 @@ impl Agent {
             reload: self.reload.clone(),
             policy: self.policy_status(),
             directives: self.directive_status(),
+            budget: self.budget(now),
             spool: self.spool_status(),
             recorder: self.recorder_status(),
             link: self.uplink.status(),
@@ -102,13 +103,18 @@ impl Agent {
         Bill {
             uptime_ms: millis(mono_now().since(self.started)),
             agent_cpu_ns: process_cpu_ns(),
-            worker_cpu_ns: children_cpu_ns(self.worker().pid),
+            worker_cpu_ns: children_cpu_ns(self.worker_pid()),
             sources: self.lanes.views().map(source).collect(),
             detectors: self.supervisor.detectors().into_iter().map(detector).collect(),
             stages: self.meter.stages(),
             batches: self.meter.batches(),
             udp_sent_bytes: self.uplink.status().udp_bytes_sent,
+            budget: self.budget(mono_now()),
         }
+    }
+
+    fn budget(&self, now: MonoTime) -> BudgetStatus {
+        BudgetStatus::new(&self.pipeline.account(now), self.pipeline.ledger())
     }
 
     /// The state in a line, for whoever asks the service supervisor.
@@ -147,6 +153,7 @@ impl Agent {
         if self.reload.refused {
             problems.push(format!("the configuration was refused ({} problems)", self.reload.problems.len()));
         }
+        problems.extend(self.budget(now).problem());
         problems.extend(self.certificate_problem(collector_now));
         if !self.pipeline.ledger().balances() {
             problems.push("the ledger does not balance".to_owned());
@@ -187,11 +194,15 @@ impl Agent {
         SeriesStatus { total: count.total as u64, at_1s: count.at_1s as u64, folded: count.folded, oddness_milli }
     }
 
+    /// Of the one that answers.
+    pub(super) fn worker_pid(&self) -> Option<u32> {
+        self.supervisor.worker().active.and_then(|active| self.workers.get(&active))?.pid
+    }
+
     fn worker(&self) -> WorkerStatus {
         let worker = self.supervisor.worker();
-        let process = worker.active.and_then(|active| self.workers.get(&active));
         WorkerStatus {
-            pid: process.and_then(|process| process.pid),
+            pid: self.worker_pid(),
             execution: self.shelf.execution().name().to_owned(),
             confinement: worker.confinement.clone(),
             restarts: worker.restarts,

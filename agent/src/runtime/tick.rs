@@ -76,6 +76,7 @@ impl Agent {
     fn finish_tick(&mut self, due: Instant) {
         let (now, wall) = (mono_now(), wall_now());
         self.phase = Phase::Idle;
+        self.tell_spent(now);
         let began_ns = thread_cpu_ns();
         self.pipeline.handle_tick(now, wall);
         self.meter.spent(Stage::Tick, began_ns);
@@ -151,5 +152,9 @@ impl TickSink for PipelineSink<'_> {
         value: f64,
     ) {
         self.pipeline.handle_reading(self.now, source, interval_ms, metric, attributes, value);
+    }
+
+    fn admits(&mut self, source: &'static str) -> bool {
+        self.pipeline.admit(self.now, source)
     }
 }

@@ -21,6 +21,7 @@ fn write(out: &mut String, status: &Status) -> fmt::Result {
     }
     collector(out, status)?;
     control(out, status)?;
+    write!(out, "{}", status.budget)?;
     reload(out, &status.reload)?;
     recorder(out, status)?;
     detectors(out, status)?;

@@ -22,9 +22,11 @@ impl Judge {
         if self.guilty || self.input() == DetectorInput::LogTemplates {
             return None;
         }
-        let mut wards: Vec<_> = self.ward_of.iter().collect();
-        wards.sort_unstable_by_key(|(_, number)| **number);
-        let wards = wards.into_iter().map(|((metric, _), number)| self.wards[*number as usize].learnt(now, metric));
+        let kin = |number: u32| self.wards[number as usize].kin();
+        let of_metrics = self.ward_of.iter().flat_map(|(metric, number)| kin(*number).map(move |one| (metric, one)));
+        let mut wards: Vec<(&String, u32)> = of_metrics.collect();
+        wards.sort_unstable_by_key(|(_, number)| *number);
+        let wards = wards.into_iter().map(|(metric, number)| self.wards[number as usize].learnt(now, metric));
         let tracks = (0u32..).zip(&self.tracks).filter_map(|(slot, track)| Some((slot, track.as_ref()?)));
         let tracks = tracks.filter(|(_, track)| !track.state.is_empty());
         let present = tracks.map(|(slot, track)| track.learnt(now, leaning(slot)));

@@ -4,9 +4,11 @@ use super::bout::Bout;
 use super::pace::{Pace, Wander};
 use super::ward::Ward;
 use super::{DecisionKind, HOLD_MS_MAX};
+use crate::budget::Budget;
 use crate::episodes::{Episode, SUSPICION, Turn};
 use crate::learnt::LearntSeries;
 use crate::normalise::{elapsed_ms, is_gap};
+use crate::room;
 use std::borrow::Cow;
 use std::time::Duration;
 use vedette_protocol::ids::SeriesKey;
@@ -35,6 +37,14 @@ const HOLD_WITHIN: f32 = 3.5;
 const HOLD_NEWS: f32 = 0.25;
 const HOLD_INTERVAL_MS_MIN: u32 = 4_000;
 const HOLD_TICKS_MAX: u16 = 45;
+
+/// What is known of a series' scores at one pace.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    scale: f32,
+    wander: Wander,
+    scores: u32,
+}
 
 /// One series under one detector.
 #[derive(Debug)]
@@ -67,6 +77,8 @@ pub(crate) struct Track {
     repeated: bool,
     scores: u32,
     scores_min: u32,
+    /// What is known of its scores at other paces, once it was looked at at several.
+    elsewhere: Option<Box<[Option<Known>; Pace::COUNT]>>,
     /// When the detector was last given a value.
     pub(crate) seen: Seen,
 }
@@ -100,6 +112,9 @@ impl Seen {
 }
 
 impl Track {
+    /// What a track has on the heap beside its state and its episode.
+    pub(crate) const HEAP_BYTES: usize = size_of::<[Option<Known>; Pace::COUNT]>() + room::BLOCK;
+
     pub(crate) fn new(key: SeriesKey, ward: u32, interval_ms: u32, logs: bool) -> Self {
         Self {
             key,
@@ -124,6 +139,7 @@ impl Track {
             scores: 0,
             // A template that was never seen before is news from its first lines on.
             scores_min: if logs { 0 } else { SCORES_MIN },
+            elsewhere: None,
             seen: Seen::Never,
         }
     }
@@ -142,15 +158,17 @@ impl Track {
         }
     }
 
-    /// Takes over what outlived one, `later` after its ages were right; the calibration only if the series is still read
-    /// as it was.
+    /// Takes over what outlived one, `later` after its ages were right; what was known at another pace waits for that pace.
     pub(crate) fn recall(&mut self, now: MonoTime, learnt: LearntSeries<'static>, later: Duration) {
         self.seen = learnt.later(later).seen_ms_ago.map_or(Seen::Never, |ms| Seen::Before { ms, at: now });
         self.state = learnt.state.into_owned();
-        if learnt.interval_ms == self.interval_ms {
-            self.scale = learnt.scale.clamp(1.0, SCALE_MAX);
-            self.wander = learnt.wander;
-            self.scores = learnt.scores;
+        let known = Known { scale: learnt.scale.clamp(1.0, SCALE_MAX), wander: learnt.wander, scores: learnt.scores };
+        let [then, here] = [learnt.interval_ms, self.interval_ms].map(Pace::of);
+        if then == here {
+            (self.scale, self.wander) = (known.scale, known.wander);
+            self.scores = if learnt.interval_ms == self.interval_ms { known.scores } else { 0 };
+        } else {
+            self.elsewhere.get_or_insert_default()[then as usize] = Some(known);
         }
     }
 
@@ -161,7 +179,29 @@ impl Track {
         if self.scores_min > 0 {
             self.scores = 0;
         }
+        self.elsewhere = None;
         self.rest();
+    }
+
+    /// The value before was shown to the detector longer ago, or not as long ago, than those before that: its scores are
+    /// calibrated among those of that pace, its bout goes on. At a faster pace that is new to it it counts as known, for its
+    /// scale is rather too wide there; at a slower one half of the scores that an episode takes are missing.
+    pub(crate) fn turn_pace(&mut self, interval_ms: u32, ward: u32, budget: Option<Budget>) {
+        let [from, to] = [self.interval_ms, interval_ms].map(Pace::of);
+        (self.interval_ms, self.ward) = (interval_ms, ward);
+        if let Some(budget) = budget {
+            self.needed = budget.surprise_needed(interval_ms);
+        }
+        if from == to {
+            return;
+        }
+        let here = Known { scale: self.scale, wander: self.wander, scores: self.scores };
+        let elsewhere = self.elsewhere.get_or_insert_default();
+        elsewhere[from as usize] = Some(here);
+        let known = if (to as usize) < from as usize { self.scores_min } else { self.scores_min / 2 };
+        let new = Known { wander: Wander::default(), scores: here.scores.min(known), ..here };
+        let there = elsewhere[to as usize].unwrap_or(new);
+        (self.scale, self.wander, self.scores) = (there.scale, there.wander, there.scores);
     }
 
     /// Time since the last value that the detector was given, and the flags that follow from it; this one is the last
@@ -308,19 +348,20 @@ impl Track {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ward;
     use super::*;
 
     #[test]
     fn a_series_costs_a_bounded_number_of_bytes() {
         let bytes = std::mem::size_of::<Track>();
-        assert!(bytes <= 304, "{bytes} bytes a series and detector: say so in docs/calibration.md");
+        assert!(bytes <= 312, "{bytes} bytes a series and detector: say so in docs/calibration.md");
     }
 
     /// Scores of a pool of quiet series, then a departure and what is left of it.
     #[test]
     fn what_is_left_of_a_departure_is_calm_however_rare_it_is() {
         let now = MonoTime::default();
-        let mut ward = Ward::new(0, crate::judge::pace::Pace::of(1_000), now);
+        let mut ward = Ward::new(0, 0, crate::judge::pace::Pace::of(1_000), now);
         let mut track = Track::new(SeriesKey(1), 0, 1_000, false);
         for n in 0..2_000 {
             track.weigh(now, [0.001, 0.004, 0.01][n % 3], &mut ward, true);
@@ -334,5 +375,50 @@ mod tests {
         assert_eq!(track.surprise, 0.0);
         track.weigh(now, 3.0, &mut ward, true);
         assert!(track.surprise > 0.0, "half of it is no remainder");
+    }
+
+    #[test]
+    fn what_was_known_at_a_thinned_pace_is_known_there_after_a_restart() {
+        let now = MonoTime::default();
+        let mut ward = Ward::new(0, 0, Pace::of(60_000), now);
+        let mut before = Track::new(SeriesKey(1), 0, 60_000, false);
+        for n in 0..400 {
+            before.weigh(now, if n % 10 == 0 { 30.0 } else { 0.5 }, &mut ward, false);
+        }
+        let after = |interval_ms| {
+            let mut track = Track::new(SeriesKey(1), 0, interval_ms, false);
+            track.recall(now, before.learnt(now, [0.0; 2]).into_owned(), Duration::ZERO);
+            track
+        };
+        let known = (before.scale, before.scores);
+        let (same, like, mut other) = (after(60_000), after(30_000), after(1_000));
+        assert_eq!((same.scale, same.scores), known);
+        assert_eq!((like.scale, like.scores), (before.scale, 0), "it is read at another interval for good");
+        assert_eq!((other.scale, other.scores), (1.0, 0), "nothing is known of it each second");
+        other.turn_pace(60_000, 0, None);
+        assert_eq!((other.scale, other.scores), known);
+    }
+
+    #[test]
+    fn a_series_that_comes_back_to_a_pace_is_known_there() {
+        let now = MonoTime::default();
+        let mut wards = vec![Ward::new(0, 0, Pace::of(1_000), now)];
+        let mut track = Track::new(SeriesKey(1), 0, 1_000, false);
+        for n in 0..400 {
+            track.weigh(now, if n % 10 == 0 { 30.0 } else { 0.5 }, &mut wards[0], false);
+        }
+        let (scale, scores) = (track.scale, track.scores);
+        assert!(scale > 5.0, "{scale}");
+        let slow = ward::at_pace(&mut wards, 0, Pace::of(60_000), now);
+        let budget = Budget::new(0.1, 100);
+        track.turn_pace(60_000, slow, Some(budget));
+        assert_eq!((track.scale, track.scores), (scale, SCORES_MIN / 2), "it is known, but not at this pace");
+        assert_eq!(track.needed, budget.surprise_needed(60_000));
+        (0..100).for_each(|_| _ = track.weigh(now, 0.1, &mut wards[slow as usize], false));
+        assert!(track.scale < scale);
+        let back = ward::at_pace(&mut wards, slow, Pace::of(2_000), now);
+        track.turn_pace(2_000, back, None);
+        assert_eq!((back, track.ward, track.scale, track.scores), (0, 0, scale, scores));
+        assert_eq!(track.needed, budget.surprise_needed(60_000), "who only votes has no share of the budget");
     }
 }

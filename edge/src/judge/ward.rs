@@ -23,6 +23,8 @@ const REACH: f32 = 2.0;
 const BOLDNESS: f32 = 0.4;
 /// Decades of caution for each tenfold of alarms.
 const CAUTION: f32 = 4.0;
+/// A ward of fewer scores is hardly known.
+const GREEN: f64 = 1_000.0;
 /// A single verdict is worth no more than the data can tell: so many decades beyond one in all that were seen, and never
 /// more than [`CEILING_MAX`].
 const BEYOND_SEEN: f32 = 2.0;
@@ -36,6 +38,8 @@ pub(crate) struct Ward {
     pub(crate) bouts: Pool,
     pub(crate) family: u32,
     pub(crate) pace: Pace,
+    /// Those of the same metric by pace, itself among them.
+    kin: [Option<u32>; Pace::COUNT],
     since: MonoTime,
     /// For how long its like was known before that.
     known: Duration,
@@ -50,12 +54,16 @@ pub(crate) struct Ward {
 }
 
 impl Ward {
-    pub(crate) fn new(family: u32, pace: Pace, now: MonoTime) -> Self {
+    /// The first one of its metric, which is to have that number.
+    pub(crate) fn new(number: u32, family: u32, pace: Pace, now: MonoTime) -> Self {
+        let mut kin = [None; Pace::COUNT];
+        kin[pace as usize] = Some(number);
         Self {
             scores: Pool::new(SCORES),
             bouts: Pool::new(BOUTS),
             family,
             pace,
+            kin,
             since: now,
             known: Duration::ZERO,
             heaviness: 0.0,
@@ -77,6 +85,11 @@ impl Ward {
             self.alarms += 1.0;
             self.alarmed_at = Some(now);
         }
+    }
+
+    /// Numbers of the wards of its metric, itself among them.
+    pub(crate) fn kin(&self) -> impl Iterator<Item = u32> + use<> {
+        self.kin.into_iter().flatten()
     }
 
     /// Decades on top of the budget: where bouts reach far or alarms came too often, the calibration is too bold.
@@ -147,4 +160,35 @@ impl Ward {
         self.heaviness = HEAVINESS * (self.bouts.parameters()[2] as f32 / REACH).log2().max(0.0);
         self.ceiling = (self.scores.total().max(1.0).log10() as f32 + BEYOND_SEEN).min(CEILING_MAX);
     }
+}
+
+/// The ward of the same metric as `ward` at another pace; it is made if there is none yet. What is hardly known at a
+/// faster pace is taken from the slower one: single values spread wider than those that are judged by their neighbours,
+/// so it errs on the safe side, and a series that was always thinned can be judged when it is raised.
+pub(crate) fn at_pace(wards: &mut Vec<Ward>, ward: u32, pace: Pace, now: MonoTime) -> u32 {
+    let number = find(wards, ward, pace, now);
+    let (here, there) = (&wards[ward as usize], &wards[number as usize]);
+    let green = there.scores.total() < GREEN && here.scores.total() > there.scores.total();
+    if green && (pace as usize) < here.pace as usize {
+        let lent = (here.scores.clone(), here.bouts.clone(), here.since.min(there.since), here.known.max(there.known));
+        let (heaviness, ceiling) = (here.heaviness, here.ceiling);
+        let there = &mut wards[number as usize];
+        (there.scores, there.bouts, there.since, there.known) = lent;
+        (there.heaviness, there.ceiling) = (heaviness, ceiling);
+    }
+    number
+}
+
+/// The same; nothing is taken over.
+pub(crate) fn find(wards: &mut Vec<Ward>, ward: u32, pace: Pace, now: MonoTime) -> u32 {
+    let Ward { family, kin, .. } = &wards[ward as usize];
+    if let Some(known) = kin[pace as usize] {
+        return known;
+    }
+    let number = u32::try_from(wards.len()).expect("three paces of fewer metrics than series");
+    let (family, mut kin) = (*family, *kin);
+    kin[pace as usize] = Some(number);
+    wards.push(Ward::new(number, family, pace, now));
+    kin.iter().flatten().for_each(|one| wards[*one as usize].kin = kin);
+    number
 }

@@ -11,7 +11,7 @@ use vedette_protocol::ids::SeriesKey;
 use vedette_protocol::series::SeriesMeta;
 use vedette_protocol::time::MonoTime;
 use vedette_protocol::v1::EpisodeEvent;
-use vedette_protocol::worker::{DetectorInput, SeriesDescriptor, SeriesState, WorkerRequest};
+use vedette_protocol::worker::{Columns, DetectorInput, SeriesDescriptor, SeriesState, WorkerRequest};
 
 const LOG_INTERVAL_MS: u32 = 1_000;
 const DESCRIPTORS_MAX: usize = 512;
@@ -61,6 +61,7 @@ impl Pipeline {
         let voters = self.judges.iter().filter(|judge| judge.input() == DetectorInput::Votes);
         let earlier = |id| renumbered.iter().find(|(now, _)| *now == id).map(|(_, before)| *before);
         self.oddness.set_voters(voters.map(|judge| (judge.id(), earlier(judge.id()))));
+        self.planner.price(&mut self.judges);
         self.sync(now);
     }
 
@@ -249,40 +250,21 @@ impl Pipeline {
     pub(super) fn observe(&mut self, now: MonoTime) {
         self.sync(now);
         self.repace(now);
+        self.choose_looks(now);
         self.line_counts.clear();
         self.line_counts.extend(self.logs.take_tick());
         for at in 0..self.judges.len() {
             let mut columns = self.spare_columns.pop().unwrap_or_default();
             let asked = match self.judges[at].input() {
-                DetectorInput::Metrics | DetectorInput::Votes => self.judges[at].ask(
-                    self.tick,
-                    self.due.iter().filter_map(|slot| {
-                        let series = self.registry.get(*slot)?;
-                        let sample = series.due?;
-                        let off_pace = series.read_interval_ms != series.pace_ms;
-                        Some(Datum { slot: *slot, at: sample.at, flags: sample.flags, value: sample.value, off_pace })
-                    }),
-                    &mut columns,
-                    &mut self.ledger.ticks_unscored,
-                ),
-                DetectorInput::LogTemplates => self.judges[at].ask(
-                    self.tick,
-                    (0u32..).zip(&self.line_counts).map(|(slot, lines)| Datum {
-                        slot,
-                        at: now,
-                        flags: 0,
-                        value: f64::from(*lines),
-                        off_pace: slot == TOTAL_ROW,
-                    }),
-                    &mut columns,
-                    &mut self.ledger.ticks_unscored,
-                ),
+                DetectorInput::Metrics | DetectorInput::Votes => self.ask_of_metrics(at, &mut columns),
+                DetectorInput::LogTemplates => self.ask_of_logs(now, at, &mut columns),
             };
             self.book_lost(at);
             if !asked {
                 self.recycle(columns);
                 continue;
             }
+            self.book_values(now, at, columns.ids.len());
             let detector = self.judges[at].id();
             if !self.suspects.is_empty() {
                 for (row, slot) in columns.ids.iter().enumerate() {
@@ -302,6 +284,31 @@ impl Pipeline {
         }
     }
 
+    fn ask_of_metrics(&mut self, at: usize, columns: &mut Columns) -> bool {
+        let (every, looks, registry) = (self.judges[at].every, &self.looks, &self.registry);
+        let data = looks.iter().filter_map(|look| {
+            let series = registry.get(look.slot)?;
+            let sample = series.due?;
+            let interval_ms = look.interval_ms(every, series.read_interval_ms.max(series.pace_ms))?;
+            let off_pace = series.read_interval_ms < series.pace_ms;
+            let (slot, at, flags, value) = (look.slot, sample.at, sample.flags, sample.value);
+            Some(Datum { slot, at, flags, value, off_pace, interval_ms })
+        });
+        self.judges[at].ask(self.tick, data, columns, &mut self.ledger.ticks_unscored)
+    }
+
+    fn ask_of_logs(&mut self, now: MonoTime, at: usize, columns: &mut Columns) -> bool {
+        let data = (0u32..).zip(&self.line_counts).map(|(slot, lines)| Datum {
+            slot,
+            at: now,
+            flags: 0,
+            value: f64::from(*lines),
+            off_pace: slot == TOTAL_ROW,
+            interval_ms: LOG_INTERVAL_MS,
+        });
+        self.judges[at].ask(self.tick, data, columns, &mut self.ledger.ticks_unscored)
+    }
+
     /// A source that policy reads at another interval for good is learnt anew at that; a raised one is not.
     fn repace(&mut self, now: MonoTime) {
         let mut altered = false;
@@ -310,7 +317,7 @@ impl Pipeline {
             if series.read_interval_ms == series.pace_ms {
                 continue;
             }
-            let base = self.planner.base_interval_ms(series.source, &self.policy);
+            let base = self.planner.intervals.base_interval_ms(series.source, &self.policy);
             if base.is_none_or(|base| base == series.read_interval_ms) {
                 series.pace_ms = series.read_interval_ms;
                 altered = true;
@@ -360,6 +367,7 @@ impl Pipeline {
             self.apply(now, at, decision, &mut snapshots, &mut explain);
         }
         self.judges[at].decisions = decisions;
+        self.raise_suspects(now, at);
         if !explain.is_empty() {
             self.ask(WorkerRequest::Explain { detector, ids: explain });
         }
@@ -456,9 +464,14 @@ impl Pipeline {
         let judging = |judge: &&Judge| judge.input() != DetectorInput::Votes;
         let tracks = self.judges.iter().filter(judging).flat_map(|judge| judge.tracks.iter().flatten()).count();
         let budget = Budget::new(self.policy.episodes_per_day, tracks);
-        let judges = self.judges.iter_mut().filter(|judge| judge.input() != DetectorInput::Votes);
-        let tracks = judges.flat_map(|judge| judge.tracks.iter_mut().flatten());
-        tracks.for_each(|track| track.needed = budget.surprise_needed(track.interval_ms));
+        for judge in self.judges.iter_mut().filter(|judge| judge.input() != DetectorInput::Votes) {
+            judge.budget = Some(budget);
+            judge
+                .tracks
+                .iter_mut()
+                .flatten()
+                .for_each(|track| track.needed = budget.surprise_needed(track.interval_ms));
+        }
     }
 
     fn judge_at(&self, detector: u32) -> Option<usize> {

@@ -55,7 +55,10 @@ impl Pipeline {
             self.ledger.detected += 1;
             self.ledger.shed += 1;
         } else {
-            self.planner.episode_opened(now);
+            self.planner.intervals.episode_opened(now);
+            if self.judges[at].input().is_of_metrics() {
+                self.raise_found(now, slot);
+            }
         }
         !silent
     }

@@ -7,7 +7,9 @@ use crate::judge::Judge;
 use crate::learnt::LEARNT_BYTES_MAX;
 use crate::logs::LogBook;
 use crate::oddness::Oddness;
+use crate::pipeline::plan::Look;
 use crate::pipeline::record::{PULL_SAMPLES_MAX, SEARCHES_MAX};
+use crate::planner::Planner;
 use crate::recorder::{Recorder, RecorderConfig};
 use crate::registry::Registry;
 use crate::room;
@@ -101,8 +103,11 @@ fn series(series_max: usize) -> usize {
     let definitions = room::list::<SeriesDefinition>(series_max) + Registry::names_bytes_max(series_max);
     // Twice as many samples as are asked for wait while the blocks are gone through, in lists that have doubled.
     let pulled = SEARCHES_MAX * 4 * PULL_SAMPLES_MAX * size_of::<(i64, f64)>();
+    // What is looked at in a tick, and whom an answer raises.
+    let plan = Planner::bytes_max(series_max) + room::list::<Look>(series_max) + room::list::<(u32, f32)>(series_max);
     Registry::bytes_max(series_max)
         + room::list::<u32>(series_max)
+        + plan
         + definitions
         + 2 * room::list::<Feature>(series_max)
         + series_max * RAW_BYTES

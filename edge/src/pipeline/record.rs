@@ -3,6 +3,7 @@
 use super::{Action, Pipeline};
 use crate::codec::{self, Column};
 use crate::logs::TOTAL_ROW;
+use crate::planner::SAMPLE_BYTES;
 use crate::recorder::{Recorded, Recorder, RecorderConfig, Search, Sort, Window};
 use vedette_protocol::policy::Directive;
 use vedette_protocol::series::SeriesMeta;
@@ -67,7 +68,8 @@ impl Pipeline {
         let wanted = wanted.map(|(slot, series)| (series.index.0, slot));
         let begin_ms = self.clocks.wall_at(now).unix_ms() - i64::from(directive.look_back_ms);
         let wanted = wanted.take(self.policy.ceilings.raw_series_max as usize);
-        let search = recorder.search(Sort::Metric, wanted, begin_ms, PULL_SAMPLES_MAX);
+        let samples_max = self.planner.samples_affordable(now).min(PULL_SAMPLES_MAX);
+        let search = recorder.search(Sort::Metric, wanted, begin_ms, samples_max);
         // Whatever becomes of a series meanwhile: the collector knows it before its samples come.
         self.announce_series();
         self.actions.push_back(Action::Search(search));
@@ -75,9 +77,10 @@ impl Pipeline {
 
     /// What an [`Action::Search`] has found goes out.
     pub fn handle_found(&mut self, now: MonoTime, found: &[Window]) {
-        let _ = now;
         self.searches = self.searches.saturating_sub(1);
-        self.ledger.recorded_sent += found.iter().map(|window| window.values.len() as u64).sum::<u64>();
+        let samples: usize = found.iter().map(|window| window.values.len()).sum();
+        self.ledger.recorded_sent += samples as u64;
+        self.book_bytes(now, samples, SAMPLE_BYTES);
         self.ship_blocks(Class::Log, found);
     }
 

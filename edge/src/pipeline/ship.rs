@@ -4,6 +4,7 @@ use super::{LOG_WINDOW_MS, Pipeline, RAW_WINDOW_MS};
 use crate::evidence::RawBuffer;
 use crate::features::Closed;
 use crate::normalise::elapsed_ms;
+use crate::planner::SAMPLE_BYTES;
 use crate::recorder::Window;
 use crate::registry::Series;
 use vedette_protocol::time::MonoTime;
@@ -40,26 +41,48 @@ impl Pipeline {
         }
         if is_over(now, self.raw_window, RAW_WINDOW_MS) {
             self.raw_window = now;
-            self.ship_raw();
+            self.ship_raw(now);
         }
         if is_over(now, self.log_window, LOG_WINDOW_MS) {
             self.ship_logs(now);
         }
     }
 
+    /// Ends the window of features. The windows of some series go on into the next one, as the plan says, or because the
+    /// budget has no room for all: then those that the plan puts most together.
     pub(super) fn ship_features(&mut self, now: MonoTime) {
+        let most = self.windows_affordable(now);
+        self.end_features(now, most);
+    }
+
+    /// The same; nothing goes on, for nobody will be there to end it.
+    pub(super) fn ship_all_features(&mut self, now: MonoTime) {
+        self.registry.iter_mut().for_each(|(_, series)| series.attention.plan_windows(1));
+        self.end_features(now, u8::MAX);
+    }
+
+    fn end_features(&mut self, now: MonoTime, most: u8) {
         let window_ms = elapsed_ms(now, self.feature_window);
         self.feature_window = now;
         let end = self.clocks.wall_at(now);
         let mut features = Vec::new();
-        for (_, series) in self.registry.iter_mut() {
-            match series.window.close(series.index, end, window_ms) {
+        for (_, series) in self.registry.iter_mut().filter(|(_, series)| !series.window.is_empty()) {
+            self.ledger.features_due += 1;
+            if series.attention.folds(most) {
+                series.window.go_on(window_ms);
+                self.ledger.features_folded += 1;
+                continue;
+            }
+            let closed = series.window.close(series.index, end, window_ms);
+            series.attention.told(matches!(closed, Closed::Changed(_)));
+            match closed {
                 Closed::Changed(feature) => features.push(feature),
                 Closed::Unchanged => self.ledger.features_unchanged += 1,
                 Closed::Empty => {}
             }
         }
         self.ledger.features_sent += features.len() as u64;
+        self.book_bytes(now, features.len(), self.planner.prices().feature_bytes);
         for part in in_parts(features, ROWS_MAX) {
             self.enqueue(Class::Feature, Body::Features(part), Vec::new());
         }
@@ -68,9 +91,12 @@ impl Pipeline {
     /// What a series that ended has told since the last window was closed.
     pub(super) fn ship_last_feature(&mut self, now: MonoTime, mut series: Series) {
         let window_ms = elapsed_ms(now, self.feature_window);
-        match series.window.close(series.index, self.clocks.wall_at(now), window_ms) {
+        let closed = series.window.close(series.index, self.clocks.wall_at(now), window_ms);
+        self.ledger.features_due += u64::from(closed != Closed::Empty);
+        match closed {
             Closed::Changed(feature) => {
                 self.ledger.features_sent += 1;
+                self.book_bytes(now, 1, self.planner.prices().feature_bytes);
                 self.enqueue(Class::Feature, Body::Features(vec![feature]), Vec::new());
             }
             Closed::Unchanged => self.ledger.features_unchanged += 1,
@@ -78,19 +104,26 @@ impl Pipeline {
         }
     }
 
-    pub(super) fn ship_raw(&mut self) {
+    /// Raw samples go out as far as the budget has room; the flight recorder has them all.
+    pub(super) fn ship_raw(&mut self, now: MonoTime) {
         if self.raw.is_empty() {
             return;
         }
-        let mut shipped = Vec::new();
+        let (mut shipped, mut samples) = (Vec::new(), 0);
+        let room = self.planner.samples_affordable(now);
         for (slot, buffer) in &mut self.raw {
-            let Some(series) = self.registry.get(*slot) else { continue };
             let Some((times, values)) = buffer.take() else { continue };
+            let Some(series) = self.registry.get(*slot).filter(|_| samples + values.len() <= room) else {
+                self.ledger.raw_shed += values.len() as u64;
+                continue;
+            };
+            samples += values.len();
             self.ledger.raw_sent += values.len() as u64;
             let resolution = series.spec.series_resolution(series.read_interval_ms);
             let times_ms = times.into_iter().map(|at| self.clocks.wall_at(at).unix_ms()).collect();
             shipped.push(Window { label: series.index.0, resolution, times_ms, values });
         }
+        self.book_bytes(now, samples, SAMPLE_BYTES);
         self.ship_blocks(Class::Feature, &shipped);
     }
 
@@ -112,19 +145,19 @@ impl Pipeline {
 
     /// Gives raw buffers to the series that directives name, up to the policy's ceiling. What a buffer holds is
     /// shipped before it goes.
-    pub(super) fn choose_raw(&mut self) {
-        let generation = (self.planner.generation(), self.series_generation);
+    pub(super) fn choose_raw(&mut self, now: MonoTime) {
+        let generation = (self.planner.intervals.generation(), self.series_generation);
         if generation == self.raw_generation {
             return;
         }
         self.raw_generation = generation;
         self.announce_series();
-        self.ship_raw();
+        self.ship_raw(now);
         self.raw.clear();
         let room = self.policy.ceilings.raw_series_max as usize;
         for (slot, series) in self.registry.iter_mut() {
             series.raw = None;
-            if !self.planner.wants_raw(&series.meta.metric) {
+            if !self.planner.intervals.wants_raw(&series.meta.metric) {
                 continue;
             }
             if self.raw.len() >= room {

@@ -5,6 +5,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use vedette_edge::metric::{MetricKind, MetricSpec};
 use vedette_edge::pipeline::{Action, Pipeline, PipelineConfig};
+use vedette_edge::planner::{Budgets, Prices};
 use vedette_protocol::ids::HostId;
 use vedette_protocol::policy::Policy;
 use vedette_protocol::time::{MonoTime, WallTime};
@@ -71,6 +72,18 @@ static CPU: MetricSpec = MetricSpec {
 
 #[test]
 fn steady_tick_allocates_nothing() {
+    assert!(steady_ticks(Budgets::default(), 200, 10) > 150);
+}
+
+/// Once every series was looked at at each pace that a plan may give it.
+#[test]
+fn steady_tick_under_a_tight_budget_allocates_nothing() {
+    let budgets = Budgets { cpu_ns_per_s: Some(8_000.0), uplink_bytes_per_hour: None };
+    assert!(steady_ticks(budgets, 900, 600) > 250);
+}
+
+/// Ticks after `settled` of so many seconds that ship no window: none of them may allocate.
+fn steady_ticks(budgets: Budgets, seconds: u32, settled: u32) -> u32 {
     let config = PipelineConfig {
         host: HostId([0; 16]),
         policy: Policy { feature_window_ms: 3_600_000, ..Policy::default() },
@@ -79,6 +92,8 @@ fn steady_tick_allocates_nothing() {
         sources: vec![("cpu".into(), 1_000)],
     };
     let mut pipeline = Pipeline::new(config, MonoTime::from_ms(0), WallTime::default());
+    pipeline.set_prices(Prices { reading_ns: 10.0, value_ns: 500.0, ..Prices::default() });
+    pipeline.set_budgets(MonoTime::from_ms(0), budgets);
     let mut logs = detector(DetectorInput::LogTemplates);
     logs.detector = 1;
     logs.reference.name = "log-novelty".into();
@@ -86,7 +101,7 @@ fn steady_tick_allocates_nothing() {
     let names: Vec<String> = (0..50).map(|cpu| cpu.to_string()).collect();
     let mut scores = vec![0.0; 100];
     let mut steady = 0;
-    for second in 1..200u32 {
+    for second in 1..seconds {
         let now = MonoTime::from_ms(u64::from(second) * 1_000);
         let before = ALLOCATIONS.get();
         for name in &names {
@@ -107,10 +122,10 @@ fn steady_tick_allocates_nothing() {
             }
         }
         // A tick that ships a window or fetches checkpoints makes messages that own their memory.
-        if second > 10 && windows == 0 {
+        if second > settled && windows == 0 {
             steady += 1;
             assert_eq!(ALLOCATIONS.get() - before, 0, "allocations in second {second}");
         }
     }
-    assert!(steady > 150, "only {steady} ticks were steady");
+    steady
 }

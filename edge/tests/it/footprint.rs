@@ -4,6 +4,7 @@ use super::allocation::held;
 use super::host::detector;
 use vedette_edge::metric::{MetricKind, MetricSpec};
 use vedette_edge::pipeline::{Action, DetectorSlot, Extent, Footprint, Pipeline, PipelineConfig};
+use vedette_edge::planner::Budgets;
 use vedette_edge::recorder::RecorderConfig;
 use vedette_protocol::ids::{HostId, SeriesKey};
 use vedette_protocol::policy::Policy;
@@ -133,6 +134,9 @@ fn pipeline_at_all_of_its_limits_keeps_within_what_it_says_it_takes() {
     let (before, _) = held();
     let mut pipeline = Pipeline::new(config, MonoTime::from_ms(0), WallTime::default());
     pipeline.set_recorder(RECORDER);
+    // Budgets that leave nothing out: their plan takes room all the same.
+    let budgets = Budgets { cpu_ns_per_s: Some(1e12), uplink_bytes_per_hour: Some(1e12) };
+    pipeline.set_budgets(MonoTime::from_ms(0), budgets);
     pipeline.set_detectors(MonoTime::from_ms(0), slots(0));
     let mut lines = lines.iter();
     for second in 1..150u32 {

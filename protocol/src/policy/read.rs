@@ -1,6 +1,9 @@
 //! From the TOML that a person wrote to a [`Policy`].
 
-use super::{Ceilings, DIRECTIVE_MS_MAX, Policy, SOURCES};
+use super::{
+    BudgetCeilings, CPU_PERCENT_MAX, CPU_PERCENT_MIN, Ceilings, DIRECTIVE_MS_MAX, Policy, SOURCES,
+    UPLINK_BYTES_PER_HOUR_MAX, UPLINK_BYTES_PER_HOUR_MIN,
+};
 use crate::document::{Document, Problem, Table, codes};
 
 const INTERVAL_MS: std::ops::RangeInclusive<u64> = 100..=3_600_000;
@@ -35,6 +38,13 @@ fn read(root: &mut Table<'_>) -> Policy {
     if let Some(mut ship) = root.table("ship") {
         let window = ship.duration_ms("feature-window", 1_000..=3_600_000);
         policy.feature_window_ms = window.map_or(policy.feature_window_ms, millis);
+    }
+    if let Some(mut budget) = root.table("budget") {
+        policy.budgets = BudgetCeilings {
+            cpu_percent: budget.float("cpu-percent", CPU_PERCENT_MIN..=CPU_PERCENT_MAX),
+            uplink_bytes_per_hour: budget
+                .size_bytes("uplink-bytes-per-hour", UPLINK_BYTES_PER_HOUR_MIN..=UPLINK_BYTES_PER_HOUR_MAX),
+        };
     }
     if let Some(mut directives) = root.table("directives") {
         read_ceilings(&mut directives, &mut policy.ceilings);
@@ -89,6 +99,9 @@ episodes-per-day = 0.5
 intervals = { process = "5s", cpu = "1s" }
 [ship]
 feature-window = "30s"
+[budget]
+cpu-percent = 0.5
+uplink-bytes-per-hour = "2MiB"
 [directives]
 interval-min = "1s"
 life-max = "10m"
@@ -106,6 +119,7 @@ raw-series-max = 32
                 episodes_per_day: 0.5,
                 source_interval_ms: vec![("cpu".into(), 1_000), ("process".into(), 5_000)],
                 feature_window_ms: 30_000,
+                budgets: BudgetCeilings { cpu_percent: Some(0.5), uplink_bytes_per_hour: Some(2 << 20) },
                 ceilings: Ceilings { interval_ms_min: 1_000, directive_ms_max: 600_000, raw_series_max: 32 },
             }
         );
@@ -129,7 +143,7 @@ raw-series-max = 32
 
     #[test]
     fn all_problems_of_a_policy_are_told() {
-        let text = "version = 0\n[detect]\nepisodes-per-day = -1\n[directives]\nlife-max = \"1h\"\n[collect]\nintervals = { cpu = \"200ms\", disk = \"soon\" }\n[extra]\n";
+        let text = "version = 0\n[detect]\nepisodes-per-day = -1\n[directives]\nlife-max = \"1h\"\n[collect]\nintervals = { cpu = \"200ms\", disk = \"soon\" }\n[budget]\ncpu-percent = 0\nuplink-bytes-per-hour = \"1KiB\"\n[extra]\n";
         let told: Vec<_> = Policy::parse("p.toml", text).unwrap_err().iter().map(|p| (p.line, p.code)).collect();
         let expected = [
             (1, codes::MISSING_KEY),
@@ -138,7 +152,9 @@ raw-series-max = 32
             (5, codes::OUT_OF_RANGE),
             (7, codes::CONTRADICTION),
             (7, codes::BAD_FORM),
-            (8, codes::UNKNOWN_KEY),
+            (9, codes::OUT_OF_RANGE),
+            (10, codes::OUT_OF_RANGE),
+            (11, codes::UNKNOWN_KEY),
         ];
         assert_eq!(told, expected);
     }

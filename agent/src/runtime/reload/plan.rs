@@ -71,6 +71,7 @@ impl Plan {
             log,
             trust: TrustConfig { policy_keys: _, author_keys },
             detectors: DetectorsConfig { directory, shadow_directory, execution: _, parameters, shadow_parameters },
+            budget,
             limits:
                 LimitsConfig {
                     memory_spool_bytes,
@@ -91,6 +92,7 @@ impl Plan {
         take("detectors.shadow-directory", *shadow_directory != wanted.detectors.shadow_directory);
         take("detectors.parameters", *parameters != wanted.detectors.parameters);
         take("detectors.shadow-parameters", *shadow_parameters != wanted.detectors.shadow_parameters);
+        take("budget", *budget != wanted.budget);
         take("limits.memory-spool", *memory_spool_bytes != wanted.limits.memory_spool_bytes);
         take("limits.series-max", *series_max != wanted.limits.series_max);
         take("limits.memory-bytes-max", *memory_bytes_max != wanted.limits.memory_bytes_max);

@@ -1,0 +1,305 @@
+//! The planner at work: what it is told, which series are looked at in a tick, and who is raised.
+
+use super::Pipeline;
+use crate::planner::{
+    Account, Budgets, CLASSES, Class, FOUND, OVERDUE, PlanView, Prices, SLOWEST_RUNG, STOOD_OUT, SUSPECTED, Spent,
+    every_at, rung_of, stride,
+};
+use std::collections::BTreeMap;
+use vedette_protocol::policy::{BudgetCeilings, Directive};
+use vedette_protocol::time::MonoTime;
+use vedette_protocol::worker::DetectorInput;
+
+/// Series that one suspicion raises with the suspect, and suspicions of one tick that do.
+const RELATIVES_MAX: usize = 32;
+const SPREADS_MAX: u32 = 8;
+/// From this score on a vote is of a kind that was never seen.
+const NEW_KIND: f32 = 1.0;
+
+/// A series that detectors look at in this tick.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Look {
+    pub(super) slot: u32,
+    class: Class,
+    /// Step of the planner's ladder, 0 for who is to be seen by all detectors.
+    rung: u8,
+    /// Number of the look, from 0 again after each sixty.
+    number: u8,
+    /// Values since the last one, this one included.
+    values: u16,
+}
+
+impl Look {
+    fn each_time(slot: u32) -> Self {
+        Self { slot, class: OVERDUE, rung: 0, number: 0, values: 1 }
+    }
+
+    /// Nominal time since a detector, which wants each `every`-th look, was shown the value before, for a series that is
+    /// read each `interval_ms`; `None` if it is not its turn.
+    pub(super) fn interval_ms(&self, every: u8, interval_ms: u32) -> Option<u32> {
+        let every = every_at(every, self.rung);
+        let its_turn = self.number.is_multiple_of(every);
+        its_turn.then(|| interval_ms.saturating_mul(u32::from(self.values)).saturating_mul(u32::from(every)))
+    }
+}
+
+impl Pipeline {
+    /// What may be spent from now on; where policy is stricter, that holds.
+    pub fn set_budgets(&mut self, now: MonoTime, budgets: Budgets) {
+        self.budgets = budgets;
+        self.apply_budgets(now);
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "at most 2^40 bytes")]
+    pub(super) fn apply_budgets(&mut self, now: MonoTime) {
+        let was_limited = self.planner.is_limited();
+        let BudgetCeilings { cpu_percent, uplink_bytes_per_hour } = self.policy.budgets;
+        let cpu = cpu_percent.map(Budgets::of_cpu_percent).unwrap_or_default();
+        let of_policy = Budgets { uplink_bytes_per_hour: uplink_bytes_per_hour.map(|bytes| bytes as f64), ..cpu };
+        self.planner.set_budgets(now, self.budgets.stricter(of_policy));
+        if was_limited && !self.planner.is_limited() {
+            self.planner.forget(&mut self.registry);
+        }
+    }
+
+    /// What work costs from the next plan on.
+    pub fn set_prices(&mut self, prices: Prices) {
+        self.planner.set_prices(prices);
+        self.planner.price(&mut self.judges);
+    }
+
+    /// What was spent since start, measured at `now`: it replaces what the pipeline has booked by prices. Say it once a
+    /// tick, or never.
+    pub fn handle_spent(&mut self, now: MonoTime, spent: Spent) {
+        self.planner.measure(now, spent);
+    }
+
+    /// Whether a source that is due may be read: not if the CPU budget has no room for it. Ask once a reading.
+    pub fn admit(&mut self, now: MonoTime, source: &str) -> bool {
+        let Some(place) = self.planner.intervals.place(source) else { return true };
+        let base_ms = self.planner.intervals.base_interval_ms(source, &self.policy).unwrap_or(0);
+        let told_ms = self.planner.intervals.told_ms(place).unwrap_or(base_ms);
+        // Where the plan reads it each k-th time, k − 1 readings were left out before this one.
+        let due = u64::from(told_ms / base_ms.max(1)).max(1);
+        let admitted = !self.planner.cpu.is_limited() || self.planner.admits(now, place, base_ms);
+        self.ledger.collect_due += due;
+        self.ledger.collect_spared += due - 1;
+        *(if admitted { &mut self.ledger.collect_taken } else { &mut self.ledger.collect_skipped }) += 1;
+        admitted
+    }
+
+    /// Budgets, what was spent, and the plan.
+    pub fn account(&self, now: MonoTime) -> Account {
+        Account { cpu: self.planner.cpu.bill(now), uplink: self.planner.uplink.bill(now), plan: self.plan_view(now) }
+    }
+
+    fn plan_view(&self, now: MonoTime) -> PlanView {
+        let mut view = PlanView { series: self.registry.len(), ..PlanView::default() };
+        let mut thinned: BTreeMap<u32, usize> = BTreeMap::new();
+        for (_, series) in self.registry.iter() {
+            let attention = &series.attention;
+            view.raised += usize::from(attention.is_raised(now));
+            view.relatives += usize::from(attention.is_relative(now));
+            view.longer_windows += usize::from(attention.windows() > 1);
+            let spared = self.planner.intervals.stride(usize::from(attention.source)) > 1;
+            let rung = if self.planner.cpu.is_limited() { attention.rung(now) } else { 0 };
+            if rung == 0 && !(spared && series.read_interval_ms > series.pace_ms) {
+                view.full += 1;
+            } else {
+                let interval_ms = series.read_interval_ms.max(series.pace_ms);
+                *thinned.entry(interval_ms.saturating_mul(u32::from(stride(rung)))).or_default() += 1;
+            }
+        }
+        view.thinned = thinned.into_iter().collect();
+        for (place, (name, base_ms)) in self.planner.intervals.bases(&self.policy).enumerate() {
+            let told_ms = self.planner.intervals.told_ms(place).unwrap_or(base_ms);
+            if told_ms > base_ms {
+                view.sources.push((name.to_owned(), base_ms, told_ms));
+            }
+        }
+        view
+    }
+
+    /// Begins a tick: books what was read, raises what stood out.
+    pub(super) fn begin_plan(&mut self, now: MonoTime) {
+        self.spreads_left = SPREADS_MAX;
+        self.planner.begin_tick(now);
+        let alerts = self.planner.take_alerts();
+        alerts.iter().for_each(|slot| self.raise(now, *slot, STOOD_OUT));
+        self.planner.put_alerts(alerts);
+    }
+
+    /// Ends it: plans anew if that is due.
+    pub(super) fn end_plan(&mut self, now: MonoTime) {
+        self.planner.plan(now, &self.policy, &mut self.registry, &mut self.judges, &self.oddness);
+    }
+
+    /// Which of the series that were read detectors look at in this tick: those whose turn it is, the worthiest first as
+    /// far as the budget has room, and those that nobody may leave out any longer.
+    pub(super) fn choose_looks(&mut self, now: MonoTime) {
+        self.looks.clear();
+        self.ledger.looks_due += self.due.len() as u64;
+        if !self.planner.cpu.is_limited() {
+            self.looks.extend(self.due.iter().map(|slot| Look::each_time(*slot)));
+            self.ledger.looks_taken += self.due.len() as u64;
+            return;
+        }
+        let mut wanted = [0; CLASSES];
+        for slot in &self.due {
+            let Some(series) = self.registry.get_mut(*slot) else { continue };
+            let flags = series.due.map_or(0, |sample| sample.flags);
+            if let Some(class) = series.attention.due(now, flags) {
+                wanted[usize::from(class)] += 1;
+                self.looks.push(Look { class, ..Look::each_time(*slot) });
+            }
+        }
+        let due = self.looks.len();
+        let granted = self.grant(now, &wanted);
+        let (mut seen, turn) = ([0; CLASSES], usize::try_from(self.tick % 1_024).unwrap_or(0));
+        self.looks.retain(|look| {
+            let class = usize::from(look.class);
+            let at = seen[class] + turn;
+            seen[class] += 1;
+            // Evenly among those of a class, and others in the next tick.
+            let before = |at: usize| at * granted[class] / wanted[class].max(1);
+            before(at) < before(at + 1)
+        });
+        for look in &mut self.looks {
+            let Some(series) = self.registry.get_mut(look.slot) else { continue };
+            look.rung = rung_of(look.class);
+            (look.values, look.number) = series.attention.look();
+            if let Some(sample) = &mut series.due {
+                sample.flags |= series.attention.take_flags();
+            }
+        }
+        self.ledger.looks_taken += self.looks.len() as u64;
+        self.ledger.looks_thinned += (self.due.len() - due) as u64;
+        self.ledger.looks_withheld += (due - self.looks.len()) as u64;
+    }
+
+    /// How many looks of each class there is room for.
+    fn grant(&mut self, now: MonoTime, wanted: &[usize; CLASSES]) -> [usize; CLASSES] {
+        let mut room = self.planner.cpu.room(now);
+        let mut granted = *wanted;
+        for (class, granted) in (0..).zip(&mut granted) {
+            let price_ns = self.planner.look_ns(class);
+            if class != OVERDUE && price_ns > 0.0 {
+                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates, at least 0")]
+                let affordable = (room / price_ns).max(0.0) as usize;
+                *granted = (*granted).min(affordable);
+            }
+            #[expect(clippy::cast_precision_loss, reason = "far below 2^52 series")]
+            let spent = *granted as f64 * price_ns;
+            room -= spent;
+        }
+        granted
+    }
+
+    /// A detector was asked about so many values.
+    pub(super) fn book_values(&mut self, now: MonoTime, at: usize, values: usize) {
+        #[expect(clippy::cast_precision_loss, reason = "far below 2^52 values")]
+        let price_ns = values as f64 * self.judges[at].price_ns;
+        self.planner.book_values(now, price_ns, self.judges[at].input().is_of_metrics());
+    }
+
+    /// So many things of so many bytes each are sent.
+    pub(super) fn book_bytes(&mut self, now: MonoTime, count: usize, each: f64) {
+        #[expect(clippy::cast_precision_loss, reason = "far below 2^52 bytes")]
+        let bytes = count as f64 * each.max(0.0);
+        self.planner.uplink.book(now, bytes);
+    }
+
+    /// Features that are put together of more windows than this go on: the uplink's budget has no room for them.
+    pub(super) fn windows_affordable(&mut self, now: MonoTime) -> u8 {
+        let each = self.planner.prices().feature_bytes;
+        let mut room = self.planner.uplink.room(now);
+        if room.is_infinite() {
+            return u8::MAX;
+        }
+        let mut most = 0;
+        for rung in 0..=SLOWEST_RUNG {
+            let ends = self.registry.iter().filter(|(_, series)| {
+                let attention = &series.attention;
+                attention.windows() == stride(rung) && attention.ends_window() && !series.window.is_empty()
+            });
+            room -= ends.map(|(_, series)| each * f64::from(series.attention.news())).sum::<f64>();
+            if room < 0.0 {
+                return most;
+            }
+            most = stride(rung);
+        }
+        u8::MAX
+    }
+
+    /// What the last answer of a detector is suspicious of is raised.
+    pub(super) fn raise_suspects(&mut self, now: MonoTime, at: usize) {
+        if !self.planner.is_limited() || !self.judges[at].input().is_of_metrics() {
+            return;
+        }
+        let mut suspects = std::mem::take(&mut self.raises);
+        suspects.extend(self.judges[at].suspicions());
+        if self.judges[at].input() == DetectorInput::Votes {
+            let new = self.judges[at].scored().filter(|(_, score, _)| *score >= NEW_KIND);
+            suspects.extend(new.map(|(slot, _, _)| (slot, SUSPECTED)));
+        }
+        suspects.drain(..).for_each(|(slot, interest)| self.raise(now, slot, interest));
+        self.raises = suspects;
+    }
+
+    /// An episode opened on a series.
+    pub(super) fn raise_found(&mut self, now: MonoTime, slot: u32) {
+        self.raise(now, slot, FOUND);
+    }
+
+    /// Looks at a series each time that it is read, and reads its source as often as without a budget, for a while. For
+    /// more than a value that stood out, at its relatives too.
+    fn raise(&mut self, now: MonoTime, slot: u32, interest: f32) {
+        if !self.planner.is_limited() {
+            return;
+        }
+        let Some(series) = self.registry.get_mut(slot) else { return };
+        let is_news = series.attention.raise(now, series.pace_ms, interest);
+        let (place, until) = (usize::from(series.attention.source), series.attention.raised_until());
+        if self.planner.intervals.raise(place, until, now) {
+            self.replan(now);
+        }
+        if is_news && interest >= SUSPECTED && self.spreads_left > 0 {
+            self.spreads_left -= 1;
+            self.raise_relatives(now, slot);
+        }
+    }
+
+    /// First what shares an attribute with the suspect, then its metric elsewhere.
+    fn raise_relatives(&mut self, now: MonoTime, slot: u32) {
+        let mut left = RELATIVES_MAX;
+        for of_metric in [false, true] {
+            for other in 0..self.registry.slots() {
+                let (Some(suspect), Some(series)) = (self.registry.get(slot), self.registry.get(other)) else {
+                    continue;
+                };
+                let same_metric = std::ptr::eq(suspect.spec, series.spec);
+                if left == 0 || other == slot || same_metric != of_metric || !suspect.is_related(series) {
+                    continue;
+                }
+                left -= 1;
+                if let Some(series) = self.registry.get_mut(other) {
+                    series.attention.raise_for_relative(now, series.pace_ms);
+                }
+            }
+        }
+    }
+
+    /// What a directive names is raised while it is in effect.
+    pub(super) fn raise_named(&mut self, now: MonoTime, directive: &Directive, ends: MonoTime) {
+        if !self.planner.is_limited() {
+            return;
+        }
+        let of_source = |source: &str| directive.sources.iter().any(|(name, _)| name == source);
+        for (_, series) in self.registry.iter_mut() {
+            if directive.raw_metrics.contains(&series.meta.metric) || of_source(series.source) {
+                series.attention.raise_until(ends, SUSPECTED);
+                self.planner.intervals.raise(usize::from(series.attention.source), ends, now);
+            }
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! What the planner knows of one series, and what it decided on it.
+
+use super::screen::Screen;
+use super::thinning::{LADDER, SLOWEST, SLOWEST_RUNG, stride};
+use std::time::Duration;
+use vedette_protocol::time::MonoTime;
+use vedette_protocol::worker::flags;
+
+/// A raise lasts for this long and for so many values at least: of what merely stood out, and of what was suspected.
+const GLANCE: (u64, u64) = (10_000, 6);
+const RAISE: (u64, u64) = (30_000, 15);
+/// After it the series goes down the ladder by one step each so often.
+const DECAY_MS: u64 = 10_000;
+/// Interest of what stands out, of a detector's suspicion and of an episode, and what is left of it after a value.
+pub(crate) const STOOD_OUT: f32 = 1.0;
+pub(crate) const SUSPECTED: f32 = 2.0;
+pub(crate) const FOUND: f32 = 4.0;
+const INTEREST_KEPT: f32 = 0.999;
+/// Looks until a series is known.
+const KNOWN_LOOKS: u8 = 100;
+/// What every series is worth, and what one that is not known yet is worth more.
+const WORTH_MIN: f32 = 0.05;
+const WORTH_UNKNOWN: f32 = 1.0;
+/// Window features in a row that may be put together.
+const WINDOWS_MAX: u8 = LADDER[SLOWEST];
+/// Weight of the last window in the share of windows that say something new.
+const NEWS_SHARE: f32 = 0.125;
+
+/// Who comes first when the budget does not suffice for all that is due.
+pub(crate) type Class = u8;
+/// What is due however little is left: nobody looked for the longest time that there may be.
+pub(crate) const OVERDUE: Class = 0;
+const RAISED: Class = 1;
+const RELATIVE: Class = 2;
+/// Then each step of the ladder.
+const PLANNED: Class = 3;
+pub(crate) const CLASSES: usize = PLANNED as usize + LADDER.len();
+
+/// The step of the ladder of a class; who is raised or overdue is seen by all detectors.
+pub(crate) fn rung_of(class: Class) -> u8 {
+    class.saturating_sub(PLANNED)
+}
+
+/// See the module's documentation.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Attention {
+    screen: Screen,
+    interest: f32,
+    /// Place of the source in the planner's list.
+    pub(crate) source: u8,
+    /// Step of the ladder that is planned, without a raise.
+    rung: u8,
+    /// Whose sake it is raised for, and until when.
+    raised_until: Option<MonoTime>,
+    is_relative: bool,
+    /// The strongest reason of the raise.
+    raised_for: f32,
+    /// Values since the last look, this one included; ticks of reading count once.
+    unlooked: u16,
+    /// The next look is due after so many already, so that not everybody's is in one tick.
+    early: u8,
+    /// Looks, as far as they matter, and the number of the last one, from 0 again after each sixty.
+    looks: u8,
+    number: u8,
+    /// Of values since the last look.
+    flags: u8,
+    /// Share of windows that said something new, and how many the present one shall be put together of.
+    news: f32,
+    windows: u8,
+    folded: u8,
+}
+
+impl Default for Attention {
+    fn default() -> Self {
+        Self {
+            screen: Screen::default(),
+            interest: 0.0,
+            source: u8::MAX,
+            rung: 0,
+            raised_until: None,
+            is_relative: false,
+            raised_for: 0.0,
+            unlooked: 0,
+            early: u8::MAX,
+            looks: 0,
+            number: 0,
+            flags: 0,
+            news: 1.0,
+            windows: 1,
+            folded: 0,
+        }
+    }
+}
+
+impl Attention {
+    /// Takes a value that was read. Whether it stands out.
+    #[inline]
+    pub(crate) fn screen(&mut self, value: f64, resolution: f64) -> bool {
+        let out = self.screen.look(value, resolution, self.raised_until.is_some());
+        self.interest = (self.interest * INTEREST_KEPT).max(out.min(STOOD_OUT));
+        out >= 1.0
+    }
+
+    /// Has it looked at each time for a while. Whether it was not already for its own sake and as much reason.
+    pub(crate) fn raise(&mut self, now: MonoTime, interval_ms: u32, interest: f32) -> bool {
+        let is_raised = self.is_raised(now) && !self.is_relative;
+        let is_news = !is_raised || interest > self.raised_for;
+        self.raised_for = if is_raised { self.raised_for.max(interest) } else { interest };
+        let lasts = if interest > STOOD_OUT { RAISE } else { GLANCE };
+        self.raise_until(now + for_as_long(lasts, interval_ms), interest);
+        is_news
+    }
+
+    /// The same until a moment.
+    pub(crate) fn raise_until(&mut self, until: MonoTime, interest: f32) {
+        self.is_relative = false;
+        self.raised_until = self.raised_until.max(Some(until));
+        self.interest = self.interest.max(interest);
+    }
+
+    /// The same for the sake of another series.
+    pub(crate) fn raise_for_relative(&mut self, now: MonoTime, interval_ms: u32) {
+        self.is_relative |= !self.is_raised(now);
+        self.raised_until = self.raised_until.max(Some(now + for_as_long(RAISE, interval_ms)));
+    }
+
+    pub(crate) fn is_raised(&self, now: MonoTime) -> bool {
+        self.raised_until.is_some_and(|until| now < until)
+    }
+
+    /// Whether it is raised, and only for the sake of another series.
+    pub(crate) fn is_relative(&self, now: MonoTime) -> bool {
+        self.is_relative && self.is_raised(now)
+    }
+
+    /// Until when it is or was raised.
+    pub(crate) fn raised_until(&self) -> MonoTime {
+        self.raised_until.unwrap_or_default()
+    }
+
+    /// Without a budget nothing is planned.
+    pub(crate) fn forget_plan(&mut self) {
+        (self.rung, self.windows, self.unlooked, self.raised_until) = (0, 1, 0, None);
+    }
+
+    /// What a look each second is worth, of a series of usual importance: unitless.
+    pub(crate) fn worth(&self) -> f32 {
+        let unknown = if self.looks < KNOWN_LOOKS { WORTH_UNKNOWN } else { 0.0 };
+        WORTH_MIN + self.screen.activity() + self.interest * self.interest + unknown
+    }
+
+    /// The step of the ladder at which it is looked at.
+    pub(crate) fn rung(&self, now: MonoTime) -> u8 {
+        self.rung.min(self.slowest(now))
+    }
+
+    /// The slowest step that a raise, or what is left of it, allows.
+    pub(crate) fn slowest(&self, now: MonoTime) -> u8 {
+        let Some(until) = self.raised_until else { return SLOWEST_RUNG };
+        let steps = if now < until { 0 } else { 1 + now.since(until).as_millis() / u128::from(DECAY_MS) };
+        u8::try_from(steps).unwrap_or(SLOWEST_RUNG).min(SLOWEST_RUNG)
+    }
+
+    /// Plans a step of the ladder. `spread` puts looks of different series into different ticks.
+    pub(crate) fn plan(&mut self, now: MonoTime, rung: u8, spread: u32) {
+        if self.slowest(now) == SLOWEST_RUNG {
+            (self.raised_until, self.is_relative) = (None, false);
+        }
+        if std::mem::replace(&mut self.rung, rung) == 0 && rung > 0 {
+            self.early = u8::try_from(1 + spread % u32::from(stride(rung))).unwrap_or(u8::MAX);
+        }
+    }
+
+    /// A value is there. The class of the look that is due, if one is; a value that nobody looks at counts as well.
+    #[inline]
+    pub(crate) fn due(&mut self, now: MonoTime, flags: u8) -> Option<Class> {
+        self.unlooked = self.unlooked.saturating_add(1);
+        self.flags |= flags & flags::GAP;
+        let rung = self.rung(now);
+        if self.unlooked >= u16::from(LADDER[SLOWEST]) {
+            return Some(OVERDUE);
+        }
+        match () {
+            () if self.is_raised(now) => Some(if self.is_relative { RELATIVE } else { RAISED }),
+            () if self.unlooked >= u16::from(stride(rung).min(self.early)) => Some(PLANNED + rung),
+            () => None,
+        }
+    }
+
+    /// It is looked at now. Values since the last look, this one included, and the number of the look.
+    #[inline]
+    pub(crate) fn look(&mut self) -> (u16, u8) {
+        self.looks = self.looks.saturating_add(1);
+        self.number = (self.number + 1) % LADDER[SLOWEST];
+        self.early = u8::MAX;
+        (std::mem::take(&mut self.unlooked).max(1), self.number)
+    }
+
+    /// What was missed before the value that is looked at is missed before it.
+    pub(crate) fn take_flags(&mut self) -> u8 {
+        std::mem::take(&mut self.flags)
+    }
+
+    pub(crate) fn plan_windows(&mut self, windows: u8) {
+        self.windows = windows.clamp(1, WINDOWS_MAX);
+    }
+
+    /// Windows that one feature is put together of.
+    pub(crate) fn windows(&self) -> u8 {
+        self.windows
+    }
+
+    /// A window is over that may be put together of `most` at most. Whether it goes on into the next one.
+    pub(crate) fn folds(&mut self, most: u8) -> bool {
+        let wanted = if self.windows > most { WINDOWS_MAX } else { self.windows };
+        self.folded += 1;
+        if self.folded >= wanted {
+            self.folded = 0;
+        }
+        self.folded > 0
+    }
+
+    /// Whether the plan has the window end now.
+    pub(crate) fn ends_window(&self) -> bool {
+        self.folded + 1 >= self.windows
+    }
+
+    /// Whether the window that was closed said something new.
+    pub(crate) fn told(&mut self, is_new: bool) {
+        self.folded = 0;
+        self.news += (f32::from(u8::from(is_new)) - self.news) * NEWS_SHARE;
+    }
+
+    pub(crate) fn news(&self) -> f32 {
+        self.news
+    }
+}
+
+fn for_as_long((ms, values): (u64, u64), interval_ms: u32) -> Duration {
+    Duration::from_millis(ms.max(u64::from(interval_ms) * values))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: u64) -> MonoTime {
+        MonoTime::from_ms(second * 1_000)
+    }
+
+    #[test]
+    fn a_raise_is_felt_at_once_and_goes_down_the_ladder_later() {
+        let mut attention = Attention::default();
+        attention.plan(at(0), SLOWEST_RUNG, 3);
+        assert_eq!(attention.due(at(1), 0), None);
+        assert!(attention.raise(at(1), 1_000, SUSPECTED), "it is news");
+        assert!(!attention.raise(at(2), 1_000, SUSPECTED), "and is not twice");
+        assert!(attention.raise(at(2), 1_000, FOUND), "but a better reason is");
+        assert_eq!(attention.due(at(2), 0), Some(1));
+        let rungs: Vec<u8> = (0..13).map(|step| attention.rung(at(2 + step * 10))).collect();
+        assert_eq!(rungs, [0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 7, 7, 7]);
+        attention.plan(at(600), SLOWEST_RUNG, 3);
+        assert!(attention.raised_until.is_none());
+    }
+
+    #[test]
+    fn a_raised_relative_is_raised_for_its_own_sake_and_not_back() {
+        let mut attention = Attention::default();
+        attention.plan(at(0), 4, 0);
+        attention.raise_for_relative(at(1), 1_000);
+        assert_eq!(attention.due(at(1), 0), Some(2));
+        assert!(attention.raise(at(2), 1_000, FOUND));
+        attention.raise_for_relative(at(3), 1_000);
+        assert_eq!(attention.due(at(3), 0), Some(1));
+    }
+
+    #[test]
+    fn no_series_is_left_for_longer_than_the_bound() {
+        let mut attention = Attention::default();
+        attention.plan(at(0), SLOWEST_RUNG, 59);
+        let mut since = 0;
+        for second in 0..500 {
+            since += 1;
+            if let Some(class) = attention.due(at(second), 0) {
+                assert_eq!(class, OVERDUE);
+                assert_eq!(attention.look().0, since);
+                since = 0;
+            }
+            assert!(since < 60);
+        }
+    }
+
+    #[test]
+    fn worth_follows_what_a_series_does() {
+        let (mut still, mut busy) = (Attention::default(), Attention::default());
+        for n in 0..400u32 {
+            still.screen(5.0, 0.0);
+            busy.screen(f64::from(n % 13), 0.0);
+            still.look();
+            busy.look();
+        }
+        assert!(busy.worth() > 5.0 * still.worth(), "{} {}", busy.worth(), still.worth());
+        let before = still.worth();
+        still.raise(at(1), 1_000, FOUND);
+        assert!(still.worth() > before + 10.0);
+    }
+}
