@@ -2,8 +2,7 @@
 
 use crate::excursion::{Beside, Excursion, Pull};
 use crate::floor::Floor;
-use crate::walk::Walk;
-use vedette_sdk::Sample;
+use crate::walk::{USUAL, Walk};
 use vedette_sdk::math::Limit as _;
 use vedette_sdk::robust::{Envelope, Youth, median_and_scale, median3, sort_few};
 use vedette_sdk::state::{Damaged, Reader, Writer};
@@ -26,7 +25,7 @@ const ADOPT_S: f64 = 10.0;
 /// What a time step amounts to. Nearly all series of a host share one, so the divisions are done once for many values.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Step {
-    dt_ms: u32,
+    pub(crate) dt_ms: u32,
     pub(crate) dt_s: f64,
     /// What it amounts to for the reach of bursts.
     pub(crate) reach_s: f64,
@@ -68,24 +67,67 @@ pub(crate) struct Baseline {
     walk: Walk,
 }
 
+/// A value beside the baseline.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen {
+    pub(crate) value: f64,
+    pub(crate) deviation: f64,
+    /// The greater of spread and floor, without the floor that the value itself makes.
+    pub(crate) core: f64,
+}
+
+impl Seen {
+    /// The deviation beyond which it is outside.
+    #[inline]
+    fn limit(&self) -> f64 {
+        WINSOR * self.core
+    }
+}
+
 /// What a value was judged with.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Judged {
     pub(crate) location: f64,
     /// The greater of spread and floor.
-    pub(crate) core: f64,
+    core: f64,
     /// Reach of ordinary bursts above and below, in scales.
-    pub(crate) reach: [Envelope; 2],
+    reach: [Envelope; 2],
+    /// The last place and what a step from there was measured by, less the parts that follow from value and place.
+    walk: Walk,
+    by: By,
+}
+
+/// By what a value was judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    Baseline,
+    /// By the walk if it was worth nothing, by the baseline else: left to [`Judged::settled`], as it is the usual case.
+    Wander,
+    Walk,
 }
 
 impl Judged {
-    pub(crate) const NONE: Self =
-        Self { location: f64::NAN, core: f64::NAN, reach: [Envelope::of(f64::NAN), Envelope::of(f64::NAN)] };
+    pub(crate) const NONE: Self = Self {
+        location: f64::NAN,
+        core: f64::NAN,
+        reach: [Envelope::of(f64::NAN), Envelope::of(f64::NAN)],
+        walk: Walk::NONE,
+        by: By::Baseline,
+    };
 
     /// Scale above (0) or below (1) the location.
-    #[inline]
     pub(crate) fn scale(&self, side: usize) -> f64 {
         self.core.at_least(self.reach[side].height())
+    }
+
+    /// With the walk's place and scale as location and scale if `value`, of this worth, was judged with them.
+    pub(crate) fn settled(self, value: f64, worth: f64) -> Self {
+        if self.by == By::Baseline || (self.by == By::Wander && worth > 0.0) {
+            return self;
+        }
+        let Walk { at, stride } = self.walk;
+        let core = stride.at_least(Floor::relative(value)).at_least(Floor::relative(at));
+        Self { location: at, core, reach: [Envelope::default(); 2], ..Self::NONE }
     }
 
     pub(crate) fn save(&self, out: &mut Writer) {
@@ -94,7 +136,7 @@ impl Judged {
 
     pub(crate) fn load(input: &mut Reader<'_>) -> Result<Self, Damaged> {
         let [location, core, above, below] = input.f64s()?;
-        Ok(Self { location, core, reach: [above, below].map(Envelope::of) })
+        Ok(Self { location, core, reach: [above, below].map(Envelope::of), ..Self::NONE })
     }
 }
 
@@ -102,7 +144,7 @@ impl Baseline {
     /// A series of which nothing is known; not to be judged before [`Baseline::start`].
     pub(crate) fn unknown() -> Self {
         let (reach, youth) = ([Envelope::default(); 2], Youth::after(0));
-        Self { location: 0.0, spread: 0.0, reach, floor: 0.0, youth, excursion: Excursion::NONE, walk: Walk::NONE }
+        Self { location: f64::NAN, spread: 0.0, reach, floor: 0.0, youth, excursion: Excursion::NONE, walk: Walk::NONE }
     }
 
     /// Starts from the first values, three or more.
@@ -120,65 +162,103 @@ impl Baseline {
         Self { location, spread, reach, floor, youth, excursion: Excursion::NONE, walk }
     }
 
-    /// How far `value` is from where it is expected, and what that was judged with.
+    /// `value` beside this baseline.
     #[inline]
-    pub(crate) fn judge(&self, value: f64) -> (f64, Judged) {
-        let core = self.core().at_least(Floor::relative(value));
-        let judged = Judged { location: self.location, core, reach: self.reach };
-        let deviation = value - self.location;
-        let distance = deviation.abs() / judged.scale(usize::from(deviation < 0.0));
-        if self.walk.tells(self.spread) { self.judge_wander(value, distance, judged) } else { (distance, judged) }
+    pub(crate) fn see(&self, value: f64) -> Seen {
+        let core = self.spread.at_least(self.floor).at_least(Floor::relative(self.location));
+        Seen { value, deviation: value - self.location, core }
     }
 
-    /// The same where the last value tells more than the location.
-    #[cold]
-    fn judge_wander(&self, value: f64, distance: f64, judged: Judged) -> (f64, Judged) {
-        let Walk { at, stride } = self.walk;
-        let scale = stride.at_least(self.floor).at_least(Floor::relative(value)).at_least(Floor::relative(at));
-        let [jump, distance] = self.walk.weigh(value, distance, scale, self.spread);
-        if jump < distance {
-            return (distance, judged);
+    /// Whether a value is where the series usually is, and no excursion goes on; not so for what is no number, and of a
+    /// series of which nothing is known.
+    #[inline]
+    pub(crate) fn is_usual(&self, seen: &Seen) -> bool {
+        seen.deviation.abs() <= seen.limit() && !self.excursion.is_on()
+    }
+
+    /// How far a value is from the location. `judged` becomes what it is judged with: in place, a copy costs more.
+    #[inline]
+    pub(crate) fn judge(&self, seen: &Seen, judged: &mut Judged) -> f64 {
+        judged.location = self.location;
+        judged.core = seen.core.at_least(Floor::relative(seen.value));
+        judged.reach = self.reach;
+        judged.walk = Walk { at: self.walk.at, stride: self.walk.stride.at_least(self.floor) };
+        judged.by = if self.walk.tells(self.spread) { By::Wander } else { By::Baseline };
+        let reach = self.reach[usize::from(seen.deviation.is_sign_negative())].height();
+        seen.deviation.abs() / judged.core.at_least(reach)
+    }
+
+    /// What a distance is worth: of one up to [`USUAL`], what a wander does not reach by itself.
+    #[inline]
+    pub(crate) fn worth_usual(&self, seen: &Seen, distance: f64) -> f64 {
+        // Of a constant the optimiser makes jumps, which on noise cost a third of a value's time.
+        #[expect(clippy::eq_op, reason = "0 of any number, but unknown to the optimiser")]
+        let zero = seen.value - seen.value;
+        (distance - zero.at_least(self.walk.reach(self.spread, zero))).at_least(zero)
+    }
+
+    /// The same of any distance: a far one may be that of a jump.
+    pub(crate) fn worth(&self, seen: &Seen, distance: f64, judged: &mut Judged) -> f64 {
+        if distance <= USUAL {
+            return self.worth_usual(seen, distance);
         }
-        (jump, Judged { location: at, core: scale, reach: [Envelope::default(); 2] })
+        if !self.walk.tells(self.spread) {
+            return distance;
+        }
+        let Walk { at, stride } = judged.walk;
+        let scale = stride.at_least(Floor::relative(seen.value)).at_least(Floor::relative(at));
+        let [jump, rest] = self.walk.weigh(seen.value, distance, scale, self.spread);
+        let (by, worth) = if jump < rest { (By::Baseline, rest) } else { (By::Walk, jump) };
+        judged.by = by;
+        worth
     }
 
+    /// Learns from a value that is usual.
     #[inline]
-    fn core(&self) -> f64 {
-        self.spread.at_least(self.floor).at_least(Floor::relative(self.location))
-    }
-
-    #[inline]
-    pub(crate) fn learn(&mut self, sample: Sample, step: &Step, floor: &Floor) {
-        let core = self.core();
-        let deviation = sample.value - self.location;
-        let limit = WINSOR * core;
-        let mut part = 1.0;
+    pub(crate) fn learn_usual(&mut self, seen: &Seen, step: &Step, floor: &Floor) {
         self.reach.iter_mut().for_each(|reach| reach.fade(step.reach_s, &self.youth));
-        if deviation.abs() > limit || self.excursion.is_on() {
-            let beside = Beside { sample, deviation, core, limit, step, youth: &self.youth };
+        self.learn_from(seen, 1.0, step, floor);
+        self.walk.at = seen.value;
+    }
+
+    /// Learns from any value, which comes after a gap or not.
+    pub(crate) fn learn(&mut self, seen: &Seen, gap: bool, step: &Step, floor: &Floor) {
+        let Seen { value, deviation, core } = *seen;
+        let (mut part, mut at) = (1.0, value);
+        self.reach.iter_mut().for_each(|reach| reach.fade(step.reach_s, &self.youth));
+        if !self.is_usual(seen) {
+            let beside = Beside { value, gap, deviation, core, limit: seen.limit(), step, youth: &self.youth };
             match self.excursion.follow(&beside, &mut self.reach) {
                 Pull::Whole => {}
                 Pull::Part(pulled) => part = pulled,
                 Pull::Adopt => self.location += deviation * (step.dt_s / (ADOPT_S + step.dt_s)),
             }
+            // After a gap a wander may be anywhere.
+            if deviation.abs() > seen.limit() && !gap {
+                at = self.walk.towards(value, core);
+            }
         }
+        let limited = deviation.at_least(-seen.limit()).at_most(seen.limit());
+        self.learn_from(&Seen { deviation: limited, ..*seen }, part, step, floor);
+        self.walk.at = at;
+    }
+
+    /// Learns from a value whose deviation is within the limit, or was brought there, with this part of its weight.
+    #[inline]
+    fn learn_from(&mut self, seen: &Seen, part: f64, step: &Step, floor: &Floor) {
         let spread_share = part * step.spread_share.at_least(self.youth.share());
         let location_share = part * step.location_share.at_least(self.youth.share());
-        self.spread += spread_share * (TO_DEVIATION * deviation.abs().at_most(limit) - self.spread);
-        self.location += location_share * deviation.at_least(-limit).at_most(limit);
-        // After a gap a wander may be anywhere.
-        let usual = deviation.abs() <= limit || sample.gap();
-        self.walk.learn(sample.value, usual, core, spread_share);
+        self.spread += spread_share * (TO_DEVIATION * seen.deviation.abs() - self.spread);
+        self.location += location_share * seen.deviation;
+        self.walk.learn(seen.value, seen.core, spread_share);
         if self.youth.pass() {
             self.floor = floor.after(&self.youth);
         }
     }
 
     /// Takes a value that is not to be learnt from.
-    pub(crate) fn hold(&mut self, value: f64) {
-        let core = self.core();
-        let usual = (value - self.location).abs() <= WINSOR * core;
-        self.walk.hold(value, usual, core);
+    pub(crate) fn hold(&mut self, seen: &Seen) {
+        self.walk.hold(seen.value, seen.deviation.abs() <= seen.limit(), seen.core);
     }
 
     pub(crate) fn save(&self, out: &mut Writer) {

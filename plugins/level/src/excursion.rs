@@ -5,7 +5,6 @@
 //! bursts is learnt beside, and takes effect once the series is back.
 
 use crate::baseline::{BURST, Step};
-use vedette_sdk::Sample;
 use vedette_sdk::math::Limit as _;
 use vedette_sdk::robust::{Envelope, Youth};
 use vedette_sdk::state::{Damaged, Reader, Writer};
@@ -40,7 +39,9 @@ pub(crate) enum Pull {
 /// A value that is beyond the limit, or that comes during an excursion.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Beside<'a> {
-    pub(crate) sample: Sample,
+    pub(crate) value: f64,
+    /// Values were missed before it.
+    pub(crate) gap: bool,
     pub(crate) deviation: f64,
     /// Scale of the baseline, and the deviation beyond which a value is outside.
     pub(crate) core: f64,
@@ -78,7 +79,7 @@ impl Excursion {
     pub(crate) fn follow(&mut self, beside: &Beside<'_>, reach: &mut [Envelope; 2]) -> Pull {
         let outside = beside.deviation.abs() > beside.limit;
         let side = usize::from(beside.deviation < 0.0);
-        if beside.sample.gap() {
+        if beside.gap {
             *self = Self::NONE;
         }
         if self.is_on() && outside && side != self.side {
@@ -96,7 +97,7 @@ impl Excursion {
     }
 
     fn begin(&mut self, beside: &Beside<'_>, side: usize, reach: Envelope) {
-        let (value, dt_s) = (beside.sample.value, beside.step.dt_s);
+        let (value, dt_s) = (beside.value, beside.step.dt_s);
         *self = Self { aside_s: dt_s.at_most(FIRST_S), side, reach, recent: value, anchor: value, kept_s: 0.0 };
         self.learn_reach(beside);
     }
@@ -141,7 +142,7 @@ impl Excursion {
 
     /// Follows the level and how long it was kept.
     fn keep(&mut self, beside: &Beside<'_>) {
-        let (dt_s, value) = (beside.step.dt_s, beside.sample.value);
+        let (dt_s, value) = (beside.step.dt_s, beside.value);
         let location = value - beside.deviation;
         self.recent += (value - self.recent) * (dt_s / (RECENT_S + dt_s));
         let room = (KEPT_WITHIN * (self.anchor - location).abs()).at_least(beside.limit);

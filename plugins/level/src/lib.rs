@@ -27,7 +27,7 @@ mod floor;
 mod walk;
 
 use alloc::boxed::Box;
-use baseline::{Baseline, Judged, Step};
+use baseline::{Baseline, Judged, Seen, Step};
 use floor::Floor;
 use vedette_sdk::robust::{compress, median3};
 use vedette_sdk::state::{Damaged, Reader, Writer};
@@ -125,29 +125,19 @@ impl Detector for Level {
 
     #[inline]
     fn observe(&mut self, state: &mut State, sample: Sample) -> f64 {
-        if !sample.value.is_finite() || sample.flags & Sample::RESET != 0 {
-            return f64::NAN;
-        }
-        if state.first.is_some() {
-            if !sample.hold() {
-                state.begin(sample);
-            }
-            return f64::NAN;
-        }
-        self.step.turn(sample.dt_ms);
-        let score = state.judge(sample);
-        if sample.hold() {
-            state.baseline.hold(sample.value);
+        let seen = state.baseline.see(sample.value);
+        let plain = sample.flags & (Sample::RESET | Sample::HOLD) == 0 && sample.dt_ms == self.step.dt_ms;
+        if plain && !state.last.away && state.baseline.is_usual(&seen) {
+            state.observe_usual(&seen, &self.step)
         } else {
-            state.baseline.learn(sample, &self.step, &state.floor);
+            self.observe_any(state, sample.value, sample.dt_ms, sample.flags)
         }
-        score
     }
 
     fn explain(&self, state: &State) -> Explanation {
-        let last = &state.last;
-        let lower = state.floor.clamp(last.judged.location - AWAY * last.judged.scale(1));
-        let upper = state.floor.clamp(last.judged.location + AWAY * last.judged.scale(0));
+        let (last, judged) = (&state.last, state.last.judged.settled(state.last.value, state.distances[0]));
+        let lower = state.floor.clamp(judged.location - AWAY * judged.scale(1));
+        let upper = state.floor.clamp(judged.location + AWAY * judged.scale(0));
         Explanation {
             code: match last.value {
                 value if value > upper => code::ABOVE,
@@ -155,7 +145,7 @@ impl Detector for Level {
                 _ => 0,
             },
             observed: last.value,
-            expected: last.judged.location,
+            expected: judged.location,
             lower,
             upper,
             onset_ms_ago: last.away_ms,
@@ -171,7 +161,7 @@ impl Detector for Level {
         out.u8(KNOWN);
         state.baseline.save(out);
         out.f64s(&state.distances);
-        state.last.judged.save(out);
+        state.last.judged.settled(state.last.value, state.distances[0]).save(out);
         out.f64(state.last.value);
         out.u8(u8::from(state.last.away));
         out.u32(state.last.away_ms);
@@ -194,6 +184,32 @@ impl Detector for Level {
     }
 }
 
+impl Level {
+    /// Judges and learns any value.
+    #[cold]
+    fn observe_any(&mut self, state: &mut State, value: f64, dt_ms: u32, flags: u8) -> f64 {
+        let sample = Sample { dt_ms, flags, value };
+        if !value.is_finite() || flags & Sample::RESET != 0 {
+            return f64::NAN;
+        }
+        if state.first.is_some() {
+            if !sample.hold() {
+                state.begin(value, dt_ms);
+            }
+            return f64::NAN;
+        }
+        self.step.turn(dt_ms);
+        let seen = state.baseline.see(value);
+        let score = state.judge(&seen, dt_ms);
+        if sample.hold() {
+            state.baseline.hold(&seen);
+        } else {
+            state.baseline.learn(&seen, sample.gap(), &self.step, &state.floor);
+        }
+        score
+    }
+}
+
 impl State {
     fn learning(floor: Floor, first: First) -> Self {
         let (baseline, first) = (Baseline::unknown(), Some(Box::new(first)));
@@ -202,23 +218,43 @@ impl State {
 
     /// Keeps a first value; with the last of them the series is known.
     #[cold]
-    fn begin(&mut self, sample: Sample) {
+    fn begin(&mut self, value: f64, dt_ms: u32) {
         let Some(first) = &mut self.first else { return };
-        if let Some(values) = first.push(sample) {
+        if let Some(values) = first.push(value, dt_ms) {
             self.baseline = Baseline::start(values, &self.floor);
             self.first = None;
         }
     }
 
+    /// Judges and learns a value that is usual, and comes in the step of the one before.
+    ///
+    /// Most values are, so here is nothing that calls: what is alive over a call is kept in memory all along.
     #[inline]
-    fn judge(&mut self, sample: Sample) -> f64 {
-        let (distance, judged) = self.baseline.judge(sample.value);
+    fn observe_usual(&mut self, seen: &Seen, step: &Step) -> f64 {
+        let distance = self.baseline.judge(seen, &mut self.last.judged);
+        let worth = self.baseline.worth_usual(seen, distance);
+        self.last.value = seen.value;
+        self.last.onset_step_ms = step.dt_ms;
+        let score = self.score(worth, step.dt_ms);
+        self.baseline.learn_usual(seen, step, &self.floor);
+        score
+    }
+
+    /// Judges any value of a series that is known.
+    fn judge(&mut self, seen: &Seen, dt_ms: u32) -> f64 {
+        let distance = self.baseline.judge(seen, &mut self.last.judged);
+        let worth = self.baseline.worth(seen, distance, &mut self.last.judged);
+        self.last.value = seen.value;
+        self.last.follow(worth, self.distances[0], dt_ms);
+        self.score(worth, dt_ms)
+    }
+
+    /// The score after a distance of this worth.
+    #[inline]
+    fn score(&mut self, worth: f64, dt_ms: u32) -> f64 {
         let [before, first] = self.distances;
-        self.distances = [distance, before];
-        self.last.value = sample.value;
-        self.last.judged = judged;
-        self.last.follow(distance, before, sample.dt_ms);
-        compress(if sample.dt_ms < ALONE_MS { median3(distance, before, first) } else { distance })
+        self.distances = [worth, before];
+        compress(if dt_ms < ALONE_MS { median3(worth, before, first) } else { worth })
     }
 }
 
@@ -226,10 +262,10 @@ impl First {
     const NONE: Self = Self { values: [0.0; WARM_UP_VALUES], count: 0, span_ms: 0 };
 
     /// Adds a value; all of them once they are enough.
-    fn push(&mut self, sample: Sample) -> Option<&[f64]> {
-        *self.values.get_mut(self.count)? = sample.value;
+    fn push(&mut self, value: f64, dt_ms: u32) -> Option<&[f64]> {
+        *self.values.get_mut(self.count)? = value;
         self.count += 1;
-        self.span_ms = self.span_ms.saturating_add(sample.dt_ms);
+        self.span_ms = self.span_ms.saturating_add(dt_ms);
         let enough = self.count == WARM_UP_VALUES || (self.count >= WARM_UP_VALUES_MIN && self.span_ms >= WARM_UP_MS);
         if enough { self.values.get(..self.count) } else { None }
     }
@@ -251,22 +287,12 @@ impl First {
 }
 
 impl Last {
-    #[inline]
     fn follow(&mut self, distance: f64, before: f64, dt_ms: u32) {
-        if self.away || distance > AWAY {
-            self.follow_onset(distance, before, dt_ms);
-        } else {
-            self.onset_step_ms = dt_ms;
-        }
-    }
-
-    #[cold]
-    fn follow_onset(&mut self, distance: f64, before: f64, dt_ms: u32) {
         if self.away {
             self.away_ms = self.away_ms.saturating_add(dt_ms);
             self.away = distance >= BACK || before >= BACK;
         } else {
-            self.away = true;
+            self.away = distance > AWAY;
             self.away_ms = 0;
             self.onset_step_ms = dt_ms;
         }

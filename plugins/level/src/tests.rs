@@ -2,7 +2,7 @@ use super::*;
 use vedette_sdk::Kind;
 use vedette_sdk::math::Limit as _;
 use vedette_sdk::testing::{
-    Noise, Rig, damaged_states_are_refused, disk_bursts, highest, idle_cpu, ramp, rough_readings,
+    Noise, Reading, Rig, damaged_states_are_refused, disk_bursts, highest, idle_cpu, ramp, rough_readings,
     same_bits_after_any_cut, series,
 };
 
@@ -293,4 +293,56 @@ fn intervals_may_change_on_the_way() {
     }
     assert!(highest(&quiet) < 3.5, "{}", highest(&quiet));
     assert!(highest(&rig.run([0.9; 4])) > 8.0);
+}
+
+/// Bursts, wanders from hasty to slow with jumps in them, and counts that are mostly 0, read roughly.
+fn all_sorts(seed: u64) -> Vec<Reading> {
+    let (mut wander, kept) = (0.0, 1.0 - 0.5 / (1.0 + seed as f64 * seed as f64));
+    rough_readings(seed, 3_000, |noise, tick| {
+        wander = kept * wander + noise.normal() + if noise.uniform() < 0.003 { 30.0 * noise.normal() } else { 0.0 };
+        match seed % 4 {
+            0 => disk_bursts(noise, tick) + 1e8 * ramp(tick as f64, 1_500.0, 600.0) * noise.uniform(),
+            1 => vedette_sdk::math::floor(1.0 + 0.02 * wander).at_least(0.0),
+            _ => 500.0 + wander,
+        }
+    })
+}
+
+#[test]
+fn the_short_way_of_a_usual_value_and_the_long_way_of_any_agree_in_every_bit() {
+    for seed in 0..12 {
+        let mut level = Level::configure(&Parameters::check(Level::describe().parameters, &[]).unwrap()).unwrap();
+        let mut short = level.added(&series("", Kind::Gauge, f64::NAN..f64::NAN));
+        let mut long = short.clone();
+        let saved = |level: &Level, state: &State| {
+            let mut out = Writer::new();
+            level.save(state, &mut out);
+            out.finish()
+        };
+        for (tick, Reading { dt_ms, flags, value }) in all_sorts(seed).into_iter().enumerate() {
+            let score = level.observe(&mut short, Sample { dt_ms, flags, value }).to_bits();
+            assert_eq!(score, level.observe_any(&mut long, value, dt_ms, flags).to_bits(), "seed {seed}, tick {tick}");
+            assert_eq!(saved(&level, &short), saved(&level, &long), "seed {seed}, tick {tick}");
+        }
+    }
+}
+
+/// What makes a detector faster changes no score; what changes one changes [`VERSION`], and these sums with it.
+#[test]
+fn scores_and_states_of_a_version_stay_the_same_in_every_bit() {
+    let sums = [0, 1, 2, 3, 7].map(|seed| {
+        let mut rig = Rig::<Level>::new(&series("", Kind::Gauge, f64::NAN..f64::NAN));
+        let scores: Vec<u32> = all_sorts(seed).into_iter().map(|reading| rig.read(reading).to_bits()).collect();
+        let bytes = scores.into_iter().flat_map(u32::to_le_bytes).chain(rig.state());
+        // FNV-1a.
+        bytes.fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+    });
+    let expected = [
+        2_713_678_928_730_244_452,
+        16_532_848_045_742_192_936,
+        4_629_161_385_529_056_530,
+        7_822_990_922_254_708_845,
+        15_222_174_068_156_301_622,
+    ];
+    assert_eq!((VERSION, sums), ("0.4.0", expected));
 }

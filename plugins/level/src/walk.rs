@@ -20,7 +20,7 @@ const STEADY: f64 = 0.6;
 /// A stride is never taken for less than this part of the scale.
 const STRIDE_MIN: f64 = 1.0 / 32.0;
 /// Up to this distance from the location a series is where it usually is, and up to so many strides it goes as usual.
-const USUAL: f64 = 2.0;
+pub(crate) const USUAL: f64 = 2.0;
 /// Each unit of distance beyond makes a jump worth up to so much: more than the distance itself from 4 on.
 const STEEPNESS: f64 = 2.0;
 /// How far a wander goes by itself, at most and as a multiple of spread over stride: the slower it is, the more is its
@@ -54,50 +54,72 @@ impl Walk {
         self.stride < RESTLESS * spread
     }
 
-    /// How much it tells, from 0 to 1.
-    fn share(&self, spread: f64) -> f64 {
-        ((RESTLESS * spread - self.stride) / ((RESTLESS - STEADY) * spread)).at_least(0.0).at_most(1.0)
-    }
-
-    /// What `value`, at this distance from the location, is worth as a jump and as a mere distance. `scale` is what a step
-    /// is measured by.
-    pub(crate) fn weigh(&self, value: f64, distance: f64, scale: f64, spread: f64) -> [f64; 2] {
-        let share = self.share(spread);
-        let strides = (value - self.at).abs() / scale;
-        let away = distance > USUAL && strides > USUAL;
-        let jump = if away { strides.at_most(STEEPNESS * (distance - USUAL)) } else { 0.0 };
-        let goes = (GOES * spread / self.stride.at_least(f64::MIN_POSITIVE)).at_most(GOES_MAX);
-        [share * jump, distance - share * goes]
-    }
-
-    /// Takes the next value, which is where the series usually is or not. `core` is the scale, `share` its weight.
+    /// How far from the location a wander goes by itself, as far as the last value tells: 0 where it tells nothing, NaN
+    /// without any spread.
+    ///
+    /// Has no jump: which limit is met is as good as random from series to series. `zero` is 0, and not a constant, of which
+    /// a jump is made.
     #[inline]
-    pub(crate) fn learn(&mut self, value: f64, usual: bool, core: f64, share: f64) {
-        let step = value - self.at;
-        let least = self.stride.at_least(STRIDE_MIN * core);
-        self.stride += share * (TO_DEVIATION * step.abs().at_most(WINSOR * least) - self.stride);
-        // The distance of two huge values is no number to go by.
-        if usual || !step.is_finite() {
-            self.at = value;
-        } else {
-            self.follow(step, least);
-        }
+    pub(crate) fn reach(&self, spread: f64, zero: f64) -> f64 {
+        self.share(spread, zero) * self.goes(spread)
+    }
+
+    /// How much the last value tells, from 0 to 1; NaN without any spread.
+    #[inline]
+    fn share(&self, spread: f64, zero: f64) -> f64 {
+        let whole = (RESTLESS - STEADY) * spread;
+        (RESTLESS * spread - self.stride).at_least(zero).at_most(whole) / whole
+    }
+
+    #[inline]
+    fn goes(&self, spread: f64) -> f64 {
+        let stride = self.stride.at_least(f64::MIN_POSITIVE);
+        (GOES * spread).at_most(GOES_MAX * stride) / stride
+    }
+
+    /// What `value`, at this distance from the location, is worth as a jump and as a mere distance, in a series in which the
+    /// last value tells something. `scale` is what a step is measured by.
+    pub(crate) fn weigh(&self, value: f64, distance: f64, scale: f64, spread: f64) -> [f64; 2] {
+        let share = self.share(spread, 0.0);
+        let strides = (value - self.at).abs() / scale;
+        let jump = if strides > USUAL { strides.at_most(STEEPNESS * (distance - USUAL)) } else { 0.0 };
+        [share * jump, distance - share * self.goes(spread)]
+    }
+
+    /// Learns the stride from the next value. `core` is the scale, `share` its weight.
+    #[inline]
+    pub(crate) fn learn(&mut self, value: f64, core: f64, share: f64) {
+        let step = (value - self.at).abs();
+        self.stride += share * (TO_DEVIATION * step.at_most(WINSOR * self.least(core)) - self.stride);
     }
 
     /// Takes a value that is not to be learnt from: an ordinary stride is followed all the same, or the walk would be far
     /// from the last place when learning goes on.
+    #[inline]
     pub(crate) fn hold(&mut self, value: f64, usual: bool, core: f64) {
-        let least = self.stride.at_least(STRIDE_MIN * core);
-        if usual || (value - self.at).abs() <= WINSOR * least {
+        if usual || (value - self.at).abs() <= WINSOR * self.least(core) {
             self.at = value;
         }
     }
 
-    #[cold]
-    fn follow(&mut self, step: f64, stride: f64) {
-        let strides = step.abs() / stride;
-        let part = (WINSOR * WINSOR / (strides * strides)).at_least(FOLLOW_MIN).at_most(1.0);
-        self.at += part * step;
+    /// How far the last place goes with a value that is not where the series usually is.
+    pub(crate) fn towards(&self, value: f64, core: f64) -> f64 {
+        let (step, least) = (value - self.at, self.least(core));
+        // The distance of two huge values is no number to go by.
+        if !step.is_finite() {
+            return value;
+        }
+        if step.abs() <= WINSOR * least {
+            return self.at + step;
+        }
+        let strides = step.abs() / least;
+        let part = (WINSOR * WINSOR / (strides * strides)).at_least(FOLLOW_MIN);
+        self.at + part * step
+    }
+
+    #[inline]
+    fn least(&self, core: f64) -> f64 {
+        self.stride.at_least(STRIDE_MIN * core)
     }
 
     pub(crate) fn save(&self, out: &mut Writer) {

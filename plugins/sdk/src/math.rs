@@ -61,8 +61,16 @@ limit!(f64);
 /// A score as it leaves the detector: narrowed, never below 0, never infinite, and every NaN made the one canonical NaN,
 /// since payload and sign of a NaN are not defined across builds.
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "a score needs no more precision; the range was cut before")]
+#[expect(clippy::cast_possible_truncation, reason = "a score needs no more precision; what is out of range is cut")]
 pub fn canonical(score: f64) -> f32 {
+    let narrow = score as f32;
+    // One comparison for all that is to be changed: as bits, numbers below 0, infinity and NaN are beyond the greatest.
+    if narrow.to_bits() <= f32::MAX.to_bits() { narrow } else { cut(score) }
+}
+
+#[cold]
+#[expect(clippy::cast_possible_truncation, reason = "the range is cut before")]
+fn cut(score: f64) -> f32 {
     if score.is_nan() { f32::from_bits(0x7fc0_0000) } else { score.at_least(0.0).at_most(f64::from(f32::MAX)) as f32 }
 }
 
@@ -85,5 +93,6 @@ mod tests {
         assert_eq!([negative_nan, f64::NAN].map(|score| canonical(score).to_bits()), [0x7fc0_0000; 2]);
         assert_eq!((canonical(-1.0), canonical(2.5)), (0.0, 2.5));
         assert_eq!([f64::INFINITY, 1e300].map(canonical), [f32::MAX; 2]);
+        assert_eq!([-1e-300, f64::NEG_INFINITY].map(|score| canonical(score).to_bits()), [0; 2]);
     }
 }
