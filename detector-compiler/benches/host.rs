@@ -21,7 +21,7 @@ use vedette_protocol::worker::{Columns, DetectorInput, SeriesDescriptor, WorkerR
 const SERIES: u32 = 1_000;
 const TICKS_LEARNT: u64 = 300;
 const TICKS_TIMED: u64 = 500;
-const BUNDLED: [&str; 4] = ["level", "exhaustion", "novelty", "log-novelty"];
+const BUNDLED: [&str; 5] = ["level", "exhaustion", "flatline", "novelty", "log-novelty"];
 /// Proportional memory of a worker with three detectors and a thousand series.
 const WORKER_PSS_KIB_MAX: u64 = 10 << 10;
 

@@ -28,7 +28,7 @@ use vedette_protocol::worker::{WorkerReply, WorkerRequest};
 const EPOCH_MS: i64 = 1_800_000_000_000;
 const BOOT: BootId = BootId([3; 16]);
 /// Detectors whose states outlive the agent; log templates are mined anew.
-const OF_METRICS: [&str; 3] = ["exhaustion", "level", "novelty"];
+const OF_METRICS: [&str; 4] = ["exhaustion", "flatline", "level", "novelty"];
 
 const SHARE: MetricSpec =
     MetricSpec { name: "", unit: "1", kind: MetricKind::Gauge, resolution: 0.001, lower: 0.0, upper: 1.0, doc: "" };

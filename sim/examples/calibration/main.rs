@@ -91,6 +91,7 @@ pub(crate) fn rig(host: Host, seed: Seed, budget: f64) -> Rig {
     let scorers: Vec<Box<dyn Scorer>> = vec![
         native::Native::<vedette_level::Level>::boxed(),
         native::Native::<vedette_exhaustion::Exhaustion>::boxed(),
+        native::Native::<vedette_flatline::Flatline>::boxed(),
         native::Native::<vedette_log_novelty::LogNovelty>::boxed(),
     ];
     Rig::with(config, host, scorers)

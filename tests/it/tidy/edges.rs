@@ -17,7 +17,11 @@ const EDGES: &[(&str, &[&str], &[&str])] = &[
     ("plugins/sdk", &[], &[]),
     ("plugins/*", &["plugins/sdk"], &["sim"]),
     // Its calibration run drives the bundled detectors natively.
-    ("sim", &["edge", "protocol"], &["plugins/sdk", "plugins/level", "plugins/exhaustion", "plugins/log-novelty"]),
+    (
+        "sim",
+        &["edge", "protocol"],
+        &["plugins/sdk", "plugins/level", "plugins/exhaustion", "plugins/flatline", "plugins/log-novelty"],
+    ),
     ("agent", &["edge", "link", "protocol", "detector-host"], &["sim"]),
     ("collector", &["edge", "link", "protocol", "detector-host", "sim"], &[]),
     ("cli", &["edge", "link", "protocol", "detector-host", "sim"], &[]),

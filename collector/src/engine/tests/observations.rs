@@ -76,3 +76,10 @@ fn an_incident_whose_members_all_cleared_is_not_called_expired() {
     assert!(incident.members.iter().all(|member| member.finding.ended == Some("cleared")));
     assert_eq!((incident.state, incident.resolution), (IncidentState::Resolved, Some(Resolution::Cleared)));
 }
+
+#[test]
+fn a_value_that_is_repeated_is_said_to_stand_still() {
+    let mut bench = bench();
+    bench.find(20_000, 1, Finding { code: 601, expected: f64::NAN, ..word(EpisodeEvent::Update, 20_000, 0.48, 12.0) });
+    assert_eq!(bench.only().members[0].finding.text, "system.disk.io_time standing still at 48.0 %");
+}
