@@ -1,6 +1,6 @@
 //! What detectors have learnt, on disk: one file, replaced whole now and then, read once at start.
 //!
-//! Version 1, integers little-endian: `VDTL`, version `u8`, boot (16 bytes), monotonic (`u64`) and wall time (`i64`) of
+//! Version 2, integers little-endian: `VDTL`, version `u8`, boot (16 bytes), monotonic (`u64`) and wall time (`i64`) of
 //! writing, [`Learnt`] as postcard, CRC32C (`u32`) of everything before. Whatever is there, the agent starts: what cannot
 //! be used costs a cold start.
 
@@ -19,7 +19,7 @@ pub const AGE_MAX: Duration = Duration::from_secs(24 * 3_600);
 /// States have a bound; what is known of their calibration and their wards is a part of that.
 const FILE_BYTES_MAX: u64 = 2 * LEARNT_BYTES_MAX as u64;
 const MAGIC: &[u8; 4] = b"VDTL";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const HEADER_BYTES: usize = 4 + 1 + 16 + 8 + 8;
 
 /// When something was written, by all clocks.
@@ -168,11 +168,11 @@ mod tests {
             assert!(matches!(decode(&bytes[..at], later(0)), Err(Unusable::Damaged)), "cut at {at}");
         }
         let mut next = bytes.clone();
-        next[4] = 2;
+        next[4] = VERSION + 1;
         let content = next.len() - 4;
         let sum = crc32c::crc32c(&next[..content]).to_le_bytes();
         next[content..].copy_from_slice(&sum);
-        assert!(matches!(decode(&next, later(0)), Err(Unusable::Version(2))));
+        assert!(matches!(decode(&next, later(0)), Err(Unusable::Version(version)) if version == VERSION + 1));
     }
 
     #[test]

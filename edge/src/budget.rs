@@ -4,7 +4,9 @@
 /// cost as many false episodes as one that is read each second, so each of its verdicts may cost more.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Budget {
-    episodes_per_series_day: f64,
+    /// Episodes that a host may have a day.
+    pub(crate) episodes_per_day: f64,
+    tracks: f64,
 }
 
 impl Budget {
@@ -15,13 +17,14 @@ impl Budget {
         let episodes_per_day = if episodes_per_day.is_finite() { episodes_per_day.clamp(1e-6, 1e6) } else { 0.1 };
         #[expect(clippy::cast_precision_loss, reason = "far below 2^52 series")]
         let tracks = tracks.max(1) as f64;
-        Self { episodes_per_series_day: episodes_per_day / tracks }
+        Self { episodes_per_day, tracks }
     }
 
-    /// The surprise that a bout needs on a series that is read at this interval. On the safe side (union bound).
+    /// The surprise that a bout needs on a series that is read at this interval, if surprises are what they say they are.
+    /// On the safe side (union bound).
     #[expect(clippy::cast_possible_truncation, reason = "a surprise needs no more digits than f32 has")]
     pub fn surprise_needed(&self, interval_ms: u32) -> f32 {
-        (verdicts_per_day(interval_ms) / self.episodes_per_series_day).log10() as f32
+        (verdicts_per_day(interval_ms) * self.tracks / self.episodes_per_day).log10() as f32
     }
 }
 

@@ -6,6 +6,7 @@
 
 use crate::calibration::{Pool, SCORES};
 use crate::learnt::{LearntCompany, millis};
+use crate::thinning::Thinning;
 use std::time::Duration;
 use vedette_protocol::ids::{Digest, EpisodeId, HostId, SeriesKey};
 use vedette_protocol::time::{MonoTime, WallTime};
@@ -34,6 +35,8 @@ const EXCURSION_OVER_MS: u64 = 5_000;
 const EXCURSION_MAX: usize = 16;
 /// A series' own surprise makes at least this share of what is needed.
 const OWN_SHARE_MIN: f32 = 0.55;
+/// The budget at which an alarm counts whole, in episodes a host and day: whoever asked for more expects them.
+const BUDGET_USUAL: f64 = 0.1;
 /// Alarms of the host that do not teach what company is usual.
 const ALARMS_BELIEVED: f32 = 2.5;
 /// Decades asked for on top at once, fewer with each of the first verdicts.
@@ -84,6 +87,8 @@ pub struct Board {
     alarmed: bool,
     over_at: MonoTime,
     alarms: f32,
+    alarm_weight: f32,
+    thinning: Thinning,
 }
 
 impl Default for Board {
@@ -95,11 +100,38 @@ impl Default for Board {
             alarmed: false,
             over_at: MonoTime::default(),
             alarms: 0.0,
+            alarm_weight: 1.0,
+            thinning: Thinning::new(BUDGET_USUAL),
         }
     }
 }
 
 impl Board {
+    /// So many episodes a host and day are allowed, from 10⁻⁶ to 10⁶.
+    #[expect(clippy::cast_possible_truncation, reason = "a weight needs no more digits than f32 has")]
+    pub fn set_budget(&mut self, episodes_per_day: f64) {
+        self.alarm_weight = (BUDGET_USUAL / episodes_per_day).min(1.0) as f32;
+        self.thinning.set_budget(episodes_per_day);
+    }
+
+    /// What an alarm counts for.
+    pub fn alarm_weight(&self) -> f32 {
+        self.alarm_weight
+    }
+
+    /// Decades that an episode takes on top of what the budget asks for by itself; fewer, if negative.
+    pub fn surcharge(&self) -> f32 {
+        self.thinning.surcharge()
+    }
+
+    /// A bout came to nothing, `beyond` decades from what the budget asks for by itself. What goes on while the host has
+    /// an alarm says nothing of what it does without.
+    pub fn note_bout(&mut self, beyond: f32) {
+        if !self.alarmed {
+            self.thinning.note(beyond);
+        }
+    }
+
     /// One series of a family is odd since a moment; counts until another.
     pub fn report(&mut self, now: MonoTime, kin: Kin, series: SeriesKey, surprise: f32, [since, until]: [MonoTime; 2]) {
         self.witnesses.retain(|witness| witness.until >= now);
@@ -155,11 +187,12 @@ impl Board {
 
     /// Learns from excursions that are over: those that alarmed nobody, and alarms once they are usual.
     pub fn settle(&mut self, now: MonoTime) {
+        self.thinning.pass(now);
         if self.excursion.is_empty() || now < self.over_at {
             return;
         }
         let alarmed = std::mem::take(&mut self.alarmed);
-        self.alarms += f32::from(u8::from(alarmed));
+        self.alarms += if alarmed { self.alarm_weight } else { 0.0 };
         if !alarmed || self.alarms >= ALARMS_BELIEVED {
             self.excursion.iter().for_each(|company| self.usual.record(*company));
             self.usual.refresh(now.ns / 1_000_000);
@@ -169,13 +202,18 @@ impl Board {
 
     /// What outlives a restart.
     pub(crate) fn learnt(&self, now: MonoTime) -> LearntCompany {
-        LearntCompany { usual: self.usual.learnt(now.ns / 1_000_000), alarms: self.alarms }
+        LearntCompany {
+            usual: self.usual.learnt(now.ns / 1_000_000),
+            alarms: self.alarms,
+            thinning: self.thinning.learnt(),
+        }
     }
 
     /// Takes over what was learnt so long ago.
     pub(crate) fn recall(&mut self, now: MonoTime, learnt: &LearntCompany, away: Duration) {
         self.usual.recall(&learnt.usual, now.ns / 1_000_000, millis(away));
         self.alarms = learnt.alarms;
+        self.thinning.recall(&learnt.thinning);
     }
 }
 
@@ -206,13 +244,13 @@ impl Case {
         self.own + self.others.min(self.own)
     }
 
-    /// Whether it is enough to open an episode, where a lone verdict needs a surprise of `needed`.
-    pub fn confirmed(&self, needed: f32) -> bool {
+    /// The most that may be needed of a lone verdict for it to open an episode; `None` if it opens none at all, for now.
+    pub fn reach(&self) -> Option<f32> {
         let haste = HASTE * (1.0 - f32::from(self.ticks) / HASTE_TICKS).max(0.0);
-        // However rare a bout is by extrapolation, alone it is worth no more than what is needed in the end.
-        let own = self.own.min(needed);
-        let weight = own + self.others.min(own);
-        self.score >= SCORE_MIN && own >= OWN_SHARE_MIN * needed && weight >= needed + haste
+        // However rare a bout is by extrapolation, alone it is worth no more than what is needed in the end: haste takes
+        // others.
+        let opens = self.score >= SCORE_MIN && self.others >= haste;
+        opens.then(|| (self.total() - haste).min(self.own / OWN_SHARE_MIN))
     }
 }
 
@@ -360,11 +398,12 @@ mod tests {
     #[test]
     fn lone_series_needs_time_and_company_saves_it() {
         let lone = Case { score: 50.0, own: 8.5, others: 0.0, ticks: 0 };
-        assert!(!lone.confirmed(8.4));
-        assert!(Case { ticks: 4, ..lone }.confirmed(8.4));
-        assert!(Case { others: 4.5, ..lone }.confirmed(8.4));
-        assert!(!Case { own: 4.0, others: 20.0, ticks: 60, ..lone }.confirmed(8.4), "others alone open nothing");
-        assert!(!Case { score: 2.0, ticks: 60, ..lone }.confirmed(8.4));
+        let confirmed = |case: Case, needed: f32| case.reach().is_some_and(|reach| reach >= needed);
+        assert!(!confirmed(lone, 8.4));
+        assert!(confirmed(Case { ticks: 4, ..lone }, 8.4) && !confirmed(Case { ticks: 4, ..lone }, 8.6));
+        assert!(confirmed(Case { others: 4.5, ..lone }, 8.4));
+        assert!(!confirmed(Case { own: 4.0, others: 20.0, ticks: 60, ..lone }, 8.4), "others alone open nothing");
+        assert!(!confirmed(Case { score: 2.0, ticks: 60, ..lone }, 8.4));
     }
 
     #[test]
@@ -397,6 +436,32 @@ mod tests {
         }
         assert!(before > 2.0 && board.corroboration(3.0) < 0.3, "{before} and {}", board.corroboration(3.0));
         assert!(board.corroboration(20.0) > 2.0, "more company than ever is still news");
+    }
+
+    #[test]
+    fn bouts_that_come_close_raise_the_bar_unless_the_host_has_an_alarm() {
+        let surcharge = |alarm: bool| {
+            let mut board = Board::default();
+            for minute in 0..1_440 {
+                board.note(at(minute * 60), 1_000, 0.0, alarm);
+                board.note_bout(-1.0);
+                board.settle(at(minute * 60 + 30));
+            }
+            board.surcharge()
+        };
+        let usual = Board::default().surcharge();
+        assert!(surcharge(false) > usual + 1.0, "{} after {usual}", surcharge(false));
+        assert!(surcharge(true) < usual, "{} after {usual}", surcharge(true));
+    }
+
+    #[test]
+    fn who_asks_for_more_episodes_gets_a_lower_bar_and_alarms_that_count_less() {
+        let mut board = Board::default();
+        let usual = board.surcharge();
+        board.set_budget(1.0);
+        assert!(board.surcharge() < usual - 0.5 && (board.alarm_weight() - 0.1).abs() < 1e-6);
+        board.set_budget(0.01);
+        assert!(board.surcharge() > usual + 0.5 && board.alarm_weight() == 1.0);
     }
 
     #[test]

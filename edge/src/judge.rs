@@ -418,13 +418,20 @@ impl Judge {
             let alone =
                 (company <= 0.0 || ward.pace != Pace::Seconds) && self.slot.description.input == DetectorInput::Metrics;
             let patience = if alone { ward.patience(now) } else { 0.0 } + track.slowness();
-            let confirmed = track.odd_since.is_some() && case.confirmed(track.needed + ward.caution() + patience);
+            let reach = track.odd_since.and_then(|_| case.reach());
+            let beyond = reach.map(|reach| reach - (track.needed + ward.caution() + patience));
+            let confirmed = beyond.is_some_and(|beyond| beyond >= board.surcharge());
+            if track.episode.is_none() {
+                track.bout.beyond = track.bout.beyond.into_iter().chain(beyond).reduce(f32::max);
+            }
             let kind = track.turn(now, confirmed, case.total());
             if matches!(kind, Some(DecisionKind::Open)) {
-                ward.alarm(now);
+                ward.alarm(now, board.alarm_weight());
                 opened = true;
             }
-            track.settle(ward);
+            if let Some(beyond) = track.settle(ward) {
+                board.note_bout(beyond);
+            }
             if let Some(kind) = kind {
                 // A tick on which the detector was undecided has no score.
                 let score = if track.score.is_nan() { 0.0 } else { track.score };

@@ -6,6 +6,7 @@
 
 use crate::calibration::LearntPool;
 use crate::judge::{Pace, Wander};
+use crate::thinning::LearntThinning;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::time::Duration;
@@ -73,6 +74,7 @@ pub(crate) struct LearntSeries<'a> {
 pub(crate) struct LearntCompany {
     pub(crate) usual: LearntPool,
     pub(crate) alarms: f32,
+    pub(crate) thinning: LearntThinning,
 }
 
 /// For how long nobody watched this host.
@@ -221,7 +223,7 @@ impl LearntWard {
 
 impl LearntCompany {
     pub(crate) fn is_sound(&self) -> bool {
-        self.usual.is_sound() && self.alarms.is_finite() && self.alarms >= 0.0
+        self.usual.is_sound() && self.thinning.is_sound() && self.alarms.is_finite() && self.alarms >= 0.0
     }
 }
 

@@ -4,7 +4,7 @@
 //! as values. Agent, simulator, replay and the author's tool run the very same code.
 //!
 //! Reading order: [`metric`] says what a source reports, [`normalise`] turns readings into samples, [`registry`] names
-//! series, [`features`] and [`logs`] summarise, [`calibration`] and [`episodes`] judge, [`recorder`] keeps, [`learnt`] outlives a
+//! series, [`features`] and [`logs`] summarise, [`calibration`], [`episodes`] and [`budget`] judge, [`recorder`] keeps, [`learnt`] outlives a
 //! restart, [`pipeline`] ties it together.
 
 pub mod metric;
@@ -26,6 +26,7 @@ mod judge;
 pub mod learnt;
 mod oddness;
 mod room;
+mod thinning;
 
 pub mod glob;
 pub mod ledger;

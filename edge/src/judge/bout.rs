@@ -22,6 +22,8 @@ pub(crate) struct Bout {
     pub(crate) peak: f32,
     /// Its height when an episode opened on it.
     pub(crate) alarmed: f32,
+    /// Decades by which the strongest case so far met or missed what was asked, if there was one.
+    pub(crate) beyond: Option<f32>,
     /// The highest raw score in it.
     pub(crate) score: f32,
     pub(crate) ticks: u16,

@@ -326,23 +326,25 @@ impl Track {
         }
     }
 
-    /// Once a bout is over it teaches; an alarm only where alarms are usual.
-    pub(crate) fn settle(&mut self, ward: &mut Ward) {
+    /// Once a bout is over it teaches; an alarm only where alarms are usual. How far it reached, if it opened nothing.
+    pub(crate) fn settle(&mut self, ward: &mut Ward) -> Option<f32> {
         if self.bout.ticks == 0 || self.bout.is_on() || self.is_open() {
-            return;
+            return None;
         }
         let bout = std::mem::take(&mut self.bout);
-        if std::mem::take(&mut self.alarmed) {
+        let alarmed = std::mem::take(&mut self.alarmed);
+        if alarmed {
             // How high it was when it alarmed is learnt: what comes again has to be a little higher. What it was, is not.
             ward.bouts.record(bout.alarmed);
             if !ward.alarms_teach() {
-                return;
+                return None;
             }
         } else {
             ward.bouts.record(bout.peak);
         }
         let (scores, weight) = bout.scores();
         scores.iter().for_each(|relative| self.learn(*relative, weight, ward));
+        bout.beyond.filter(|_| !alarmed)
     }
 }
 

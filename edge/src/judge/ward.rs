@@ -19,8 +19,6 @@ const LONE: f32 = 1.0;
 /// Decades for each doubling of the scale of bouts beyond that of light tails.
 const HEAVINESS: f32 = 1.2;
 const REACH: f32 = 2.0;
-/// Decades on top of the budget for everybody: extrapolated tails are bold by a factor of two or three (docs/calibration.md).
-const BOLDNESS: f32 = 0.4;
 /// Decades of caution for each tenfold of alarms.
 const CAUTION: f32 = 4.0;
 /// A ward of fewer scores is hardly known.
@@ -79,10 +77,11 @@ impl Ward {
         self.verdicts += 1;
     }
 
-    pub(crate) fn alarm(&mut self, now: MonoTime) {
+    /// An episode opened, which counts for `weight` alarms.
+    pub(crate) fn alarm(&mut self, now: MonoTime, weight: f32) {
         let apart = |last: MonoTime| now.since(last) >= Duration::from_millis(ALARM_APART_MS);
         if self.alarmed_at.is_none_or(apart) {
-            self.alarms += 1.0;
+            self.alarms += weight;
             self.alarmed_at = Some(now);
         }
     }
@@ -92,9 +91,9 @@ impl Ward {
         self.kin.into_iter().flatten()
     }
 
-    /// Decades on top of the budget: where bouts reach far or alarms came too often, the calibration is too bold.
+    /// Decades on top of the budget: where bouts reach far or alarms came too often, the calibration is bolder than elsewhere.
     pub(crate) fn caution(&self) -> f32 {
-        BOLDNESS + CAUTION * self.alarms.ln_1p() * std::f32::consts::LOG10_E + self.heaviness
+        CAUTION * self.alarms.ln_1p() * std::f32::consts::LOG10_E + self.heaviness
     }
 
     /// Decades on top for a series that is alone with its departure while its like is hardly known: what the host does

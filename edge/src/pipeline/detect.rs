@@ -464,6 +464,7 @@ impl Pipeline {
         let judging = |judge: &&Judge| judge.input() != DetectorInput::Votes;
         let tracks = self.judges.iter().filter(judging).flat_map(|judge| judge.tracks.iter().flatten()).count();
         let budget = Budget::new(self.policy.episodes_per_day, tracks);
+        self.board.set_budget(budget.episodes_per_day);
         for judge in self.judges.iter_mut().filter(|judge| judge.input() != DetectorInput::Votes) {
             judge.budget = Some(budget);
             judge
