@@ -15,7 +15,7 @@ use vedette_protocol::time::MonoTime;
 /// Reaches are told apart from here on, in decades, by bins so wide. What stays below is not kept.
 const LOWEST: f64 = -8.0;
 const BIN: f64 = 0.25;
-const BINS: usize = 48;
+const BINS: usize = 64;
 /// What is fitted are the bouts that reach so far that as many come a day, or this often what the budget allows, whichever
 /// is more: lower they are the body of the distribution, which says nothing of its tail. At least so many decades.
 const FITTED_A_DAY: f64 = 3.0;
@@ -24,7 +24,7 @@ const WINDOW_MIN: f64 = 1.0;
 /// Bouts that are fitted at least, with those that are taken as seen before: one or two say nothing.
 const FITTED_MIN: f64 = 10.0;
 /// Before anything was seen: would-be episodes a day that reach 0, and by which power of e fewer reach a decade farther.
-/// Measured over the first day of many healthy hosts (docs/calibration.md): later ones have fewer.
+/// Measured over many healthy hosts (docs/calibration.md).
 const RATE_PRIOR: f64 = 0.4;
 const SLOPE_PRIOR: f64 = 1.2;
 /// What that is worth, in days for the rate and in bouts for the slope.
@@ -38,13 +38,16 @@ const AIM: f64 = 0.8;
 const SETTLING_DAYS: f64 = 1.0 / 24.0;
 /// What was seen counts half after this long.
 const HALVE_DAYS: f64 = 4.0;
+/// Fits until a bar stays where it is.
 const ROUNDS: usize = 8;
-/// How often the bar is set anew, and the most that one look adds to what was seen: in between, nobody may have looked.
+/// How often the bar is set anew.
 const LOOK: Duration = Duration::from_secs(60);
+/// The most that one look adds to what was seen: of a longer time, nobody may have looked.
+const LOOK_MAX: Duration = Duration::from_secs(600);
 const DAY_S: f64 = 86_400.0;
 
-/// The reaches of a host's bouts, and the bar that follows from them. Reaches are relative to what one episode a host and
-/// day asks for, bars to what the present budget does.
+/// The reaches of a host's bouts, and the bar that follows from them. Both are relative to what one episode a host and
+/// day would ask for by itself.
 #[derive(Clone, Debug)]
 pub(crate) struct Thinning {
     /// Episodes a host and day.
@@ -106,7 +109,7 @@ impl Thinning {
             return;
         }
         self.looked = Some(now);
-        let days = elapsed.min(2 * LOOK).as_secs_f64() / DAY_S;
+        let days = elapsed.min(LOOK_MAX).as_secs_f64() / DAY_S;
         let farthest = std::mem::replace(&mut self.farthest, f64::NEG_INFINITY);
         if self.days < 0.0 {
             self.days += days;
