@@ -1,6 +1,5 @@
 //! The trend over one span of time, against the history of trends over such spans.
 
-use vedette_sdk::Sample;
 use vedette_sdk::math::Limit as _;
 use vedette_sdk::robust::{Envelope, Youth, median3, prior_share};
 use vedette_sdk::state::{Damaged, Reader, Writer};
@@ -43,12 +42,13 @@ pub(crate) const SPANS: [Span; 3] =
 /// A value as the horizons take it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reading {
-    pub(crate) sample: Sample,
     /// Share of the stock that is used, and the smallest difference of shares that the source can express.
     pub(crate) share: f64,
     pub(crate) resolution: f64,
     /// How many times its own length a trend is believed to go on.
     pub(crate) outlook: f64,
+    /// It is not to be learnt from.
+    pub(crate) hold: bool,
 }
 
 /// A trend towards exhaustion.
@@ -118,33 +118,45 @@ impl Horizon {
         Trend { slope_per_s: self.moved / span_s, step_ms: self.step_ms }
     }
 
-    /// Takes a value that is due, `step_ms` after the one before; gives [`Horizon::score`].
-    ///
-    /// Inlined by force: as a call, a module passes `reading` and the score through memory, which takes longer than the
-    /// arithmetic between them.
-    #[inline(always)]
-    pub(crate) fn observe(&mut self, span: &Span, step_ms: u32, reading: Reading) -> f64 {
-        let Reading { sample, share, resolution, outlook } = reading;
-        let step_ms = if self.filled == 0 { 0 } else { step_ms };
-        let (step, usual) = (u64::from(step_ms), u64::from(self.step_ms));
-        if sample.gap() || step * 2 > usual * 3 || step * 3 < usual * 2 {
-            self.restart(span, step_ms.max(span.step_ms));
-        }
-        let newest = self.push(narrowed(share));
-        if self.filled == VALUES {
-            self.moved = self.last_move(newest);
-            self.judge(share, outlook);
-            if !sample.hold() {
-                self.learn(span, resolution);
-            }
-        }
-        self.score()
+    /// Whether it is warm, its window full, and a value so long after the one before in its pace.
+    #[inline]
+    pub(crate) fn is_going_on(&self, step_ms: u32) -> bool {
+        self.filled == VALUES && self.is_warm() && !self.is_off_pace(step_ms)
     }
 
-    /// The same, out of the way of values that are not due.
-    #[cold]
-    pub(crate) fn observe_seldom(&mut self, span: &Span, step_ms: u32, reading: Reading) -> f64 {
-        self.observe(span, step_ms, reading)
+    #[inline]
+    fn is_off_pace(&self, step_ms: u32) -> bool {
+        let (step, usual) = (u64::from(step_ms), u64::from(self.step_ms));
+        step * 2 > usual * 3 || step * 3 < usual * 2
+    }
+
+    /// Takes a value that is due, `step_ms` after the one before and maybe after a gap; gives [`Horizon::score`].
+    pub(crate) fn observe(&mut self, span: &Span, step_ms: u32, gap: bool, reading: Reading) -> f64 {
+        let Reading { share, resolution, outlook, hold } = reading;
+        let step_ms = if self.filled == 0 { 0 } else { step_ms };
+        if gap || self.is_off_pace(step_ms) {
+            self.restart(span, step_ms.max(span.step_ms));
+        }
+        self.filled += u8::from(self.filled < VALUES);
+        if self.filled < VALUES {
+            self.push(narrowed(share));
+            return self.score();
+        }
+        let score = self.go_on(share, outlook);
+        if !hold {
+            self.learn(span, resolution);
+        }
+        score
+    }
+
+    /// Takes a value that makes the window full, or with which it goes on; gives [`Horizon::score`]. To be
+    /// [learnt](Horizon::learn) from afterwards.
+    #[inline]
+    pub(crate) fn go_on(&mut self, share: f64, outlook: f64) -> f64 {
+        let newest = self.push(narrowed(share));
+        self.moved = self.last_move(newest);
+        self.judge(share, outlook);
+        self.score()
     }
 
     /// Takes a value; gives the median of the last three.
@@ -155,12 +167,10 @@ impl Horizon {
         self.medians[usize::from(self.next % MEDIANS)] = newest;
         self.values = [value, before];
         self.next = (self.next + 1) % MEDIANS;
-        self.filled += u8::from(self.filled < VALUES);
         newest
     }
 
     /// Values of another pace or from before a gap cannot be in one window with those to come.
-    #[cold]
     fn restart(&mut self, span: &Span, step_ms: u32) {
         self.step_ms = step_ms;
         self.windows = windows(span, step_ms);
@@ -181,8 +191,9 @@ impl Horizon {
         self.latest = if self.is_warm() { score } else { 0.0 };
     }
 
+    /// Learns from the last move.
     #[inline]
-    fn learn(&mut self, span: &Span, resolution: f64) {
+    pub(crate) fn learn(&mut self, span: &Span, resolution: f64) {
         let distance = self.moved.abs();
         if self.is_warm() {
             self.moves.learn(distance, REACH * self.floor, self.windows, &self.youth);

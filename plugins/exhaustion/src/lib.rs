@@ -93,31 +93,23 @@ impl Detector for Exhaustion {
     #[inline]
     fn observe(&mut self, state: &mut State, sample: Sample) -> f64 {
         let Some(stock) = &state.stock else { return f64::NAN };
-        if !sample.value.is_finite() {
-            return f64::NAN;
+        let [short_ms, middle_ms, long_ms] = state.since_ms.map(|since_ms| since_ms.saturating_add(sample.dt_ms));
+        let seldom = middle_ms >= SPANS[1].due_ms || long_ms >= SPANS[2].due_ms;
+        let plain = sample.value.is_finite() && !sample.gap() && short_ms >= SPANS[0].due_ms && !seldom;
+        let horizon = &mut state.horizons[0];
+        if !plain || !horizon.is_going_on(short_ms) {
+            return self.observe_any(state, sample.value, sample.dt_ms, sample.flags);
         }
-        let (share, resolution) = (stock.share(sample.value), stock.share_resolution());
-        let reading = Reading { sample, share, resolution, outlook: self.outlook };
-        let [short, middle, long] = &mut state.horizons;
-        let mut score = state.scores[0];
-        if let Some(step_ms) = due(&mut state.since_ms[0], &SPANS[0], sample.dt_ms) {
-            score = short.observe(&SPANS[0], step_ms, reading);
-            state.scores[0] = score;
+        // Most values are due for the shortest horizon alone, and go on in its pace. There is next to nothing that calls on
+        // their way, and it comes last: what is alive over a call is kept in memory all along.
+        state.since_ms = [0, middle_ms, long_ms];
+        let resolution = stock.share_resolution();
+        state.scores[0] = horizon.go_on(stock.share(sample.value), self.outlook);
+        let score = state.conclude(sample.value, sample.dt_ms);
+        if !sample.hold() {
+            state.horizons[0].learn(&SPANS[0], resolution);
         }
-        if let Some(step_ms) = due(&mut state.since_ms[1], &SPANS[1], sample.dt_ms) {
-            state.scores[1] = middle.observe_seldom(&SPANS[1], step_ms, reading);
-        }
-        if let Some(step_ms) = due(&mut state.since_ms[2], &SPANS[2], sample.dt_ms) {
-            state.scores[2] = long.observe_seldom(&SPANS[2], step_ms, reading);
-        }
-        state.observed = sample.value;
-        if !short.is_warm() {
-            return f64::NAN;
-        }
-        let [_, middle, long] = state.scores;
-        let score = score.at_least(middle.at_least(long));
-        state.trending_ms = if score < NOTABLE { 0 } else { state.trending_ms.saturating_add(sample.dt_ms) };
-        compress(score)
+        score
     }
 
     fn explain(&self, state: &State) -> Explanation {
@@ -159,8 +151,27 @@ impl Detector for Exhaustion {
     }
 }
 
+impl Exhaustion {
+    /// Judges and learns any value.
+    #[cold]
+    fn observe_any(&mut self, state: &mut State, value: f64, dt_ms: u32, flags: u8) -> f64 {
+        let sample = Sample { dt_ms, flags, value };
+        let Some(stock) = &state.stock else { return f64::NAN };
+        if !value.is_finite() {
+            return f64::NAN;
+        }
+        let (share, resolution) = (stock.share(value), stock.share_resolution());
+        let reading = Reading { share, resolution, outlook: self.outlook, hold: sample.hold() };
+        for (at, span) in SPANS.iter().enumerate() {
+            if let Some(step_ms) = due(&mut state.since_ms[at], span, dt_ms) {
+                state.scores[at] = state.horizons[at].observe(span, step_ms, sample.gap(), reading);
+            }
+        }
+        state.conclude(value, dt_ms)
+    }
+}
+
 /// Lets time pass for a horizon; the time since its last value if it is due for another.
-#[inline]
 fn due(since_ms: &mut u32, span: &Span, dt_ms: u32) -> Option<u32> {
     let passed_ms = since_ms.saturating_add(dt_ms);
     let due = passed_ms >= span.due_ms;
@@ -169,6 +180,19 @@ fn due(since_ms: &mut u32, span: &Span, dt_ms: u32) -> Option<u32> {
 }
 
 impl State {
+    /// The score, once the horizons have taken a value.
+    #[inline]
+    fn conclude(&mut self, value: f64, dt_ms: u32) -> f64 {
+        self.observed = value;
+        if !self.horizons[0].is_warm() {
+            return f64::NAN;
+        }
+        let [short, middle, long] = self.scores;
+        let score = short.at_least(middle.at_least(long));
+        self.trending_ms = if score < NOTABLE { 0 } else { self.trending_ms.saturating_add(dt_ms) };
+        compress(score)
+    }
+
     /// The horizon that gave the last score, if it is worth an explanation; the shortest of equals.
     fn leading(&self) -> Option<&Horizon> {
         let best = self.horizons.iter().reduce(|best, one| if one.score() > best.score() { one } else { best });

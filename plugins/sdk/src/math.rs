@@ -63,15 +63,13 @@ limit!(f64);
 #[inline]
 #[expect(clippy::cast_possible_truncation, reason = "a score needs no more precision; what is out of range is cut")]
 pub fn canonical(score: f64) -> f32 {
+    if score.is_nan() {
+        return f32::from_bits(0x7fc0_0000);
+    }
     let narrow = score as f32;
-    // One comparison for all that is to be changed: as bits, numbers below 0, infinity and NaN are beyond the greatest.
-    if narrow.to_bits() <= f32::MAX.to_bits() { narrow } else { cut(score) }
-}
-
-#[cold]
-#[expect(clippy::cast_possible_truncation, reason = "the range is cut before")]
-fn cut(score: f64) -> f32 {
-    if score.is_nan() { f32::from_bits(0x7fc0_0000) } else { score.at_least(0.0).at_most(f64::from(f32::MAX)) as f32 }
+    // One comparison for both limits: as bits, infinity and what is below 0 are beyond the greatest number.
+    let fits = narrow.to_bits() <= f32::MAX.to_bits();
+    if fits { narrow } else { score.at_least(0.0).at_most(f64::from(f32::MAX)) as f32 }
 }
 
 #[cfg(test)]
