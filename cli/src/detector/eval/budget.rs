@@ -1,6 +1,7 @@
 //! The budget curve: what is found of labelled events, and how late, against what detection and shipping may cost.
 //!
-//! Contenders hear the same hosts: everything at full rate, and every so-manieth reading of everything. `docs/budget-curve.md` says what counts as found and what a cost is, and has the table of a run.
+//! Three contenders hear the same hosts: everything at full rate, every so-manieth reading of everything, and the
+//! planner. `docs/budget-curve.md` says what counts as found and what a cost is, and has the table of a run.
 
 mod contender;
 mod judge;
@@ -16,12 +17,14 @@ mod tally;
 
 use super::asd_smd::{self, Machine};
 use super::bench::{Bench, Report};
-use contender::{Contender, Run};
+use contender::{Contender, Run, Trace};
 use judge::Played;
 use machines::MachineSubject;
 use points::{Curve, Point};
+use prices::Rate;
 use serde_json::{Value, json};
 use simulated::Server;
+use std::time::Duration;
 use subject::{Set, Subject};
 use vedette_sim::Seed;
 
@@ -77,14 +80,26 @@ pub(crate) fn run(bench: &Bench<'_>) -> anyhow::Result<Report> {
 }
 
 fn play(bench: &Bench<'_>, item: &Item) -> anyhow::Result<Played> {
-    let (set, mut subject) = item.subject()?;
-    let subject = subject.as_mut();
-    let runs = Contender::all().into_iter().map(|one| Run::start(bench.detectors, one, subject));
-    let mut runs = runs.collect::<anyhow::Result<Vec<_>>>()?;
-    subject::play(subject, &mut runs)?;
-    let traces = runs.into_iter().map(Run::finish).collect::<anyhow::Result<_>>()?;
+    let (set, subject) = item.subject()?;
     let (series, times, events) = (subject.series(), subject.times(), subject.events());
+    let mut traces = hear(bench, subject, &Contender::unplanned(), Rate::default())?;
+    // Known only now, so the host is played once more.
+    let rate = Rate::new(&traces[0].cost, Duration::from_millis(times.until_ms).as_secs_f64());
+    traces.extend(hear(bench, item.subject()?.1, &Contender::planned(), rate)?);
     Ok(Played { set, series, times, events, traces })
+}
+
+/// Plays a host to contenders.
+fn hear(
+    bench: &Bench<'_>,
+    mut subject: Box<dyn Subject>,
+    contenders: &[Contender],
+    rate: Rate,
+) -> anyhow::Result<Vec<Trace>> {
+    let runs = contenders.iter().map(|one| Run::start(bench.detectors, *one, subject.as_ref(), rate));
+    let mut runs = runs.collect::<anyhow::Result<Vec<_>>>()?;
+    subject::play(subject.as_mut(), &mut runs)?;
+    runs.into_iter().map(Run::finish).collect()
 }
 
 /// All contenders over one set; `None` if nothing of it was played.

@@ -1,9 +1,10 @@
-//! Who competes: everything at full rate, and every so-manieth reading of everything, each with an agent of its own that
-//! hears the same host.
+//! Who competes: everything at full rate, every so-manieth reading of everything, and the planner, each with an agent of
+//! its own that hears the same host.
 
 use super::super::agent::{Agent, START};
 use super::super::detectors::Detectors;
 use super::super::events::GRACE_ROWS;
+use super::prices::{self, Rate};
 use super::subject::{Reading, Subject};
 use super::tally::{Cost, Tally};
 use std::time::Duration;
@@ -27,19 +28,30 @@ pub(super) enum Contender {
         /// Times.
         every: u32,
     },
+    /// Everything is read at full rate, the planner says what detectors look at and what is shipped.
+    Planned {
+        /// What that may cost, of everything at full rate.
+        percent: u32,
+    },
 }
 
 impl Contender {
-    /// All of them; full rate first.
-    pub(super) fn all() -> Vec<Self> {
+    /// Those that need no budget; full rate first.
+    pub(super) fn unplanned() -> Vec<Self> {
         let uniform = PERCENT.into_iter().map(|percent| Self::Uniform { every: 100 / percent });
         std::iter::once(Self::Full).chain(uniform).collect()
+    }
+
+    /// The others, which have to know what full rate costs.
+    pub(super) fn planned() -> Vec<Self> {
+        PERCENT.into_iter().map(|percent| Self::Planned { percent }).collect()
     }
 
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Full => "full",
             Self::Uniform { .. } => "uniform",
+            Self::Planned { .. } => "planned",
         }
     }
 
@@ -48,13 +60,14 @@ impl Contender {
         match self {
             Self::Full => 100,
             Self::Uniform { every } => 100 / every,
+            Self::Planned { percent } => percent,
         }
     }
 
     /// One reading in so many is taken.
     fn every(self) -> u32 {
         match self {
-            Self::Full => 1,
+            Self::Full | Self::Planned { .. } => 1,
             Self::Uniform { every } => every,
         }
     }
@@ -77,16 +90,25 @@ pub(super) struct Trace {
 pub(super) struct Run<'a> {
     contender: Contender,
     every: u64,
+    /// What a reading costs before anything looks at it.
+    reading_ns: f64,
     agent: Agent<'a>,
     tally: Tally,
     scores: Vec<f64>,
 }
 
 impl<'a> Run<'a> {
+    /// `rate` is what everything costs at full rate, which a planned contender's budget is a share of.
+    ///
     /// # Errors
     ///
     /// If a detector cannot be loaded.
-    pub(super) fn start(detectors: &'a Detectors, contender: Contender, subject: &dyn Subject) -> anyhow::Result<Self> {
+    pub(super) fn start(
+        detectors: &'a Detectors,
+        contender: Contender,
+        subject: &dyn Subject,
+        rate: Rate,
+    ) -> anyhow::Result<Self> {
         let every = contender.every();
         let sources = subject.sources().into_iter().map(|(name, ms)| (name, ms.saturating_mul(every))).collect();
         let mut policy = Policy::default();
@@ -100,8 +122,14 @@ impl<'a> Run<'a> {
         };
         let patience_ms = GRACE_ROWS as u64 * subject.times().row_ms;
         let mut tally = Tally::new(detectors, subject.events(), patience_ms);
-        let agent = Agent::start(detectors, config, BEGAN, &mut tally)?;
-        Ok(Self { contender, every: u64::from(every), agent, tally, scores: Vec::new() })
+        let mut agent = Agent::start(detectors, config, BEGAN, &mut tally)?;
+        let mut reading_ns = 0.0;
+        if let Contender::Planned { percent } = contender {
+            reading_ns = prices::SCREEN_NS;
+            agent.pipeline.set_prices(prices::of(detectors, rate));
+            agent.pipeline.set_budgets(START, rate.budgets(f64::from(percent) / 100.0));
+        }
+        Ok(Self { contender, every: u64::from(every), reading_ns, agent, tally, scores: Vec::new() })
     }
 
     /// Takes a reading, or leaves it out.
@@ -113,6 +141,7 @@ impl<'a> Run<'a> {
         let interval_ms = u32::try_from(interval_ms).unwrap_or(u32::MAX);
         let Reading { source, metric, attributes, value, .. } = *reading;
         let now = START + Duration::from_millis(elapsed_ms);
+        self.tally.cost.cpu_ns += self.reading_ns;
         self.agent.pipeline.handle_reading(now, source, interval_ms, metric, attributes, value);
     }
 
@@ -191,7 +220,7 @@ mod tests {
     fn a_thinned_contender_hears_and_ships_its_share_and_shows_later() {
         let detectors = Detectors::default();
         let mut runs: Vec<Run<'_>> = [Contender::Full, Contender::Uniform { every: 5 }]
-            .map(|contender| Run::start(&detectors, contender, &Pair).unwrap())
+            .map(|contender| Run::start(&detectors, contender, &Pair, Rate::default()).unwrap())
             .into();
         play(&mut Pair, &mut runs).unwrap();
         let readings = runs.iter().map(|run| run.agent.pipeline.ledger().readings).collect::<Vec<_>>();
@@ -208,7 +237,7 @@ mod tests {
 
     #[test]
     fn every_budget_is_tried_by_every_contender() {
-        let all = Contender::all();
+        let all = [Contender::unplanned(), Contender::planned()].concat();
         assert_eq!(all[0], Contender::Full);
         for percent in PERCENT {
             assert_eq!(all.iter().filter(|one| one.percent() == percent).count(), (all.len() - 1) / PERCENT.len());

@@ -1,5 +1,9 @@
 //! What a value costs inside a detector and around it, in nanoseconds: the figures of `docs/budgets.md`, so that the same
-//! run costs the same on every machine.
+//! run costs the same on every machine. And what a budget is a share of.
+
+use super::super::detectors::Detectors;
+use super::tally::Cost;
+use vedette_edge::planner::{Budgets, Prices};
 
 /// By detector: what it takes inside the guest at 1,000 series a call.
 const GUEST_NS: [(&str, f64); 3] = [("level", 15.0), ("exhaustion", 14.0), ("novelty", 8.0)];
@@ -10,4 +14,48 @@ const JUDGING_NS: f64 = 127.0;
 pub(super) fn value_ns(detector: &str) -> f64 {
     let guest = GUEST_NS.iter().find(|(name, _)| *name == detector);
     JUDGING_NS + guest.map_or(GUEST_NS[0].1, |(_, ns)| *ns)
+}
+
+/// Nanoseconds in which the planner looks at a reading by itself; nobody else does.
+pub(super) const SCREEN_NS: f64 = 5.0;
+
+/// What everything costs at full rate.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Rate {
+    cpu_ns_per_s: f64,
+    bytes_per_s: f64,
+    /// Bytes that are no features.
+    told_bytes_per_s: f64,
+    feature_bytes: f64,
+}
+
+impl Rate {
+    /// What full rate cost, over so many seconds.
+    pub(super) fn new(full: &Cost, seconds: f64) -> Self {
+        Self {
+            cpu_ns_per_s: full.cpu_ns / seconds,
+            bytes_per_s: full.bytes / seconds,
+            told_bytes_per_s: full.told_bytes / seconds,
+            feature_bytes: (full.bytes - full.told_bytes) / full.features.max(1.0),
+        }
+    }
+
+    /// A share of it.
+    pub(super) fn budgets(self, share: f64) -> Budgets {
+        Budgets {
+            cpu_ns_per_s: Some(share * self.cpu_ns_per_s),
+            uplink_bytes_per_hour: Some(share * self.bytes_per_s * 3_600.0),
+        }
+    }
+}
+
+/// The same prices for the planner.
+pub(super) fn of(detectors: &Detectors, rate: Rate) -> Prices {
+    Prices {
+        fixed_bytes_per_s: rate.told_bytes_per_s,
+        reading_ns: SCREEN_NS,
+        detectors: detectors.names().map(|name| (name.to_owned(), value_ns(name))).collect(),
+        feature_bytes: rate.feature_bytes,
+        ..Prices::default()
+    }
 }

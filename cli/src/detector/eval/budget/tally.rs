@@ -24,6 +24,8 @@ pub(super) struct Cost {
     pub(super) bytes: f64,
     /// Those of them that are no features: findings and definitions of series, which nobody thins.
     pub(super) told_bytes: f64,
+    /// Features.
+    pub(super) features: f64,
 }
 
 impl Cost {
@@ -33,6 +35,7 @@ impl Cost {
         self.guest_ns += other.guest_ns;
         self.bytes += other.bytes;
         self.told_bytes += other.told_bytes;
+        self.features += other.features;
     }
 }
 
@@ -134,7 +137,10 @@ impl Tap for Tally {
         self.opened_ms.extend(std::iter::repeat_n(self.elapsed_ms, opened));
         match &body {
             Body::Series(series) => self.define(series),
-            Body::Features(features) => self.show(features),
+            Body::Features(features) => {
+                self.cost.features += number(features.len() as u64);
+                self.show(features);
+            }
             _ => {}
         }
         self.pay(class, body);
