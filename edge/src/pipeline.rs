@@ -26,7 +26,7 @@ use crate::metric::MetricSpec;
 use crate::normalise::{Clocks, Refusal};
 use crate::oddness::Oddness;
 use crate::planner::{Budgets, Planner};
-use crate::recorder::{Recorder, Search, Sort};
+use crate::recorder::{Recorder, Search, Sent, Sort};
 use crate::registry::{Found, Registry};
 use crate::tap::Taps;
 use std::collections::VecDeque;
@@ -139,6 +139,8 @@ pub struct Pipeline {
     recorder: Option<Recorder>,
     /// Searches that were asked for and have not come back.
     searches: usize,
+    /// What they found and was sent.
+    sent: Sent,
     raw: Vec<(u32, RawBuffer)>,
     raw_generation: (u64, u64),
     series_generation: u64,
@@ -183,6 +185,7 @@ impl Pipeline {
             spreads_left: 0,
             recorder: None,
             searches: 0,
+            sent: Sent::default(),
             raw: Vec::new(),
             raw_generation: (0, 0),
             series_generation: 0,

@@ -7,8 +7,10 @@
 //! every tick, zeros included, so silence and absence differ.
 
 mod search;
+mod sent;
 
 pub use search::{Search, Window};
+pub(crate) use sent::Sent;
 
 use crate::codec::{self, Column};
 use crate::room;

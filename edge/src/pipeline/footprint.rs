@@ -10,7 +10,7 @@ use crate::oddness::Oddness;
 use crate::pipeline::plan::Look;
 use crate::pipeline::record::{PULL_SAMPLES_MAX, SEARCHES_MAX};
 use crate::planner::Planner;
-use crate::recorder::{Recorder, RecorderConfig};
+use crate::recorder::{Recorder, RecorderConfig, Sent};
 use crate::registry::Registry;
 use crate::room;
 use vedette_protocol::ids::SeriesKey;
@@ -112,6 +112,7 @@ fn series(series_max: usize) -> usize {
         + 2 * room::list::<Feature>(series_max)
         + series_max * RAW_BYTES
         + pulled
+        + Sent::BYTES_MAX
 }
 
 fn detector(extent: &Extent, rows: usize) -> usize {

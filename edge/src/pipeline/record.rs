@@ -75,13 +75,14 @@ impl Pipeline {
         self.actions.push_back(Action::Search(search));
     }
 
-    /// What an [`Action::Search`] has found goes out.
+    /// What an [`Action::Search`] has found goes out, but for what went out for another directive just before.
     pub fn handle_found(&mut self, now: MonoTime, found: &[Window]) {
         self.searches = self.searches.saturating_sub(1);
-        let samples: usize = found.iter().map(|window| window.values.len()).sum();
+        let news: Vec<Window> = found.iter().filter_map(|window| self.sent.news(now, window)).collect();
+        let samples: usize = news.iter().map(|window| window.values.len()).sum();
         self.ledger.recorded_sent += samples as u64;
         self.book_bytes(now, samples, SAMPLE_BYTES);
-        self.ship_blocks(Class::Log, found);
+        self.ship_blocks(Class::Log, &news);
     }
 
     /// Samples of series by index, in batches that fit a frame.

@@ -108,8 +108,14 @@ fn looks_back_beyond_a_few_at_one_time_are_refused_and_counted() {
     }
     run(&mut host, 1, wobble);
     let ledger = host.pipeline.ledger();
-    assert_eq!((ledger.recorded_sent, ledger.searches_refused), (4 * 60, 2));
+    assert_eq!((ledger.recorded_sent, ledger.searches_refused), (60, 2), "each sample goes out once");
+    run(&mut host, 4, wobble);
     host.pipeline.handle_directive(host.now(), directive(60_000), host.now() + Duration::from_secs(10)).unwrap();
     run(&mut host, 1, wobble);
-    assert_eq!(host.pipeline.ledger().recorded_sent, 5 * 60);
+    let ledger = host.pipeline.ledger();
+    assert_eq!(
+        (ledger.recorded_sent, ledger.searches_refused),
+        (65, 2),
+        "there was room for it, and five seconds were new"
+    );
 }
