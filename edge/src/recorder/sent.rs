@@ -47,7 +47,7 @@ impl Sent {
         });
         let pairs = window.times_ms.iter().zip(&window.values).filter(|(at_ms, _)| is_new(**at_ms));
         let (times_ms, values): (Vec<_>, Vec<_>) = pairs.map(|(at_ms, value)| (*at_ms, *value)).unzip();
-        (!values.is_empty()).then(|| Window { times_ms, values, ..*window })
+        (!values.is_empty()).then_some(Window { times_ms, values, ..*window })
     }
 }
 
