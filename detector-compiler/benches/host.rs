@@ -21,8 +21,8 @@ use vedette_protocol::worker::{Columns, DetectorInput, SeriesDescriptor, WorkerR
 const SERIES: u32 = 1_000;
 const TICKS_LEARNT: u64 = 300;
 const TICKS_TIMED: u64 = 500;
-const BUNDLED: [&str; 5] = ["level", "exhaustion", "flatline", "novelty", "log-novelty"];
-/// Proportional memory of a worker with three detectors and a thousand series.
+const BUNDLED: [&str; 6] = ["level", "exhaustion", "flatline", "seasonal", "novelty", "log-novelty"];
+/// Proportional memory of a worker with the bundled detectors and a thousand series.
 const WORKER_PSS_KIB_MAX: u64 = 10 << 10;
 
 fn main() -> ExitCode {
@@ -200,7 +200,7 @@ fn columns(input: DetectorInput, tick: u64) -> Columns {
         f64::from(u32::try_from(bits >> 44).unwrap()) / f64::from(1 << 20)
     };
     let value = |id: u32| match input {
-        DetectorInput::Metrics | DetectorInput::Votes => {
+        DetectorInput::Metrics | DetectorInput::Votes | DetectorInput::Seasonal | DetectorInput::Timeless => {
             f64::from(id % 60) + ((noise(id) + noise(id + SERIES) - 1.0) * 800.0).round() / 100.0
         }
         DetectorInput::LogTemplates => f64::from(id % 7) + (noise(id) * 6.0).floor(),

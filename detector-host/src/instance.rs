@@ -178,9 +178,10 @@ impl Instance {
             ));
         }
         *scores = match self.input {
-            DetectorInput::Metrics | DetectorInput::Votes => self.call(|guest, store| {
-                guest.call_observe(store, &columns.ids, &columns.dt_ms, &columns.flags, &columns.values)
-            }),
+            DetectorInput::Metrics | DetectorInput::Votes | DetectorInput::Seasonal | DetectorInput::Timeless => self
+                .call(|guest, store| {
+                    guest.call_observe(store, &columns.ids, &columns.dt_ms, &columns.flags, &columns.values)
+                }),
             DetectorInput::LogTemplates => {
                 let mut counts = std::mem::take(&mut self.counts);
                 counts.clear();

@@ -7,6 +7,7 @@
 use crate::calibration::{Pool, SCORES};
 use crate::learnt::{LearntCompany, millis};
 use crate::thinning::Thinning;
+use crate::usual::Usual;
 use std::time::Duration;
 use vedette_protocol::ids::{Digest, EpisodeId, HostId, SeriesKey};
 use vedette_protocol::time::{MonoTime, WallTime};
@@ -89,6 +90,8 @@ pub struct Board {
     alarms: f32,
     alarm_weight: f32,
     thinning: Thinning,
+    /// What is usual at this time.
+    pub(crate) hours: Usual,
 }
 
 impl Default for Board {
@@ -102,6 +105,7 @@ impl Default for Board {
             alarms: 0.0,
             alarm_weight: 1.0,
             thinning: Thinning::new(BUDGET_USUAL),
+            hours: Usual::default(),
         }
     }
 }
@@ -417,11 +421,8 @@ mod tests {
         assert_eq!(board.company(at(1), (1, 1), SeriesKey(11), at(0)), 5.5, "another detector on the same family does");
         let same = 6.0 * 0.5 + 8.0 * SAME * 0.25;
         assert_eq!(board.company(at(1), (1, 1), SeriesKey(10), at(0)), same, "on the same series it hardly does");
-        assert_eq!(
-            board.company(at(1), (0, 2), SeriesKey(21), at(0)),
-            8.0 * 0.5 + 6.0 * KIN * 0.25,
-            "kin does for less"
-        );
+        let kin = 8.0 * 0.5 + 6.0 * KIN * 0.25;
+        assert_eq!(board.company(at(1), (0, 2), SeriesKey(21), at(0)), kin, "kin does for less");
         assert_eq!(board.company(at(3), (0, 3), SeriesKey(30), at(0)), 0.0, "old news");
         assert_eq!(board.company(at(1), (0, 3), SeriesKey(30), at(100)), 0.0, "another matter");
     }

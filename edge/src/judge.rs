@@ -121,6 +121,7 @@ pub(crate) struct Judge {
     refreshed: u64,
     last_asked: u64,
     lost: u64,
+    excused: u64,
     odd: Vec<u32>,
     pub(crate) decisions: Vec<Decision>,
 }
@@ -147,6 +148,7 @@ impl Judge {
             refreshed: 0,
             last_asked: 0,
             lost: 0,
+            excused: 0,
             odd: Vec::new(),
             decisions: Vec::new(),
         }
@@ -323,6 +325,11 @@ impl Judge {
         std::mem::take(&mut self.lost)
     }
 
+    /// Verdicts since the last call that would have opened an episode, but for a word that this is usual at this time.
+    pub(crate) fn take_excused(&mut self) -> u64 {
+        std::mem::take(&mut self.excused)
+    }
+
     /// Takes back the last question, which never reached the detector: as if it had not been asked. Its series.
     pub(crate) fn withdraw(&mut self, tick: u64) -> Option<&[u32]> {
         self.in_flight.back().filter(|question| question.tick == tick)?;
@@ -366,7 +373,8 @@ impl Judge {
     /// First pass: every score to its surprise, the odd ones onto the board.
     fn weigh(&mut self, now: MonoTime, question: &InFlight, scores: &[f32], board: &mut Board) {
         // A vote begins no bout: it is calibrated, and that is all.
-        let warm = self.input() != DetectorInput::Votes && self.warm_in(now).is_zero();
+        let input = self.input();
+        let warm = input != DetectorInput::Votes && self.warm_in(now).is_zero();
         let asked = question.slots.iter().zip(&question.judged).zip(&question.intervals_ms);
         for (((slot, judged), interval_ms), score) in asked.zip(scores) {
             let Some(track) = self.tracks.get_mut(*slot as usize).and_then(Option::as_mut) else { continue };
@@ -379,6 +387,9 @@ impl Judge {
                 track.turn_pace(*interval_ms, ward, self.budget);
             }
             let ward = &mut self.wards[track.ward as usize];
+            if input == DetectorInput::Seasonal {
+                board.hours.say(now, *slot, *score, track.interval_ms);
+            }
             let noted = track.weigh(now, *score, ward, warm);
             if warm && !score.is_nan() && !track.is_open() {
                 self.conformity.count(track.surprise);
@@ -386,7 +397,8 @@ impl Judge {
             if !noted {
                 continue;
             }
-            if let Some(since) = track.odd_since {
+            // A second look at the same values is no company for those whom the first one keeps.
+            if let Some(since) = track.odd_since.filter(|_| input != DetectorInput::Seasonal) {
                 let until = now + Duration::from_millis(u64::from(track.interval_ms) * 2);
                 board.report(now, (self.slot.detector, ward.family), track.key, track.evidence, [since, until]);
             }
@@ -415,14 +427,19 @@ impl Judge {
             };
             // A template that was never seen is news by itself.
             // Within one slow interval, anybody may be odd by chance.
-            let alone =
-                (company <= 0.0 || ward.pace != Pace::Seconds) && self.slot.description.input == DetectorInput::Metrics;
+            let alone = (company <= 0.0 || ward.pace != Pace::Seconds) && self.slot.description.input.is_of_metrics();
             let patience = if alone { ward.patience(now) } else { 0.0 } + track.slowness();
             let reach = track.odd_since.and_then(|_| case.reach());
             let beyond = reach.map(|reach| reach - (track.needed + ward.caution() + patience));
-            let confirmed = beyond.is_some_and(|beyond| beyond >= board.surcharge());
+            let mut confirmed = beyond.is_some_and(|beyond| beyond >= board.surcharge());
             if track.episode.is_none() {
                 track.bout.beyond = track.bout.beyond.into_iter().chain(beyond).reduce(f32::max);
+            }
+            let excused =
+                self.slot.description.input == DetectorInput::Metrics && board.hours.excuses(now, slot, since);
+            if confirmed && excused && !track.is_open() {
+                confirmed = false;
+                self.excused += 1;
             }
             let kind = track.turn(now, confirmed, case.total());
             if matches!(kind, Some(DecisionKind::Open)) {

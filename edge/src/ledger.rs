@@ -13,6 +13,8 @@ pub struct Ledger {
     pub folded: u64,
     /// Detections dropped because too many episodes were open.
     pub shed: u64,
+    /// Verdicts that would have opened an episode, held back because they are usual at this time: none is in the account.
+    pub excused: u64,
     /// Episodes that ended and said so.
     pub cleared: u64,
     /// Times that a detector's calibration was found to drift: findings beside the account above.

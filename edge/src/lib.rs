@@ -27,6 +27,7 @@ pub mod learnt;
 mod oddness;
 mod room;
 mod thinning;
+mod usual;
 
 pub mod glob;
 pub mod ledger;

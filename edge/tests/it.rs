@@ -15,6 +15,7 @@ mod it {
     pub(crate) mod shipping;
     pub(crate) mod signal;
     pub(crate) mod taps;
+    pub(crate) mod usual;
     pub(crate) mod votes;
     pub(crate) mod worker;
 }

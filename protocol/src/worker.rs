@@ -255,6 +255,10 @@ pub enum DetectorInput {
     LogTemplates,
     /// Metric values; the scores are votes, which open no episode.
     Votes,
+    /// Metric values; a score below 1 says that the value is usual at this time, which holds back others' episodes.
+    Seasonal,
+    /// Metric values; no usual time excuses what the scores tell.
+    Timeless,
 }
 
 impl DetectorInput {

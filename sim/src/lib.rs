@@ -25,6 +25,7 @@ mod log;
 mod network;
 mod rig;
 mod rng;
+pub mod scenario;
 mod schedule;
 mod scorer;
 mod signal;

@@ -66,7 +66,9 @@ impl LevelScorer {
         rows.map(|((id, &dt_ms), (&bits, &value))| {
             let Some(level) = self.series.get_mut(id) else { return f32::NAN };
             let learning = match input {
-                DetectorInput::Metrics | DetectorInput::Votes => level.values < warm_up_values,
+                DetectorInput::Metrics | DetectorInput::Votes | DetectorInput::Seasonal | DetectorInput::Timeless => {
+                    level.values < warm_up_values
+                }
                 DetectorInput::LogTemplates => learning_all,
             };
             level.observe(dt_ms, bits, value, learning)
@@ -146,7 +148,9 @@ impl Scorer for LevelScorer {
     fn description(&self) -> DetectorDescription {
         DetectorDescription {
             name: match self.input {
-                DetectorInput::Metrics | DetectorInput::Votes => "sim-level".to_owned(),
+                DetectorInput::Metrics | DetectorInput::Votes | DetectorInput::Seasonal | DetectorInput::Timeless => {
+                    "sim-level".to_owned()
+                }
                 DetectorInput::LogTemplates => "sim-log-level".to_owned(),
             },
             version: "1".to_owned(),

@@ -14,6 +14,7 @@ mod agent;
 mod detectors;
 mod evidence;
 mod host;
+mod play;
 mod stream;
 
 mod events;
@@ -27,6 +28,7 @@ mod ms;
 mod nab;
 mod sequences;
 mod shapes;
+mod stories;
 
 use super::module::CompilerArgs;
 use crate::output::Output;
@@ -81,11 +83,25 @@ pub(crate) enum Suite {
     Shapes,
     /// What is found, and how late, when detection and shipping may cost only so much: ASD, SMD and simulated hosts.
     Budget,
+    /// Weeks of simulated hosts that have to be told right: a backup each night, its load at noon, a leak, a sawtooth.
+    Stories,
+    /// What must not matter: NAB shifted, scaled and renamed, and one reading in ten of simulated hosts.
+    Robustness,
 }
 
 impl Suite {
     /// All of them, in the order in which they run.
-    const ALL: &[Self] = &[Self::Nab, Self::AsdSmd, Self::Ms, Self::Logs, Self::Sequences, Self::Shapes, Self::Budget];
+    const ALL: &[Self] = &[
+        Self::Nab,
+        Self::AsdSmd,
+        Self::Ms,
+        Self::Logs,
+        Self::Sequences,
+        Self::Shapes,
+        Self::Budget,
+        Self::Stories,
+        Self::Robustness,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -96,6 +112,8 @@ impl Suite {
             Self::Sequences => "sequences",
             Self::Shapes => "shapes",
             Self::Budget => "budget",
+            Self::Stories => "stories",
+            Self::Robustness => "robustness",
         }
     }
 
@@ -113,6 +131,8 @@ impl Suite {
             Self::Sequences => sequences::run(bench),
             Self::Shapes => shapes::run(bench),
             Self::Budget => budget::run(bench),
+            Self::Stories => stories::run(bench),
+            Self::Robustness => nab::robustness::run(bench),
         }
     }
 }

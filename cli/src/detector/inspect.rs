@@ -77,6 +77,8 @@ fn description(described: &DetectorDescription) -> Value {
             DetectorInput::Metrics => "metrics",
             DetectorInput::LogTemplates => "log-templates",
             DetectorInput::Votes => "metrics, votes only",
+            DetectorInput::Seasonal => "metrics, knows what is usual when",
+            DetectorInput::Timeless => "metrics, whatever the time",
         },
         "warm_up_values": described.warm_up_values,
         "state_bytes_max": described.state_bytes_max,

@@ -214,7 +214,9 @@ impl Judge {
             let gap = dt_ms > u64::from(self.interval_ms) * 3 / 2;
             columns.flags.push(if gap { flags::GAP } else { 0 });
             columns.values.push(match self.input {
-                DetectorInput::Metrics | DetectorInput::Votes => *value,
+                DetectorInput::Metrics | DetectorInput::Votes | DetectorInput::Seasonal | DetectorInput::Timeless => {
+                    *value
+                }
                 DetectorInput::LogTemplates => value.max(0.0).round(),
             });
         }

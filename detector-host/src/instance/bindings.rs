@@ -50,6 +50,8 @@ impl Described {
             0 => DetectorInput::Metrics,
             1 => DetectorInput::LogTemplates,
             2 => DetectorInput::Votes,
+            3 => DetectorInput::Seasonal,
+            4 => DetectorInput::Timeless,
             other => return Err(format!("input {other} is not known to this host")),
         };
         Ok(Self {

@@ -121,7 +121,9 @@ impl Pipeline {
         let mut altered = false;
         for judge in judges.iter_mut().filter(|judge| judge.alive) {
             let generation = match judge.input() {
-                DetectorInput::Metrics | DetectorInput::Votes => generations.0,
+                DetectorInput::Metrics | DetectorInput::Votes | DetectorInput::Seasonal | DetectorInput::Timeless => {
+                    generations.0
+                }
                 DetectorInput::LogTemplates => generations.1,
             };
             if judge.synced.replace(generation) != Some(generation) {
@@ -137,7 +139,7 @@ impl Pipeline {
 
     fn sync_judge(&mut self, now: MonoTime, judge: &mut Judge) {
         let present: Vec<(u32, SeriesKey)> = match judge.input() {
-            DetectorInput::Metrics | DetectorInput::Votes => {
+            DetectorInput::Metrics | DetectorInput::Votes | DetectorInput::Seasonal | DetectorInput::Timeless => {
                 self.registry.iter().map(|(slot, series)| (slot, series.key)).collect()
             }
             DetectorInput::LogTemplates => self.logs.keys().collect(),
@@ -224,7 +226,7 @@ impl Pipeline {
 
     fn describe(&self, input: DetectorInput, slot: u32) -> Option<(SeriesMeta, u32)> {
         match input {
-            DetectorInput::Metrics | DetectorInput::Votes => {
+            DetectorInput::Metrics | DetectorInput::Votes | DetectorInput::Seasonal | DetectorInput::Timeless => {
                 self.registry.get(slot).map(|series| (series.meta.clone(), series.pace_ms))
             }
             DetectorInput::LogTemplates => Some((self.logs.meta(slot)?, LOG_INTERVAL_MS)),
@@ -241,6 +243,7 @@ impl Pipeline {
             self.ledger.series_vanished += 1;
             self.series_generation += 1;
             self.oddness.forget(slot);
+            self.board.hours.forget(slot);
             self.due.retain(|other| *other != slot);
             self.ship_last_feature(now, series);
         }
@@ -256,8 +259,8 @@ impl Pipeline {
         for at in 0..self.judges.len() {
             let mut columns = self.spare_columns.pop().unwrap_or_default();
             let asked = match self.judges[at].input() {
-                DetectorInput::Metrics | DetectorInput::Votes => self.ask_of_metrics(at, &mut columns),
                 DetectorInput::LogTemplates => self.ask_of_logs(now, at, &mut columns),
+                _ => self.ask_of_metrics(at, &mut columns),
             };
             self.book_lost(at);
             if !asked {
@@ -351,6 +354,7 @@ impl Pipeline {
         };
         let fits = self.judges[at].scores(now, tick, scores, &mut self.board);
         self.book_lost(at);
+        self.ledger.excused += self.judges[at].take_excused();
         if fits {
             self.count_votes(at, tick);
             if self.taps.any() {

@@ -235,7 +235,9 @@ impl Pipeline {
 
     fn subject(&self, input: DetectorInput, slot: u32) -> Option<Subject> {
         Some(match input {
-            DetectorInput::Metrics | DetectorInput::Votes => Subject::Series(self.registry.get(slot)?.meta.clone()),
+            DetectorInput::Metrics | DetectorInput::Votes | DetectorInput::Seasonal | DetectorInput::Timeless => {
+                Subject::Series(self.registry.get(slot)?.meta.clone())
+            }
             DetectorInput::LogTemplates => {
                 let (source, service, template) = self.logs.template(slot)?;
                 Subject::LogTemplate {

@@ -13,6 +13,7 @@ use crate::planner::Planner;
 use crate::recorder::{Recorder, RecorderConfig, Sent};
 use crate::registry::Registry;
 use crate::room;
+use crate::usual::Usual;
 use vedette_protocol::ids::SeriesKey;
 use vedette_protocol::v1::{Feature, SeriesDefinition};
 use vedette_protocol::worker::{SeriesDescriptor, SeriesState};
@@ -120,6 +121,7 @@ fn detector(extent: &Extent, rows: usize) -> usize {
     let lists = room::list::<SeriesDescriptor>(told) + room::list::<SeriesState>(told);
     Judge::bytes_max(rows, extent.metrics)
         + Oddness::bytes_max(rows)
+        + Usual::bytes_max(rows)
         + 2 * room::list::<[u8; ROW_BYTES]>(rows)
         + room::list::<(u32, SeriesKey)>(rows)
         + 2 * lists

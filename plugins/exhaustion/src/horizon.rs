@@ -27,17 +27,29 @@ pub(crate) struct Span {
     /// A value is due once so much has passed: a twentieth less, for readers that come a little early.
     pub(crate) due_ms: u32,
     prior_move: f64,
+    /// A trend counts if it would exhaust the stock within so many moves of its length.
+    moves_ahead: f64,
 }
 
 impl Span {
     const fn of(step_ms: u32, root_of_seconds: f64) -> Self {
-        Self { step_ms, due_ms: step_ms / 20 * 19, prior_move: PRIOR_MOVE * root_of_seconds }
+        let prior_move = PRIOR_MOVE * root_of_seconds;
+        Self { step_ms, due_ms: step_ms / 20 * 19, prior_move, moves_ahead: f64::INFINITY }
     }
 }
 
-/// The horizons: windows of 9 s, 90 s and 15 minutes.
-pub(crate) const SPANS: [Span; 3] =
-    [Span::of(1_000, 1.0), Span::of(10_000, 3.162_277_660_168_379_5), Span::of(100_000, 10.0)];
+/// The horizons: windows of 9 s, 90 s and 15 minutes, and one of nine hours, which takes the mean of each hour: teeth and
+/// noise of a leaking heap are greater than what it leaks within minutes. Slow trends are many and end; one of hours
+/// counts once it leaves two days.
+pub(crate) const SPANS: [Span; 4] = [
+    Span::of(1_000, 1.0),
+    Span::of(10_000, 3.162_277_660_168_379_5),
+    Span::of(100_000, 10.0),
+    Span { step_ms: HOUR_MS, due_ms: HOUR_MS / 20 * 19, prior_move: PRIOR_MOVE_OF_HOURS, moves_ahead: 8.0 },
+];
+pub(crate) const HOUR_MS: u32 = 3_600_000;
+/// What the mean of an hour moves by within six when nothing in particular happens.
+const PRIOR_MOVE_OF_HOURS: f64 = 0.002;
 
 /// A value as the horizons take it.
 #[derive(Clone, Copy, Debug)]
@@ -142,7 +154,7 @@ impl Horizon {
             self.push(narrowed(share));
             return self.score();
         }
-        let score = self.go_on(share, outlook);
+        let score = self.go_on(span, share, outlook);
         if !hold {
             self.learn(span, resolution);
         }
@@ -152,10 +164,10 @@ impl Horizon {
     /// Takes a value that makes the window full, or with which it goes on; gives [`Horizon::score`]. To be
     /// [learnt](Horizon::learn) from afterwards.
     #[inline]
-    pub(crate) fn go_on(&mut self, share: f64, outlook: f64) -> f64 {
+    pub(crate) fn go_on(&mut self, span: &Span, share: f64, outlook: f64) -> f64 {
         let newest = self.push(narrowed(share));
         self.moved = self.last_move(newest);
-        self.judge(share, outlook);
+        self.judge(span, share, outlook);
         self.score()
     }
 
@@ -181,20 +193,22 @@ impl Horizon {
     /// Significance is the move in units of what is usual; nearness is believed time ÷ (believed time + time to
     /// exhaustion), where a trend is believed for `outlook` times its own span. Both share one division.
     #[inline]
-    fn judge(&mut self, share: f64, outlook: f64) {
+    fn judge(&mut self, span: &Span, share: f64, outlook: f64) {
         self.before = self.latest;
         let towards = self.moved.at_least(0.0);
         let reach = (REACH * self.floor).at_least(self.moves.height());
         let room = (1.0 - share).at_least(0.0);
         let believed = outlook * towards;
         let score = REACH * towards * believed / (reach * (believed + room)).at_least(f64::MIN_POSITIVE);
-        self.latest = if self.is_warm() { score } else { 0.0 };
+        let counts = self.is_warm() && room <= span.moves_ahead * towards;
+        self.latest = if counts { score } else { 0.0 };
     }
 
     /// Learns from the last move.
     #[inline]
     pub(crate) fn learn(&mut self, span: &Span, resolution: f64) {
-        let distance = self.moved.abs();
+        // A leak is hours old before it counts, and must not become its own measure: there what comes back is.
+        let distance = if span.moves_ahead < f64::INFINITY { (-self.moved).at_least(0.0) } else { self.moved.abs() };
         if self.is_warm() {
             self.moves.learn(distance, REACH * self.floor, self.windows, &self.youth);
         } else if distance > self.moves.height() {

@@ -1,11 +1,11 @@
 //! `exhaustion`: will a bounded stock run out, and when?
 //!
 //! For series of a stock with both bounds known (space, memory, inodes, handles). Three horizons, sampled every 1, 10
-//! and 100 seconds, each hold nine values in three groups; the move of a horizon is twice the smaller of the two moves
+//! and 100 seconds, and one of the means of hours each hold nine values in three groups; the move of a horizon is twice the smaller of the two moves
 //! between the groups' medians, if both go the same way: Tukey's resistant line (1977) with the half-slope ratio turned
 //! into a condition. A step, a peak or a fall in between therefore is no move. A move is compared with the series' own
 //! history of moves at that horizon, and weighted by how near exhaustion is if it goes on: a trend seen for a while is
-//! believed for [`OUTLOOK`] times that while. Two windows in a row have to agree.
+//! believed for [`OUTLOOK`] times that while, one of hours for two days. Two windows in a row have to agree.
 
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
@@ -32,7 +32,7 @@ pub mod code {
 }
 
 /// Changes with whatever changes a score or a state.
-const VERSION: &str = "0.2.0";
+const VERSION: &str = "0.3.0";
 /// How many times its own length a trend is believed to go on, by default.
 pub const OUTLOOK: f64 = 360.0;
 /// Time since a horizon took a value that it never took: the first is due at once.
@@ -53,6 +53,8 @@ pub struct State {
     /// Time since each horizon took a value, and the score that it gave: what is looked at for each value.
     since_ms: [u32; SPANS.len()],
     scores: [f64; SPANS.len()],
+    /// Sum and number of the shares of the hour under way.
+    hour: (f64, u32),
     observed: f64,
     trending_ms: u32,
     horizons: [Horizon; SPANS.len()],
@@ -65,7 +67,7 @@ impl Detector for Exhaustion {
         Description {
             name: "exhaustion",
             version: VERSION,
-            input: Input::Metrics,
+            input: Input::Timeless,
             warm_up_values: horizon::WARM_UP_MOVES + horizon::VALUES as u32,
             state_bytes_max: 512,
             parameters: &[ParameterSpec {
@@ -87,14 +89,15 @@ impl Detector for Exhaustion {
         let resolution = stock.map_or(0.0, |stock| stock.share_resolution());
         let horizons = SPANS.each_ref().map(|span| Horizon::new(span, resolution));
         let (since_ms, scores) = ([NEVER; SPANS.len()], [0.0; SPANS.len()]);
-        State { stock, since_ms, scores, observed: f64::NAN, trending_ms: 0, horizons }
+        State { stock, since_ms, scores, hour: (0.0, 0), observed: f64::NAN, trending_ms: 0, horizons }
     }
 
     #[inline]
     fn observe(&mut self, state: &mut State, sample: Sample) -> f64 {
         let Some(stock) = &state.stock else { return f64::NAN };
-        let [short_ms, middle_ms, long_ms] = state.since_ms.map(|since_ms| since_ms.saturating_add(sample.dt_ms));
-        let seldom = middle_ms >= SPANS[1].due_ms || long_ms >= SPANS[2].due_ms;
+        let [short_ms, middle_ms, long_ms, hours_ms] =
+            state.since_ms.map(|since_ms| since_ms.saturating_add(sample.dt_ms));
+        let seldom = middle_ms >= SPANS[1].due_ms || long_ms >= SPANS[2].due_ms || hours_ms >= SPANS[3].due_ms;
         let plain = sample.value.is_finite() && !sample.gap() && short_ms >= SPANS[0].due_ms && !seldom;
         let horizon = &mut state.horizons[0];
         if !plain || !horizon.is_going_on(short_ms) {
@@ -102,9 +105,10 @@ impl Detector for Exhaustion {
         }
         // Most values are due for the shortest horizon alone, and go on in its pace. There is next to nothing that calls on
         // their way, and it comes last: what is alive over a call is kept in memory all along.
-        state.since_ms = [0, middle_ms, long_ms];
-        let resolution = stock.share_resolution();
-        state.scores[0] = horizon.go_on(stock.share(sample.value), self.outlook);
+        state.since_ms = [0, middle_ms, long_ms, hours_ms];
+        let (share, resolution) = (stock.share(sample.value), stock.share_resolution());
+        state.hour = (state.hour.0 + share, state.hour.1 + 1);
+        state.scores[0] = horizon.go_on(&SPANS[0], share, self.outlook);
         let score = state.conclude(sample.value, sample.dt_ms);
         if !sample.hold() {
             state.horizons[0].learn(&SPANS[0], resolution);
@@ -127,15 +131,20 @@ impl Detector for Exhaustion {
             lower: stock.lower(),
             upper: stock.upper(),
             onset_ms_ago,
-            onset_uncertainty_ms: trend.step_ms.saturating_mul(3),
+            // What a trend of hours comes to is known no better than its slope, however long it has lasted.
+            onset_uncertainty_ms: if trend.step_ms < horizon::HOUR_MS / 2 {
+                trend.step_ms.saturating_mul(3)
+            } else {
+                onset_ms_ago / 7 * 3
+            },
         }
     }
 
     fn save(&self, state: &State, out: &mut Writer) {
         state.horizons.iter().for_each(|horizon| horizon.save(out));
         state.since_ms.iter().for_each(|since_ms| out.u32(*since_ms));
-        out.f64(state.observed);
-        out.u32(state.trending_ms);
+        out.f64s(&[state.hour.0, state.observed]);
+        [state.hour.1, state.trending_ms].iter().for_each(|number| out.u32(*number));
     }
 
     fn load(&mut self, state: &mut State, input: &mut Reader<'_>) -> Result<(), Damaged> {
@@ -145,8 +154,8 @@ impl Detector for Exhaustion {
         }
         state.scores = state.horizons.each_ref().map(Horizon::score);
         state.since_ms.iter_mut().try_for_each(|since_ms| input.u32().map(|read| *since_ms = read))?;
-        state.observed = input.f64()?;
-        state.trending_ms = input.u32()?;
+        [state.hour.0, state.observed] = input.f64s()?;
+        (state.hour.1, state.trending_ms) = (input.u32()?, input.u32()?);
         Ok(())
     }
 }
@@ -161,9 +170,11 @@ impl Exhaustion {
             return f64::NAN;
         }
         let (share, resolution) = (stock.share(value), stock.share_resolution());
-        let reading = Reading { share, resolution, outlook: self.outlook, hold: sample.hold() };
+        state.hour = (state.hour.0 + share, state.hour.1 + 1);
         for (at, span) in SPANS.iter().enumerate() {
             if let Some(step_ms) = due(&mut state.since_ms[at], span, dt_ms) {
+                let share = if span.step_ms < horizon::HOUR_MS { share } else { state.take_hour() };
+                let reading = Reading { share, resolution, outlook: self.outlook, hold: sample.hold() };
                 state.scores[at] = state.horizons[at].observe(span, step_ms, sample.gap(), reading);
             }
         }
@@ -180,6 +191,12 @@ fn due(since_ms: &mut u32, span: &Span, dt_ms: u32) -> Option<u32> {
 }
 
 impl State {
+    /// The mean share of the hour that is over.
+    fn take_hour(&mut self) -> f64 {
+        let (sum, count) = core::mem::replace(&mut self.hour, (0.0, 0));
+        sum / f64::from(count)
+    }
+
     /// The score, once the horizons have taken a value.
     #[inline]
     fn conclude(&mut self, value: f64, dt_ms: u32) -> f64 {
@@ -187,8 +204,8 @@ impl State {
         if !self.horizons[0].is_warm() {
             return f64::NAN;
         }
-        let [short, middle, long] = self.scores;
-        let score = short.at_least(middle.at_least(long));
+        let [short, middle, long, hours] = self.scores;
+        let score = short.at_least(middle).at_least(long.at_least(hours));
         self.trending_ms = if score < NOTABLE { 0 } else { self.trending_ms.saturating_add(dt_ms) };
         compress(score)
     }

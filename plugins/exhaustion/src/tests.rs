@@ -1,7 +1,7 @@
 use super::*;
 use vedette_sdk::Kind;
 use vedette_sdk::testing::{
-    Rig, damaged_states_are_refused, highest, ramp, rough_readings, same_bits_after_any_cut, series,
+    Noise, Rig, damaged_states_are_refused, highest, ramp, rough_readings, same_bits_after_any_cut, series,
 };
 
 /// A filesystem of 250 GB, as the share of it that is used.
@@ -144,4 +144,54 @@ fn a_series_read_each_ten_seconds_finds_the_same_filling() {
     assert!(highest(&idle) < 1.0, "{}", highest(&idle));
     let fill: Vec<f32> = (1..=30).map(|tick| rig.step(10_000, 0, quiet(0) + 6e-3 * f64::from(tick))).collect();
     assert!(fill[11..].iter().all(|score| *score > 4.0), "{fill:?}");
+}
+
+/// Memory that is collected each seven minutes, read each minute: a tooth of three per cent, noise, and what leaks.
+fn heap(noise: &mut Noise, minute: usize, leaked: f64) -> f64 {
+    0.5 + 0.03 * (minute % 7) as f64 / 7.0 + 0.002 * noise.normal() + leaked
+}
+
+fn memory() -> Series {
+    let attributes = vec![("system.memory.state".into(), "used".into())];
+    Series {
+        metric: "system.memory.utilization".into(),
+        attributes,
+        interval_ms: 60_000,
+        ..series("1", Kind::Gauge, 0.0..1.0)
+    }
+}
+
+#[test]
+fn a_leak_of_a_fifth_of_a_per_cent_an_hour_is_told_days_before_the_end_with_a_time_that_holds() {
+    let (mut noise, mut rig) = (Noise(11), Rig::<Exhaustion>::new(&memory()));
+    let per_minute = 0.002 / 60.0;
+    let quiet: Vec<f32> = (0..2_880).map(|minute| rig.step(60_000, 0, heap(&mut noise, minute, 0.0))).collect();
+    assert!(highest(&quiet) < 3.0, "{}", highest(&quiet));
+    // By the mean of its teeth.
+    let exhausted_at = 0.485 / per_minute;
+    let (mut told, mut right, mut all) = (None, 0, 0);
+    for minute in 0..13_200_usize {
+        let score = rig.step(60_000, 0, heap(&mut noise, minute, per_minute * minute as f64));
+        if score > 4.0 {
+            told.get_or_insert(minute);
+            let (_, why) = rig.instance.explain(&[0])[0];
+            assert_eq!(why.code, code::TOWARDS_UPPER);
+            let rate = |onset_ms: u32| (why.observed - why.expected) / f64::from(onset_ms) * 60_000.0;
+            let left = |onset_ms: u32| (why.upper - why.observed) / rate(onset_ms);
+            let earliest = minute as f64 + left(why.onset_ms_ago - why.onset_uncertainty_ms);
+            let latest = minute as f64 + left(why.onset_ms_ago + why.onset_uncertainty_ms);
+            right += usize::from((earliest..=latest).contains(&exhausted_at));
+            all += 1;
+        }
+    }
+    let hours_before = (exhausted_at - told.expect("told") as f64) / 60.0;
+    assert!((6.0..72.0).contains(&hours_before), "{hours_before}");
+    assert!(right * 10 >= all * 9, "{right} of {all} intervals hold the true time");
+}
+
+#[test]
+fn a_week_of_collections_is_quiet() {
+    let (mut noise, mut rig) = (Noise(12), Rig::<Exhaustion>::new(&memory()));
+    let scores: Vec<f32> = (0..7 * 1_440).map(|minute| rig.step(60_000, 0, heap(&mut noise, minute, 0.0))).collect();
+    assert!(highest(&scores) < 3.5, "{}", highest(&scores));
 }

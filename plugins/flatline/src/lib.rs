@@ -75,7 +75,7 @@ impl Detector for Flatline {
         Description {
             name: "flatline",
             version: VERSION,
-            input: Input::Metrics,
+            input: Input::Timeless,
             warm_up_values: WARM_UP_VALUES,
             state_bytes_max: 64,
             parameters: &[],

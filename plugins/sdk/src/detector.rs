@@ -54,6 +54,10 @@ pub enum Input {
     LogTemplates,
     /// Values of metrics; the scores are votes, which open no episode.
     Votes,
+    /// Values of metrics; no usual time excuses what the scores tell.
+    Timeless,
+    /// Values of metrics; a score below 1 says that the value is usual at this time.
+    Seasonal,
 }
 
 /// What a detector says of itself.

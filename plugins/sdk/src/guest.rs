@@ -152,6 +152,8 @@ pub fn describe<D: Detector>() -> types::Description {
             Input::Metrics => 0,
             Input::LogTemplates => 1,
             Input::Votes => 2,
+            Input::Seasonal => 3,
+            Input::Timeless => 4,
         },
         warm_up_values: given.warm_up_values,
         state_bytes_max: given.state_bytes_max,

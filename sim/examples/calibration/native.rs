@@ -43,6 +43,8 @@ impl<D: Detector> Scorer for Native<D> {
                 Input::Metrics => DetectorInput::Metrics,
                 Input::LogTemplates => DetectorInput::LogTemplates,
                 Input::Votes => DetectorInput::Votes,
+                Input::Seasonal => DetectorInput::Seasonal,
+                Input::Timeless => DetectorInput::Timeless,
             },
             warm_up_values: self.describe.warm_up_values,
             state_bytes_max: self.describe.state_bytes_max,

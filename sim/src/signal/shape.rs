@@ -28,6 +28,13 @@ pub enum Shape {
         /// Factor meanwhile.
         factor: f64,
     },
+    /// A rise from `1` to `1 + amplitude` within a period, and a fall at its end: a heap between collections.
+    Sawtooth {
+        /// From one fall to the next.
+        period: Duration,
+        /// Share of the level.
+        amplitude: f64,
+    },
 }
 
 impl Shape {
@@ -58,6 +65,10 @@ impl Shape {
             Self::DailyJob { start_hour, length, factor } => {
                 let since_start = (second_of_day - start_hour * 3_600.0).rem_euclid(DAY_SECONDS);
                 if since_start < length.as_secs_f64() { factor } else { 1.0 }
+            }
+            Self::Sawtooth { period, amplitude } => {
+                let period_s = period.as_secs_f64();
+                1.0 + amplitude * (seconds % period_s) / period_s
             }
         }
     }

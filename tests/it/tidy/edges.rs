@@ -20,7 +20,14 @@ const EDGES: &[(&str, &[&str], &[&str])] = &[
     (
         "sim",
         &["edge", "protocol"],
-        &["plugins/sdk", "plugins/level", "plugins/exhaustion", "plugins/flatline", "plugins/log-novelty"],
+        &[
+            "plugins/sdk",
+            "plugins/level",
+            "plugins/exhaustion",
+            "plugins/flatline",
+            "plugins/log-novelty",
+            "plugins/seasonal",
+        ],
     ),
     ("agent", &["edge", "link", "protocol", "detector-host"], &["sim"]),
     ("collector", &["edge", "link", "protocol", "detector-host", "sim"], &[]),

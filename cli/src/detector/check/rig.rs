@@ -92,7 +92,9 @@ impl Rig {
     /// A series in a unit that is `scale` times as small.
     pub(super) fn one_series(&self, id: u32, scale: f64) -> SeriesDescriptor {
         let (metric, unit, kind, upper) = match self.described.input {
-            DetectorInput::Metrics | DetectorInput::Votes => ("check.gauge", "", SeriesKind::Gauge, scale),
+            DetectorInput::Metrics | DetectorInput::Votes | DetectorInput::Seasonal | DetectorInput::Timeless => {
+                ("check.gauge", "", SeriesKind::Gauge, scale)
+            }
             DetectorInput::LogTemplates => ("vedette.log.template", "{line}", SeriesKind::Count, f64::NAN),
         };
         let meta = SeriesMeta {

@@ -1,6 +1,7 @@
 //! Numenta Anomaly Benchmark: `nab/data/<category>/<file>.csv`, windows in `nab/labels_split` or `nab/labels`.
 
 mod gaussian;
+pub(crate) mod robustness;
 mod scorer;
 
 use super::bench::{Bench, Clean, Report, number};

@@ -17,7 +17,9 @@ const RESET: u64 = 500;
 /// A window of `count` series for a detector of this input.
 pub(crate) fn builtin(input: DetectorInput, count: usize) -> Window {
     let shapes: &[Shape] = match input {
-        DetectorInput::Metrics | DetectorInput::Votes => &[Shape::Cpu, Shape::Disk, Shape::Filling, Shape::Memory],
+        DetectorInput::Metrics | DetectorInput::Votes | DetectorInput::Seasonal | DetectorInput::Timeless => {
+            &[Shape::Cpu, Shape::Disk, Shape::Filling, Shape::Memory]
+        }
         DetectorInput::LogTemplates => &[Shape::Heartbeat, Shape::Hourly, Shape::NewError],
     };
     let shape = |series: usize| shapes[series % shapes.len()];

@@ -1,0 +1,104 @@
+//! A simulated host, played to an agent whose detectors are the modules that ship.
+
+use super::agent::{Agent, START, Tap, openings};
+use super::detectors::Detectors;
+use std::time::Duration;
+use vedette_edge::metric::MetricSpec;
+use vedette_edge::pipeline::{Pipeline, PipelineConfig};
+use vedette_protocol::ids::HostId;
+use vedette_protocol::policy::Policy;
+use vedette_protocol::time::MonoTime;
+use vedette_protocol::v1::{Body, Class, Finding, Subject};
+use vedette_protocol::worker::Columns;
+use vedette_sim::{Host, HostSink};
+
+const TICK: Duration = Duration::from_secs(1);
+
+/// An episode that opened, since the host's start.
+#[derive(Clone, Debug)]
+pub(crate) struct Opened {
+    pub(crate) at: Duration,
+    pub(crate) series: String,
+    pub(crate) finding: Finding,
+}
+
+/// What was heard of a host.
+pub(crate) struct Played {
+    /// Episodes about its series. What detectors are told of themselves is no episode.
+    pub(crate) opened: Vec<Opened>,
+    /// Verdicts that would have opened one, but are usual at their time.
+    pub(crate) excused: u64,
+}
+
+/// Plays a host to its end; of all readings only each `every`th is taken, by sources that are that much slower.
+///
+/// # Errors
+///
+/// If a detector fails.
+pub(crate) fn play(detectors: &Detectors, mut host: Host, end: Duration, every: u32) -> anyhow::Result<Played> {
+    let slower = |(source, interval_ms): (String, u32)| (source, interval_ms * every);
+    let config = PipelineConfig {
+        host: HostId([0xE8; 16]),
+        policy: Policy::default(),
+        series_max: 1_000,
+        templates_max: 1,
+        sources: host.sources().into_iter().map(slower).collect(),
+    };
+    let (mut heard, mut elapsed) = (Heard::default(), Duration::ZERO);
+    let wall = vedette_sim::START;
+    let mut agent = Agent::start(detectors, config, wall, &mut heard)?;
+    while elapsed < end {
+        elapsed += TICK;
+        heard.at = elapsed;
+        let now = START + elapsed;
+        host.tick(elapsed, &mut Feed { now, elapsed, every, pipeline: &mut agent.pipeline });
+        let wall = wall.offset_by(i64::try_from(elapsed.as_nanos()).unwrap_or(i64::MAX));
+        agent.tick(now, wall, &mut heard)?;
+    }
+    Ok(Played { opened: heard.opened, excused: agent.pipeline.ledger().excused })
+}
+
+/// Hands what a host reads to the pipeline.
+struct Feed<'a> {
+    now: MonoTime,
+    elapsed: Duration,
+    every: u32,
+    pipeline: &'a mut Pipeline,
+}
+
+impl HostSink for Feed<'_> {
+    fn reading(
+        &mut self,
+        source: &'static str,
+        interval_ms: u32,
+        metric: &'static MetricSpec,
+        attributes: &[(&str, &str)],
+        value: f64,
+    ) {
+        let interval_ms = interval_ms * self.every;
+        if self.elapsed.as_millis().is_multiple_of(u128::from(interval_ms)) {
+            self.pipeline.handle_reading(self.now, source, interval_ms, metric, attributes, value);
+        }
+    }
+
+    fn log_line(&mut self, _path: &str, _service: &str, _line: &[u8]) {}
+}
+
+#[derive(Default)]
+struct Heard {
+    at: Duration,
+    opened: Vec<Opened>,
+}
+
+impl Tap for Heard {
+    fn scores(&mut self, _detector: u32, _asked: &Columns, _scores: &[f32], _guest_ns: u64) {}
+
+    fn enqueued(&mut self, _class: Class, body: Body) {
+        for finding in openings(&body) {
+            let Subject::Series(meta) = &finding.subject else { continue };
+            if !meta.metric.starts_with("vedette.") {
+                self.opened.push(Opened { at: self.at, series: meta.display_name(), finding: finding.clone() });
+            }
+        }
+    }
+}

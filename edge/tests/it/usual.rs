@@ -1,0 +1,89 @@
+//! What is usual at its time opens no episode.
+
+use super::host::detector;
+use std::collections::BTreeSet;
+use vedette_edge::metric::{MetricKind, MetricSpec};
+use vedette_edge::pipeline::{Action, Pipeline, PipelineConfig};
+use vedette_protocol::ids::HostId;
+use vedette_protocol::policy::Policy;
+use vedette_protocol::time::{MonoTime, WallTime};
+use vedette_protocol::v1::{Body, EpisodeEvent, Finding, Subject};
+use vedette_protocol::worker::{DetectorInput, WorkerRequest};
+
+static METRIC: MetricSpec = MetricSpec {
+    name: "system.cpu.utilization",
+    unit: "1",
+    kind: MetricKind::Gauge,
+    resolution: 0.01,
+    lower: f64::NAN,
+    upper: f64::NAN,
+    doc: "",
+};
+const DEPARTS_S: u32 = 900;
+
+/// Two series that depart after a quarter of an hour, judged by a detector of this input; another says of the first that
+/// this is usual, and of the second that it is not. Detectors and series that opened an episode, and verdicts held back.
+fn opened_by(input: DetectorInput) -> (BTreeSet<(String, String)>, u64) {
+    let config = PipelineConfig {
+        host: HostId([3; 16]),
+        policy: Policy::default(),
+        series_max: 100,
+        templates_max: 10,
+        sources: vec![("sim".into(), 1_000)],
+    };
+    let mut pipeline = Pipeline::new(config, MonoTime::from_ms(0), WallTime::from_unix_ms(0));
+    let mut seasonal = detector(DetectorInput::Seasonal);
+    (seasonal.detector, seasonal.reference.name) = (1, "seasonal".into());
+    pipeline.set_detectors(MonoTime::from_ms(0), vec![detector(input), seasonal]);
+    let mut opened = BTreeSet::new();
+    for second in 0..DEPARTS_S + 60 {
+        let now = MonoTime::from_ms(u64::from(second) * 1_000);
+        for name in ["usual", "unusual"] {
+            pipeline.handle_reading(now, "sim", 1_000, &METRIC, &[("n", name)], f64::from(second));
+        }
+        pipeline.handle_tick(now, WallTime::from_unix_ms(i64::from(second) * 1_000));
+        while let Some(action) = pipeline.poll_action() {
+            match action {
+                Action::Ask(WorkerRequest::Observe { detector, tick, columns }) => {
+                    let scores: Vec<f32> = columns.ids.iter().map(|id| score(detector, *id, second)).collect();
+                    pipeline.handle_scores(now, detector, tick, &scores);
+                }
+                Action::Ask(WorkerRequest::Explain { detector, .. }) => {
+                    pipeline.handle_explanations(now, detector, Vec::new());
+                }
+                Action::Enqueue { body: Body::Findings(findings), .. } => {
+                    opened.extend(findings.iter().filter(|one| one.event == EpisodeEvent::Open).map(who_and_what));
+                }
+                _ => {}
+            }
+        }
+    }
+    (opened, pipeline.ledger().excused)
+}
+
+/// Small and different at first; then the first detector is surprised by both series, the second by the second.
+fn score(detector: u32, id: u32, second: u32) -> f32 {
+    let surprised = second >= DEPARTS_S && (detector == 0 || id == 1);
+    let wobble = (second * 7_919 + id * 13) % 17;
+    if surprised { 30.0 } else { f32::from(u8::try_from(wobble).expect("small")) / 40.0 }
+}
+
+fn who_and_what(finding: &Finding) -> (String, String) {
+    let Subject::Series(meta) = &finding.subject else { panic!("{finding:?}") };
+    (finding.detector.name.clone(), meta.attributes[0].1.clone())
+}
+
+#[test]
+fn a_departure_that_is_usual_at_its_time_opens_no_episode_and_one_that_is_not_does() {
+    let (opened, held_back) = opened_by(DetectorInput::Metrics);
+    let series: BTreeSet<&str> = opened.iter().map(|(_, series)| series.as_str()).collect();
+    assert_eq!(series, BTreeSet::from(["unusual"]), "{opened:?}");
+    assert!(held_back > 0);
+}
+
+#[test]
+fn what_no_time_excuses_opens_an_episode_at_any() {
+    let (opened, held_back) = opened_by(DetectorInput::Timeless);
+    assert!(opened.contains(&("level".into(), "usual".into())), "{opened:?}");
+    assert_eq!(held_back, 0);
+}
