@@ -14,6 +14,7 @@ extern crate alloc;
 mod horizon;
 mod stock;
 
+use alloc::boxed::Box;
 use horizon::{Horizon, Reading, SPANS, Span};
 use stock::Stock;
 use vedette_sdk::math::Limit as _;
@@ -46,10 +47,14 @@ pub struct Exhaustion {
     outlook: f64,
 }
 
-/// What is remembered of one series; nothing for a series that cannot run out.
+/// What is remembered of one series: nothing of one that cannot run out.
 #[derive(Clone, Debug)]
-pub struct State {
-    stock: Option<Stock>,
+pub struct State(Option<Box<Watch>>);
+
+/// A stock under watch. It lies apart, so that tables that grow move little.
+#[derive(Clone, Debug)]
+struct Watch {
+    stock: Stock,
     /// Time since each horizon took a value, and the score that it gave: what is looked at for each value.
     since_ms: [u32; SPANS.len()],
     scores: [f64; SPANS.len()],
@@ -85,16 +90,17 @@ impl Detector for Exhaustion {
     }
 
     fn added(&mut self, series: &Series) -> State {
-        let stock = Stock::of(series);
-        let resolution = stock.map_or(0.0, |stock| stock.share_resolution());
-        let horizons = SPANS.each_ref().map(|span| Horizon::new(span, resolution));
-        let (since_ms, scores) = ([NEVER; SPANS.len()], [0.0; SPANS.len()]);
-        State { stock, since_ms, scores, hour: (0.0, 0), observed: f64::NAN, trending_ms: 0, horizons }
+        State(Stock::of(series).map(|stock| {
+            let horizons = SPANS.each_ref().map(|span| Horizon::new(span, stock.share_resolution()));
+            let (since_ms, scores) = ([NEVER; SPANS.len()], [0.0; SPANS.len()]);
+            Box::new(Watch { stock, since_ms, scores, hour: (0.0, 0), observed: f64::NAN, trending_ms: 0, horizons })
+        }))
     }
 
     #[inline]
     fn observe(&mut self, state: &mut State, sample: Sample) -> f64 {
-        let Some(stock) = &state.stock else { return f64::NAN };
+        let Some(state) = &mut state.0 else { return f64::NAN };
+        let stock = &state.stock;
         let [short_ms, middle_ms, long_ms, hours_ms] =
             state.since_ms.map(|since_ms| since_ms.saturating_add(sample.dt_ms));
         let seldom = middle_ms >= SPANS[1].due_ms || long_ms >= SPANS[2].due_ms || hours_ms >= SPANS[3].due_ms;
@@ -117,10 +123,11 @@ impl Detector for Exhaustion {
     }
 
     fn explain(&self, state: &State) -> Explanation {
-        let (Some(stock), Some(leading)) = (&state.stock, state.leading()) else {
+        let Some(state) = &state.0 else { return Explanation::NONE };
+        let Some(leading) = state.leading() else {
             return Explanation { observed: state.observed, ..Explanation::NONE };
         };
-        let trend = leading.trend();
+        let (stock, trend) = (&state.stock, leading.trend());
         let onset_ms_ago =
             state.trending_ms.saturating_add(trend.step_ms.saturating_mul(u32::from(horizon::VALUES) - 2));
         let before = stock.share(state.observed) - trend.slope_per_s * f64::from(onset_ms_ago) / 1_000.0;
@@ -141,6 +148,7 @@ impl Detector for Exhaustion {
     }
 
     fn save(&self, state: &State, out: &mut Writer) {
+        let Some(state) = &state.0 else { return };
         state.horizons.iter().for_each(|horizon| horizon.save(out));
         state.since_ms.iter().for_each(|since_ms| out.u32(*since_ms));
         out.f64s(&[state.hour.0, state.observed]);
@@ -148,7 +156,8 @@ impl Detector for Exhaustion {
     }
 
     fn load(&mut self, state: &mut State, input: &mut Reader<'_>) -> Result<(), Damaged> {
-        let resolution = state.stock.map_or(0.0, |stock| stock.share_resolution());
+        let Some(state) = &mut state.0 else { return Ok(()) };
+        let resolution = state.stock.share_resolution();
         for (horizon, span) in state.horizons.iter_mut().zip(&SPANS) {
             horizon.load(span, resolution, input)?;
         }
@@ -163,9 +172,8 @@ impl Detector for Exhaustion {
 impl Exhaustion {
     /// Judges and learns any value.
     #[cold]
-    fn observe_any(&mut self, state: &mut State, value: f64, dt_ms: u32, flags: u8) -> f64 {
-        let sample = Sample { dt_ms, flags, value };
-        let Some(stock) = &state.stock else { return f64::NAN };
+    fn observe_any(&self, state: &mut Watch, value: f64, dt_ms: u32, flags: u8) -> f64 {
+        let (sample, stock) = (Sample { dt_ms, flags, value }, &state.stock);
         if !value.is_finite() {
             return f64::NAN;
         }
@@ -190,7 +198,7 @@ fn due(since_ms: &mut u32, span: &Span, dt_ms: u32) -> Option<u32> {
     due.then_some(passed_ms)
 }
 
-impl State {
+impl Watch {
     /// The mean share of the hour that is over.
     fn take_hour(&mut self) -> f64 {
         let (sum, count) = core::mem::replace(&mut self.hour, (0.0, 0));
