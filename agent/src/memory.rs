@@ -5,9 +5,10 @@ use crate::config::{Config, Objection};
 use crate::files::{journal, tail};
 use crate::lanes::lines;
 use crate::local::{ANSWER_BYTES_MAX, CONNECTIONS_MAX, PORTIONS_MAX, TAPS_MAX};
+use crate::recorder::backlog;
 use crate::runtime::detectors::Found;
 use crate::worker_process::SCORE_BUFFERS_MAX;
-use crate::{inventory, recorder, runtime, source, spool};
+use crate::{inventory, runtime, source, spool};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use vedette_detector_host::confine::WORKER_DATA_BYTES_MAX;
@@ -189,7 +190,9 @@ fn extent(config: &Config, detectors: usize) -> Extent {
 
 fn blocks_for_the_disk(extent: &Extent) -> usize {
     let block = Recorder::block_bytes_max(extent.series_max + extent.templates_max);
-    extent.recorder.filter(|config| config.to_disk).map_or(0, |_| recorder::QUEUE * block)
+    // One more is in hand.
+    let waiting = (backlog::HELD + 1) * block + backlog::NAMES_BYTES;
+    extent.recorder.filter(|config| config.to_disk).map_or(0, |_| waiting)
 }
 
 fn log_files(config: &Config) -> usize {

@@ -200,8 +200,16 @@ fn recorder(page: &mut Page, status: &Status) {
     page.one(&COUNTER.named("recorder_lines", "Log lines recorded."), one.counts.lines);
     let left_out = COUNTER.named("recorder_lines_left_out", "Log lines for which a block had no room.");
     page.one(&left_out, one.counts.lines_left_out);
-    let lost = [("write", disk.blocks_lost), ("queue", one.counts.blocks_not_taken)];
+    let lost = [
+        ("forgotten", disk.blocks_forgotten),
+        ("too-large", disk.blocks_too_large),
+        ("queue", one.counts.blocks_not_taken),
+    ];
     let lost = lost.map(|(reason, count)| ([("reason", reason)], count));
+    page.one(
+        &GAUGE.named("recorder_blocks_waiting", "Sealed blocks that the disk does not have yet."),
+        disk.blocks_waiting,
+    );
     page.labelled(&COUNTER.named("recorder_blocks_lost", "Sealed blocks that did not get to the disk."), lost);
 }
 

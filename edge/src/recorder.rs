@@ -306,7 +306,7 @@ impl Recorder {
         self.outbox.pop_front()
     }
 
-    /// From when on samples are in memory only.
+    /// From when on samples are in no sealed block that was handed out: in memory only, whatever the disk does.
     pub fn unwritten_from_ms(&self) -> i64 {
         if self.config.to_disk { self.begun_ms.unwrap_or(i64::MAX) } else { i64::MIN }
     }

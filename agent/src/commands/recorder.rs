@@ -100,12 +100,13 @@ fn write_private(out: &Path, write: impl FnOnce(&mut dyn io::Write) -> io::Resul
 fn recorded(config: &Path, wanted: &Wanted) -> Result<(PathBuf, Recording), Failure> {
     let config = load_config(config)?;
     let folder = config.data_dir.join(FOLDER);
+    // Without a running agent the disk has everything there is. A block that comes to disk between the two is in both.
+    let told = local::ask(&config.socket, Question::Recorder);
     let mut recording = match read(&folder, wanted) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Recording::default(),
         read => read.map_err(|error| Failure::io(folder.display(), &error))?,
     };
-    // Without a running agent the disk has everything there is.
-    if let Ok(told) = local::ask(&config.socket, Question::Recorder) {
+    if let Ok(told) = told {
         let in_memory: Vec<InMemory> = serde_json::from_str(&told).map_err(|error| {
             Failure::unavailable(format!("{}: not an answer of this version: {error}", config.socket.display()))
         })?;

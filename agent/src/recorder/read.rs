@@ -118,7 +118,7 @@ pub struct RecordedSeries {
 ///
 /// Of the file system, and [`io::ErrorKind::FileTooLarge`] if more is wanted than memory should hold.
 pub fn read(folder: &Path, wanted: &Wanted) -> io::Result<Recording> {
-    let mut reader = Reader { wanted, recording: Recording::default(), series: BTreeMap::new(), samples: 0 };
+    let mut reader = Reader::new(wanted);
     for (_, path, bytes) in segments(folder)? {
         reader.recording.bytes += bytes;
         match durable::read_capped(&path, SEGMENT_READ_MAX) {
@@ -129,24 +129,33 @@ pub fn read(folder: &Path, wanted: &Wanted) -> io::Result<Recording> {
             Err(error) => return Err(error),
         }
     }
-    let mut recording = reader.recording;
-    recording.series = reader.series.into_values().collect();
-    recording.series.sort_by_cached_key(|one| one.meta.display_name());
-    // Blocks follow each other, but a clock may have been set back.
-    recording.series.iter_mut().for_each(|one| one.points.sort_by_key(|(at_ms, _)| *at_ms));
-    recording.lines.sort_by_key(|line| line.at_ms);
-    Ok(recording)
+    Ok(reader.end())
 }
 
-struct Reader<'a> {
+/// Puts segments together, the oldest first.
+pub(super) struct Reader<'a> {
     wanted: &'a Wanted,
     recording: Recording,
     series: BTreeMap<SeriesKey, RecordedSeries>,
     samples: usize,
 }
 
-impl Reader<'_> {
-    fn segment(&mut self, bytes: &[u8]) -> io::Result<()> {
+impl<'a> Reader<'a> {
+    pub(super) fn new(wanted: &'a Wanted) -> Self {
+        Self { wanted, recording: Recording::default(), series: BTreeMap::new(), samples: 0 }
+    }
+
+    pub(super) fn end(self) -> Recording {
+        let mut recording = self.recording;
+        recording.series = self.series.into_values().collect();
+        recording.series.sort_by_cached_key(|one| one.meta.display_name());
+        // Blocks follow each other, but a clock may have been set back.
+        recording.series.iter_mut().for_each(|one| one.points.sort_by_key(|(at_ms, _)| *at_ms));
+        recording.lines.sort_by_key(|line| line.at_ms);
+        recording
+    }
+
+    pub(super) fn segment(&mut self, bytes: &[u8]) -> io::Result<()> {
         let Some(mut records) = Records::new(bytes) else {
             self.recording.damaged += 1;
             return Ok(());

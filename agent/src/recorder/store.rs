@@ -5,12 +5,12 @@
 
 use super::DiskView;
 use super::segment::{Entry, MAGIC, Records, append};
-use crate::durable;
+use crate::spool::files::{Files, Folder};
 use std::collections::{BTreeMap, VecDeque};
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use vedette_edge::recorder::Recorded;
 use vedette_protocol::series::SeriesMeta;
 
@@ -21,24 +21,61 @@ const SEGMENT_BYTES: std::ops::RangeInclusive<u64> = 64 << 10..=4 << 20;
 const SEGMENTS_MAX: usize = 1_024;
 /// Largest segment that is read: one that had just room for the largest record.
 pub const SEGMENT_READ_MAX: u64 = 32 << 20;
-const EXTENSION: &str = "seg";
+const EXTENSION: &str = ".seg";
+
+/// Where the folder is found, again after each failure: what was mounted there may have gone and come back.
+pub trait Door {
+    /// What the folder is then reached through.
+    type Files: Files;
+
+    /// Opens it.
+    ///
+    /// # Errors
+    ///
+    /// Of the file system.
+    fn open(&self) -> io::Result<Self::Files>;
+}
+
+/// A folder of its own (0700), made if it is not there.
+impl Door for PathBuf {
+    type Files = Folder;
+
+    fn open(&self) -> io::Result<Folder> {
+        Folder::open(self, Duration::ZERO)
+    }
+}
+
+/// Why a block was not written.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// It never will be.
+    #[error("a block is larger than a record may be")]
+    TooLarge,
+    /// It may be later; nothing of it is left on disk that a reader takes for whole.
+    #[error(transparent)]
+    Failed(#[from] io::Error),
+}
 
 /// Appends blocks and keeps within a bound.
 #[derive(Debug)]
-pub struct Store {
-    folder: PathBuf,
+pub struct Store<D: Door> {
+    door: D,
+    files: Option<D::Files>,
     bytes_max: u64,
     segments: VecDeque<Segment>,
-    open: Option<File>,
-    next: u64,
+    /// Whether the last of them is written to.
+    is_open: bool,
+    /// The next segment's number; `None` until the folder was looked into.
+    next: Option<u64>,
     /// What the numbers of series that have not ended mean.
     names: BTreeMap<u32, SeriesMeta>,
+    trouble: Option<String>,
     view: DiskView,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Segment {
-    path: PathBuf,
+    name: String,
     bytes: u64,
 }
 
@@ -51,121 +88,153 @@ pub fn segments(folder: &Path) -> io::Result<Vec<(u64, PathBuf, u64)>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        let path = entry.path();
-        let number = path.file_stem().and_then(|stem| stem.to_str()?.parse::<u64>().ok());
-        let Some(number) = number.filter(|_| path.extension().is_some_and(|extension| extension == EXTENSION)) else {
-            continue;
-        };
-        found.push((number, path, entry.metadata()?.len()));
+        let Some(number) = entry.file_name().to_str().and_then(number_of) else { continue };
+        found.push((number, entry.path(), entry.metadata()?.len()));
     }
     found.sort_unstable();
     Ok(found)
 }
 
-impl Store {
-    /// Opens or makes the folder (0700), cuts a torn last segment at its last whole record, deletes what is beyond the
+fn number_of(name: &str) -> Option<u64> {
+    name.strip_suffix(EXTENSION)?.parse().ok()
+}
+
+impl<D: Door> Store<D> {
+    /// Nothing is looked at before [`Store::look`] or the first block.
+    pub fn new(door: D, bytes_max: u64) -> Self {
+        Self {
+            door,
+            files: None,
+            bytes_max,
+            segments: VecDeque::new(),
+            is_open: false,
+            next: None,
+            names: BTreeMap::new(),
+            trouble: None,
+            view: DiskView::default(),
+        }
+    }
+
+    /// Opens the folder. The first time: cuts a torn last segment at its last whole record, deletes what is beyond the
     /// bound. A segment that cannot be read stays until its turn to be deleted comes.
     ///
     /// # Errors
     ///
     /// Of the file system: the folder cannot be made or listed.
-    pub fn open(folder: &Path, bytes_max: u64) -> io::Result<Self> {
-        durable::make_private_folder(folder)?;
-        let found = segments(folder)?;
-        let next = found.last().map_or(1, |(number, _, _)| number.saturating_add(1));
-        let mut store = Self {
-            folder: folder.to_owned(),
-            bytes_max,
-            segments: found.into_iter().map(|(_, path, bytes)| Segment { path, bytes }).collect(),
-            open: None,
-            next,
-            names: BTreeMap::new(),
-            view: DiskView::default(),
-        };
-        if let Some(last) = store.segments.back_mut()
-            && let Err(error) = last.mend(&mut store.view)
-        {
-            tracing::warn!(%error, file = %last.path.display(), "the recorder's last segment is left as it is");
-            store.view.segments_damaged += 1;
+    pub fn look(&mut self) -> io::Result<()> {
+        if self.files.is_some() {
+            return Ok(());
         }
-        store.shrink();
-        store.count();
-        Ok(store)
+        let mut files = self.door.open()?;
+        if self.next.is_none() {
+            let found = files.list()?.into_iter().filter_map(|(name, bytes)| Some((number_of(&name)?, name, bytes)));
+            let mut found: Vec<_> = found.collect();
+            found.sort_unstable();
+            self.next = Some(found.last().map_or(1, |(number, _, _)| number.saturating_add(1)));
+            self.segments = found.into_iter().map(|(_, name, bytes)| Segment { name, bytes }).collect();
+            self.mend(&mut files);
+        }
+        self.files = Some(files);
+        self.shrink();
+        self.count();
+        Ok(())
     }
 
-    /// What there is.
+    fn mend(&mut self, files: &mut D::Files) {
+        if let Some(last) = self.segments.back_mut()
+            && let Err(error) = last.mend(files, &mut self.view)
+        {
+            tracing::warn!(%error, file = last.name, "the recorder's last segment is left as it is");
+            self.view.segments_damaged += 1;
+        }
+    }
+
+    /// What there is, but for what became of blocks.
     pub fn view(&self) -> &DiskView {
         &self.view
     }
 
-    /// Writes a block. What fails is in the view; the next block is tried all the same.
-    pub fn append(&mut self, recorded: &Recorded) {
-        self.names.extend(recorded.defined.iter().cloned());
-        match self.write(recorded) {
-            Ok(()) => {
-                self.view.blocks_written += 1;
-                self.view.last_error = None;
-            }
-            Err(error) => {
-                self.view.blocks_lost += 1;
-                self.view.last_error = Some(error.to_string());
-                self.undo();
-            }
+    /// Why something failed that costs no block.
+    pub fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
+    }
+
+    /// Writes a block.
+    ///
+    /// # Errors
+    ///
+    /// If it is not on disk. What its numbers mean has to be said again.
+    pub fn append(&mut self, recorded: &Recorded) -> Result<(), Refusal> {
+        let mut block = Vec::new();
+        if !append(&Entry::Sealed((*recorded.sealed).clone()), &mut block) {
+            return Err(Refusal::TooLarge);
         }
-        recorded.ended.iter().for_each(|id| drop(self.names.remove(id)));
+        self.names.extend(recorded.defined.iter().cloned());
+        let written = self.write(&recorded.defined, &block);
+        match &written {
+            Ok(()) => recorded.ended.iter().for_each(|id| drop(self.names.remove(id))),
+            Err(_) => self.undo(),
+        }
         self.shrink();
         self.count();
+        Ok(written?)
     }
 
     /// Has the operating system write what it holds.
     pub fn close(mut self) {
-        if let Some(file) = self.open.take() {
+        if let (Some(files), Some(last), true) = (&mut self.files, self.segments.back(), self.is_open) {
             // Whoever reads stops at what is not whole.
-            let _ = file.sync_data();
+            let _ = files.sync(&last.name);
         }
     }
 
-    fn write(&mut self, recorded: &Recorded) -> io::Result<()> {
+    fn write(&mut self, defined: &[(u32, SeriesMeta)], block: &[u8]) -> io::Result<()> {
+        self.look()?;
         let is_full = self.segments.back().is_none_or(|last| last.bytes >= self.segment_bytes());
         let mut bytes = Vec::new();
-        if self.open.is_none() || is_full {
+        if !self.is_open || is_full {
             self.begin()?;
             bytes.extend(MAGIC);
             let all = self.names.iter().map(|(id, meta)| (*id, meta.clone())).collect();
             append(&Entry::Defined(all), &mut bytes);
-        } else if !recorded.defined.is_empty() {
-            append(&Entry::Defined(recorded.defined.clone()), &mut bytes);
+        } else if !defined.is_empty() {
+            append(&Entry::Defined(defined.to_vec()), &mut bytes);
         }
-        if !append(&Entry::Sealed((*recorded.sealed).clone()), &mut bytes) {
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "a block is larger than a record may be"));
-        }
-        let (Some(file), Some(last)) = (&mut self.open, self.segments.back_mut()) else {
+        bytes.extend(block);
+        let (Some(files), Some(last)) = (&mut self.files, self.segments.back_mut()) else {
             return Err(io::Error::other("no segment is open"));
         };
-        file.write_all(&bytes)?;
+        files.write(&last.name, last.bytes, &bytes)?;
         last.bytes += bytes.len() as u64;
         Ok(())
     }
 
     fn begin(&mut self) -> io::Result<()> {
-        if let Some(full) = self.open.take() {
-            full.sync_data()?;
+        let (Some(files), Some(next)) = (&mut self.files, &mut self.next) else {
+            return Err(io::Error::other("the folder is not open"));
+        };
+        if let Some(full) = self.segments.back().filter(|_| std::mem::take(&mut self.is_open)) {
+            files.sync(&full.name)?;
         }
-        let path = self.folder.join(format!("{:012}.{EXTENSION}", self.next));
-        self.open = Some(OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path)?);
-        self.next = self.next.saturating_add(1);
-        self.segments.push_back(Segment { path, bytes: 0 });
+        let name = format!("{next:012}{EXTENSION}");
+        // A number is used once, whatever a failure leaves behind under it.
+        *next = next.saturating_add(1);
+        files.create(&name)?;
+        self.segments.push_back(Segment { name, bytes: 0 });
+        self.is_open = true;
         Ok(())
     }
 
-    /// Removes what a failed write has left: a segment that holds nothing must not take the place of one that does.
+    /// Removes what a failed write has left: a segment that holds nothing must not take the place of one that does. The
+    /// folder is opened anew for the next block.
     fn undo(&mut self) {
-        let (Some(file), Some(last)) = (&self.open, self.segments.back()) else { return };
-        if last.bytes > 0 && file.set_len(last.bytes).is_ok() {
+        let Some(mut files) = self.files.take() else { return };
+        let Some(last) = self.segments.back().filter(|_| self.is_open) else { return };
+        if last.bytes > 0 && files.truncate(&last.name, last.bytes).is_ok() {
             return;
         }
-        self.open = None;
-        if last.bytes == 0 && fs::remove_file(&last.path).is_ok() {
+        self.is_open = false;
+        if last.bytes == 0 && files.remove(&last.name).is_ok() {
             self.segments.pop_back();
         }
     }
@@ -174,16 +243,24 @@ impl Store {
         (self.bytes_max / 16).clamp(*SEGMENT_BYTES.start(), *SEGMENT_BYTES.end())
     }
 
-    /// Deletes the oldest until the rest is within the bound; what cannot be deleted is no longer counted on.
+    /// Deletes the oldest until the rest is within the bound; what cannot be deleted is tried again with the next block.
     fn shrink(&mut self) {
-        let writing = usize::from(self.open.is_some());
+        let Some(mut files) = self.files.take() else { return };
+        self.trouble = None;
+        let writing = usize::from(self.is_open);
         while self.segments.len() > writing && (self.bytes() > self.bytes_max || self.segments.len() > SEGMENTS_MAX) {
-            let Some(oldest) = self.segments.pop_front() else { return };
-            match fs::remove_file(&oldest.path) {
+            let Some(oldest) = self.segments.pop_front() else { break };
+            match files.remove(&oldest.name) {
                 Ok(()) => self.view.segments_deleted += 1,
-                Err(error) => self.view.last_error = Some(format!("{}: {error}", oldest.path.display())),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    self.trouble = Some(format!("{}: {error}", oldest.name));
+                    self.segments.push_front(oldest);
+                    break;
+                }
             }
         }
+        self.files = Some(files);
     }
 
     fn bytes(&self) -> u64 {
@@ -197,15 +274,18 @@ impl Store {
 
 impl Segment {
     /// Cuts what follows the last whole record.
-    fn mend(&mut self, view: &mut DiskView) -> io::Result<()> {
-        let bytes = durable::read_capped(&self.path, SEGMENT_READ_MAX)?;
+    fn mend(&mut self, files: &mut impl Files, view: &mut DiskView) -> io::Result<()> {
+        if self.bytes > SEGMENT_READ_MAX {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        let bytes = files.read(&self.name, 0, usize::try_from(self.bytes).unwrap_or(usize::MAX))?;
         let Some(mut records) = Records::new(&bytes) else {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "it does not begin as a segment"));
         };
         records.by_ref().for_each(drop);
         let good = records.good_bytes() as u64;
         if good < self.bytes {
-            OpenOptions::new().write(true).open(&self.path)?.set_len(good)?;
+            files.truncate(&self.name, good)?;
             view.torn_bytes += self.bytes - good;
             self.bytes = good;
         }

@@ -458,8 +458,7 @@ impl Agent {
 fn open_recorder(config: &Config, pipeline: &mut Pipeline) -> Option<RecorderDisk> {
     let RecorderLimits { memory_bytes, disk_bytes } = config.recorder;
     let disk = (disk_bytes > 0).then(|| RecorderDisk::open(&config.data_dir, disk_bytes));
-    // A disk that refuses leaves the memory, and what is there can still be asked for.
-    let to_disk = disk.as_ref().is_some_and(RecorderDisk::is_open);
+    let to_disk = disk.is_some();
     if memory_bytes > 0 || to_disk {
         pipeline.set_recorder(RecorderConfig { memory_bytes, to_disk });
     }

@@ -261,7 +261,8 @@ impl Agent {
 
     /// What the flight recorder holds that is not on disk yet, to be taken out by who asked.
     pub(super) fn unwritten(&self) -> Unwritten {
-        let (series, search) = self.pipeline.search_unwritten(IN_MEMORY_MAX);
+        let lacking_from_ms = self.recorder.as_ref().map_or(i64::MAX, RecorderDisk::lacking_from_ms);
+        let (series, search) = self.pipeline.search_unwritten(lacking_from_ms, IN_MEMORY_MAX);
         Unwritten { series, search }
     }
 

@@ -186,9 +186,12 @@ fn recorder(out: &mut String, status: &Status) -> fmt::Result {
     match &one.disk {
         None => writeln!(out, ", none on disk")?,
         Some(disk) => {
-            let lost = if disk.blocks_lost > 0 { format!(", {} blocks LOST", disk.blocks_lost) } else { String::new() };
+            let lost = disk.blocks_lost();
+            let lost = if lost > 0 { format!(", {lost} blocks LOST") } else { String::new() };
+            let waiting = disk.blocks_waiting;
+            let waiting = if waiting > 0 { format!(", {waiting} blocks wait for it") } else { String::new() };
             let trouble = disk.last_error.as_ref().map(|error| format!(", {error}")).unwrap_or_default();
-            writeln!(out, ", {} KiB on disk{lost}{trouble}", disk.bytes.div_ceil(1_024))?;
+            writeln!(out, ", {} KiB on disk{waiting}{lost}{trouble}", disk.bytes.div_ceil(1_024))?;
         }
     }
     Ok(())

@@ -34,12 +34,14 @@ impl Pipeline {
     }
 
     /// A search for samples of metrics in memory that the disk does not have yet, the newest ones if they are more than
-    /// `samples_max`: those of the block that fills, or all if nothing goes to disk. Labels are places among the series.
-    pub fn search_unwritten(&self, samples_max: usize) -> (Vec<SeriesMeta>, Search) {
+    /// `samples_max`: those since `lacking_from_ms`, from when on the disk lacks sealed blocks, those of the block that
+    /// fills, or all if nothing goes to disk. Labels are places among the series.
+    pub fn search_unwritten(&self, lacking_from_ms: i64, samples_max: usize) -> (Vec<SeriesMeta>, Search) {
         let Some(recorder) = &self.recorder else { return (Vec::new(), Search::default()) };
         let series = (0u32..).zip(self.registry.iter());
         let wanted = series.map(|(label, (slot, _))| (label, slot));
-        let search = recorder.search(Sort::Metric, wanted, recorder.unwritten_from_ms(), samples_max);
+        let begin_ms = recorder.unwritten_from_ms().min(lacking_from_ms);
+        let search = recorder.search(Sort::Metric, wanted, begin_ms, samples_max);
         (self.registry.iter().map(|(_, series)| series.meta.clone()).collect(), search)
     }
 

@@ -1,6 +1,8 @@
 use super::super::read::{Wanted, read};
 use super::super::segment::PAYLOAD_BYTES_MAX;
 use super::*;
+use std::fs::OpenOptions;
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use vedette_edge::recorder::{Recorder, RecorderConfig, Sealed, Sort};
@@ -19,8 +21,8 @@ fn meta(name: &str) -> SeriesMeta {
 }
 
 /// A life of the agent: a recorder, `minutes` of two series at one sample a second, written to `folder`.
-fn live(folder: &Path, bytes_max: u64, minutes: std::ops::Range<i64>) -> Store {
-    let mut store = Store::open(folder, bytes_max).expect("open");
+fn live(folder: &Path, bytes_max: u64, minutes: std::ops::Range<i64>) -> Store<PathBuf> {
+    let mut store = Store::new(folder.to_owned(), bytes_max);
     let mut recorder = Recorder::new(RecorderConfig { memory_bytes: 0, to_disk: true });
     for second in minutes.start * 60..minutes.end * 60 {
         for (place, name) in [(0, "a"), (1, "b")] {
@@ -31,12 +33,12 @@ fn live(folder: &Path, bytes_max: u64, minutes: std::ops::Range<i64>) -> Store {
         recorder.line(second * 1_000, "/log", "a line");
         recorder.tick(second * 1_000);
         while let Some(recorded) = recorder.poll_recorded() {
-            store.append(&recorded);
+            store.append(&recorded).expect("written");
         }
     }
     recorder.seal();
     while let Some(recorded) = recorder.poll_recorded() {
-        store.append(&recorded);
+        store.append(&recorded).expect("written");
     }
     store
 }
@@ -89,7 +91,8 @@ fn torn_tail_is_cut_and_a_damaged_segment_costs_only_itself() {
     middle.iter_mut().skip(40).for_each(|byte| *byte ^= 0x55);
     fs::write(&files[1].1, middle).expect("write");
     OpenOptions::new().append(true).open(&files[2].1).and_then(|mut file| file.write_all(&[9; 77])).expect("write");
-    let store = Store::open(folder.path(), 1 << 20).expect("damage is no reason not to start");
+    let mut store = Store::new(folder.path().to_owned(), 1 << 20);
+    store.look().expect("damage is no reason not to start");
     assert_eq!((store.view().torn_bytes, store.view().segments), (77, 3));
     let recording = all(folder.path());
     assert_eq!(recording.series[0].points.len(), 240, "two of three segments");
@@ -108,33 +111,42 @@ fn last_segment_that_is_none_does_not_keep_the_agent_from_starting() {
 }
 
 #[test]
-fn folder_that_cannot_be_written_is_told_and_survived() {
+fn folder_that_cannot_be_written_is_told_and_tried_again() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let in_the_way = folder.path().join("recorder");
     fs::write(&in_the_way, b"a file").expect("write");
+    let mut store = Store::new(in_the_way.clone(), 1 << 20);
+    assert!(store.look().is_err());
     let disk = super::super::RecorderDisk::open(folder.path(), 1 << 20);
-    assert!(!disk.is_open() && disk.view().last_error.is_some());
+    assert!(disk.view().last_error.is_some());
+    fs::remove_file(&in_the_way).expect("remove");
+    assert!(store.append(&recorded(Vec::new())).is_ok());
+    assert_eq!(segments(&in_the_way).expect("list").len(), 1);
 }
 
 #[test]
 fn blocks_that_cannot_be_written_leave_no_segments_that_drive_out_good_ones() {
     let folder = tempfile::tempdir().expect("temporary folder");
     live(folder.path(), 1 << 20, 0..2).close();
-    let mut store = Store::open(folder.path(), 1 << 20).expect("open");
-    let sealed = Sealed { begin_ms: 0, end_ms: 0, samples: 0, block: vec![0; PAYLOAD_BYTES_MAX], lines: Vec::new() };
-    let refused = Recorded { sealed: Arc::new(sealed), defined: Vec::new(), ended: Vec::new() };
-    (0..3).for_each(|_| store.append(&refused));
-    assert_eq!((store.view().segments, store.view().blocks_lost), (1, 3));
+    let mut store = Store::new(folder.path().to_owned(), 1 << 20);
+    let refused = recorded(vec![0; PAYLOAD_BYTES_MAX]);
+    assert!((0..3).all(|_| matches!(store.append(&refused), Err(Refusal::TooLarge))));
     assert_eq!(segments(folder.path()).expect("list").len(), 1);
+}
+
+fn recorded(block: Vec<u8>) -> Recorded {
+    let sealed = Sealed { begin_ms: 0, end_ms: 0, samples: 0, block, lines: Vec::new() };
+    Recorded { sealed: Arc::new(sealed), defined: Vec::new(), ended: Vec::new() }
 }
 
 #[test]
 fn half_a_block_is_cut_off_and_the_segment_goes_on() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let mut store = live(folder.path(), 1 << 20, 0..2);
-    store.open.as_mut().expect("open").write_all(&[9; 77]).expect("write");
+    let (name, bytes) = (store.segments[0].name.clone(), store.segments[0].bytes);
+    store.files.as_mut().expect("open").write(&name, bytes, &[9; 77]).expect("write");
     store.undo();
     let file = segments(folder.path()).expect("list");
     assert_eq!((file.len(), file[0].2), (1, store.view().bytes));
-    assert!(store.open.is_some());
+    assert!(store.is_open);
 }
