@@ -12,7 +12,7 @@ use vedette_link::outage::{Obstacle, Outage};
 use vedette_protocol::session::agent::{AgentIdentity, BatchCounts};
 use vedette_protocol::signature::Signed;
 use vedette_protocol::time::{MonoTime, WallTime};
-use vedette_protocol::v1::InEffect;
+use vedette_protocol::v1::{Health, InEffect};
 
 /// The agent's end of the link.
 pub struct Uplink {
@@ -29,6 +29,7 @@ pub struct Uplink {
     /// Why the certificate was not renewed.
     not_renewed: Option<String>,
     in_effect: Option<InEffect>,
+    health: Option<Health>,
 }
 
 /// What an event asks the agent to do beyond sending.
@@ -97,6 +98,7 @@ impl Uplink {
             outage: None,
             not_renewed: None,
             in_effect: None,
+            health: None,
         };
         Ok((uplink, events, task))
     }
@@ -163,6 +165,15 @@ impl Uplink {
         if self.in_effect.as_ref() != Some(&in_effect) {
             self.handle.set_in_effect(in_effect.clone());
             self.in_effect = Some(in_effect);
+        }
+    }
+
+    /// Tells the collector what a person has to mend, if that changed.
+    pub fn tell_health(&mut self, problems: &[String]) {
+        let health = Health::told(problems);
+        if self.health.as_ref() != Some(&health) {
+            self.handle.set_health(health.clone());
+            self.health = Some(health);
         }
     }
 

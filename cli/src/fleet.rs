@@ -13,9 +13,15 @@ use vedette_protocol::ids::HostId;
 /// Commands of `fleet`.
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
-    /// Every agent: connected, clock skew, policy and directives in effect.
+    /// Every agent: connected, health, clock skew, policy and directives in effect.
     #[command(after_help = "Examples:\n  vedette fleet list\n  vedette fleet list --output json")]
     List,
+    /// One agent with its detectors, and in words what a person has to mend.
+    #[command(after_help = "Examples:\n  vedette fleet show web-1")]
+    Show {
+        /// Its host's name or id, from `fleet list`.
+        host: String,
+    },
     /// What agents found: openings, updates and clearings of episodes, newest first.
     #[command(after_help = "Examples:\n  vedette fleet findings --limit 20")]
     Findings(Page),
@@ -55,6 +61,12 @@ pub(crate) struct Page {
 pub(crate) fn run(command: Command, client: &Client, output: Output) -> anyhow::Result<ExitCode> {
     match command {
         Command::List => output.print(&client.get("/api/v1/fleet")?, list)?,
+        Command::Show { host } => {
+            let fleet = client.get("/api/v1/fleet")?;
+            let found: Vec<&Value> = items(&fleet, "/agents").iter().filter(|agent| is_named(agent, &host)).collect();
+            anyhow::ensure!(!found.is_empty(), "no agent has the name or id {host:?}: `vedette fleet list` names them");
+            output.print(&json!({"agents": found}), show)?;
+        }
         Command::Findings(page) => {
             output.print(&client.get(&format!("/api/v1/findings?limit={}", page.limit))?, findings)?;
         }
@@ -76,19 +88,15 @@ pub(crate) fn run(command: Command, client: &Client, output: Output) -> anyhow::
 
 fn list(fleet: &Value) -> String {
     let agents = items(fleet, "/agents");
-    let head = ["HOST", "ID", "STATE", "SOFTWARE", "POLICY", "DIRECTIVES", "SKEW ms", "LAST SEEN"];
+    let head = ["HOST", "ID", "STATE", "HEALTH", "SOFTWARE", "POLICY", "DIRECTIVES", "SKEW ms", "LAST SEEN"];
     let none = "no agents: `vedette fleet token` makes a token, and `vedette-agent enroll` on a host uses it";
     let mut told = listing(head, agents, none, |agent| {
-        let state = match (agent["revoked"].as_bool(), agent["connected"].as_bool()) {
-            (Some(true), _) => "revoked",
-            (_, Some(true)) => "connected",
-            _ => "silent",
-        };
         let stale = if agent["policy_stale"].as_bool() == Some(true) { " (stale)" } else { "" };
         [
             text(agent, "/host_name"),
             text(agent, "/host"),
-            state.to_owned(),
+            state(agent).to_owned(),
+            text(agent, "/health"),
             text(agent, "/software"),
             format!("{}{stale}", text(agent, "/policy_version_in_effect")),
             items(agent, "/directives_in_effect").len().to_string(),
@@ -102,6 +110,48 @@ fn list(fleet: &Value) -> String {
         }
     }
     told
+}
+
+fn state(agent: &Value) -> &'static str {
+    match (agent["revoked"].as_bool(), agent["connected"].as_bool()) {
+        (Some(true), _) => "revoked",
+        (_, Some(true)) => "connected",
+        _ => "silent",
+    }
+}
+
+fn is_named(agent: &Value, host: &str) -> bool {
+    ["host", "host_name"].iter().any(|key| agent[*key].as_str() == Some(host))
+}
+
+/// More than one only where hosts share a name.
+fn show(found: &Value) -> String {
+    let page = |agent: &Value| {
+        let mut told = String::new();
+        let mut row = |name: &str, value: String| _ = writeln!(told, "{name:<12}{value}");
+        row("host", format!("{} ({})", text(agent, "/host_name"), text(agent, "/host")));
+        row("state", format!("{}, last seen {}", state(agent), text(agent, "/last_seen")));
+        row("software", text(agent, "/software"));
+        row("policy", format!("version {} in effect", text(agent, "/policy_version_in_effect")));
+        for one in items(agent, "/detectors") {
+            row("detector", format!("{} {}", text(one, "/name"), text(one, "/state")));
+        }
+        row("health", health(agent).to_owned());
+        for problem in items(agent, "/problems").iter().filter_map(Value::as_str) {
+            let _ = writeln!(told, "! {problem}");
+        }
+        told
+    };
+    items(found, "/agents").iter().map(page).collect::<Vec<_>>().join("\n")
+}
+
+/// Health in words.
+fn health(agent: &Value) -> &'static str {
+    match agent["health"].as_str() {
+        Some("well") => "well: nothing asks for a person's attention",
+        Some("problems") => "not well:",
+        _ => "unknown: the agent does not say, because it is not connected or of a version that cannot",
+    }
 }
 
 fn findings(answer: &Value) -> String {
@@ -141,6 +191,22 @@ mod tests {
     fn problems_stand_below_the_list_with_their_host() {
         let fleet = json!({"agents": [{"host_name": "web-1", "problems": ["two hosts share it: enrol one anew"]}]});
         assert!(list(&fleet).ends_with("\n! web-1: two hosts share it: enrol one anew\n"), "{}", list(&fleet));
+    }
+
+    #[test]
+    fn health_has_a_column_and_its_problems_their_words() {
+        let told = ["detector `flatline` is quarantined", "the spool's disk fails"];
+        let ill =
+            json!({"host": "6f", "host_name": "web-1", "connected": true, "health": "problems", "problems": told});
+        let unknown = json!({"host": "70", "host_name": "web-2", "health": "unknown"});
+        let all = list(&json!({"agents": [ill, unknown]}));
+        let column = |line: usize| all.lines().nth(line).and_then(|line| line.split_whitespace().nth(3));
+        assert_eq!([0, 1, 2].map(column), [Some("HEALTH"), Some("problems"), Some("unknown")], "{all}");
+        assert!(is_named(&ill, "web-1") && is_named(&ill, "6f") && !is_named(&ill, "web"));
+        let one = show(&json!({"agents": [ill]}));
+        assert!(told.iter().all(|problem| one.contains(&format!("\n! {problem}\n"))), "{one}");
+        let other = show(&json!({"agents": [unknown]}));
+        assert!(other.contains("health      unknown: ") && !other.contains('!'), "{other}");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::shell::Denied;
 use crate::shell::core::{Job, SharedEngine};
 use crate::shell::counters::Counters;
 use crate::shell::enrolment::Enrolment;
+use crate::shell::health::Healths;
 use crate::shell::policy::PolicyDesk;
 use crate::shell::twins::Twins;
 use crate::store::{Reader, StoreError};
@@ -42,6 +43,7 @@ pub(crate) struct Api {
     pub(crate) server: ServerHandle,
     pub(crate) policy: Arc<PolicyDesk>,
     pub(crate) twins: Arc<Twins>,
+    pub(crate) healths: Arc<Healths>,
     pub(crate) enrolment: Arc<Enrolment>,
     pub(crate) deny_list: Arc<Denied>,
     pub(crate) authority: Arc<Authority>,

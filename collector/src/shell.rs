@@ -5,6 +5,7 @@ pub(crate) mod core;
 pub(crate) mod counters;
 pub(crate) mod enrolment;
 mod first_start;
+pub(crate) mod health;
 mod intake;
 pub(crate) mod policy;
 pub(crate) mod twins;
@@ -19,6 +20,7 @@ use anyhow::Context as _;
 use core::{Core, QUEUE_JOBS};
 use counters::Counters;
 use enrolment::Enrolment;
+use health::Healths;
 use intake::{Intake, IntakeParts};
 use policy::PolicyDesk;
 use std::sync::{Arc, Mutex};
@@ -82,6 +84,7 @@ pub async fn run(config: Config, topology: Topology) -> anyhow::Result<()> {
     core.start(Setup { correlate: config.correlate.clone(), topology })?;
     let policy = Arc::new(PolicyDesk::new(config.policy_keys.clone(), reader.policy()?, Arc::clone(&counters)));
     let twins = Arc::new(Twins::default());
+    let healths = Arc::new(Healths::default());
     let enrolment = Arc::new(Enrolment {
         jobs: jobs.clone(),
         authority: Arc::clone(&authority),
@@ -99,6 +102,7 @@ pub async fn run(config: Config, topology: Topology) -> anyhow::Result<()> {
         directives,
         policy: Arc::clone(&policy),
         twins: Arc::clone(&twins),
+        healths: Arc::clone(&healths),
         enrolment: Arc::clone(&enrolment),
         counters: Arc::clone(&counters),
         clock: Arc::clone(&clock),
@@ -113,6 +117,7 @@ pub async fn run(config: Config, topology: Topology) -> anyhow::Result<()> {
         server: server.clone(),
         policy,
         twins,
+        healths,
         enrolment,
         deny_list,
         authority,

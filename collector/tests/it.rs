@@ -17,7 +17,7 @@ use vedette_protocol::ids::{QueueEpoch, SeriesIndex, TenantId};
 use vedette_protocol::policy::Directive;
 use vedette_protocol::signature::{Domain, SigningKey};
 use vedette_protocol::time::WallTime;
-use vedette_protocol::v1::{Body, Class, InEffect, Outcome, SampleBlock, SeriesDefinition};
+use vedette_protocol::v1::{Body, Class, Health, InEffect, Outcome, SampleBlock, SeriesDefinition};
 
 const POLICY: &str = "version = 1\nexpires = \"2099-12-31T00:00:00Z\"\n[detect]\nepisodes-per-day = 0.2\n";
 
@@ -200,6 +200,23 @@ async fn two_agents_with_one_identity_are_a_problem_with_a_remedy() {
     assert!(told.contains("127.0.0.1") && told.contains("vedette-agent enroll"), "{told}");
     assert_eq!(counted(&collector, "vedette_identity_conflicts_total "), 1);
     assert_eq!(collector.log().matches("two agents run with one identity").count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_that_is_not_well_is_told_from_one_that_says_nothing() {
+    let collector = Collector::start(&[]);
+    let mut agent = Agent::enroll(&collector, "web-1").await;
+    agent.wait(|event| matches!(event, LinkEvent::Connected { .. }).then_some(())).await;
+    let told = |collector: &Collector| collector.get("/api/v1/fleet")["agents"][0].clone();
+    wait_for("the agent's hello", || told(&collector)["connected"] == true);
+    assert_eq!(told(&collector)["health"], "unknown");
+    agent.handle.set_health(Health::default());
+    wait_for("a well agent", || told(&collector)["health"] == "well");
+    agent.handle.set_health(Health { problems: vec!["no tick\nfor 5 s".to_owned()] });
+    wait_for("its problem", || told(&collector)["health"] == "problems");
+    assert_eq!(told(&collector)["problems"], json!(["no tick for 5 s"]));
+    drop(agent);
+    wait_for("its end", || told(&collector)["health"] == "unknown");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -22,7 +22,7 @@ use vedette_protocol::ids::Sequence;
 pub use vedette_protocol::session::agent::EncodedBatch;
 use vedette_protocol::session::agent::{AgentIdentity, BatchCounts};
 use vedette_protocol::signature::Signed;
-use vedette_protocol::v1::{Class, InEffect, Outcome};
+use vedette_protocol::v1::{Class, Health, InEffect, Outcome};
 
 /// Findings that wait for the connection; more are given back to the sender.
 const URGENT_QUEUE: usize = 64;
@@ -151,6 +151,7 @@ pub struct LinkHandle {
 #[derive(Clone, Debug, Default)]
 struct AgentState {
     in_effect: Option<InEffect>,
+    health: Option<Health>,
     counts: BatchCounts,
     draining: bool,
 }
@@ -174,6 +175,11 @@ impl LinkHandle {
     /// What is in effect now: sent at once, and again after every connect.
     pub fn set_in_effect(&self, in_effect: InEffect) {
         self.state.send_modify(|state| state.in_effect = Some(in_effect));
+    }
+
+    /// What a person has to mend: sent at once, and again after every connect.
+    pub fn set_health(&self, health: Health) {
+        self.state.send_modify(|state| state.health = Some(health));
     }
 
     /// Counts for the next heartbeat.

@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 use vedette_protocol::ids::HostId;
 pub use vedette_protocol::session::CloseCode;
 use vedette_protocol::v1::{
-    Batch, BatchKey, DecodeError, EnrollReply, EnrollRequest, Heartbeat, Hello, InEffect, RenewRequest,
+    Batch, BatchKey, DecodeError, EnrollReply, EnrollRequest, Health, Heartbeat, Hello, InEffect, RenewRequest,
 };
 
 /// Where to listen and whom to let in.
@@ -139,6 +139,15 @@ pub enum ServerEvent {
         host: HostId,
         /// State.
         in_effect: InEffect,
+    },
+    /// What a person has to mend on the agent's host, in the agent's words.
+    Health {
+        /// Connection.
+        connection: ConnectionId,
+        /// Host.
+        host: HostId,
+        /// Problems.
+        health: Health,
     },
     /// Sign of life.
     Heartbeat {

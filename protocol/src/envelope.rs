@@ -45,11 +45,13 @@ pub enum Kind {
     RenewReply = 7,
     /// [`crate::v1::BeginAnew`].
     BeginAnew = 8,
+    /// [`crate::v1::Health`].
+    Health = 9,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Batch,
         Self::FromAgent,
         Self::FromCollector,
@@ -58,6 +60,7 @@ impl Kind {
         Self::RenewRequest,
         Self::RenewReply,
         Self::BeginAnew,
+        Self::Health,
     ];
 
     /// Largest payload of this kind, in bytes.
@@ -68,6 +71,7 @@ impl Kind {
             Self::FromCollector => 256 << 10,
             Self::EnrollRequest | Self::RenewRequest => 16 << 10,
             Self::BeginAnew => 1 << 10,
+            Self::Health => 32 << 10,
         }
     }
 

@@ -31,6 +31,9 @@ const TICK_AGE_MAX: Duration = Duration::from_secs(3);
 /// A certificate of which less than this share is left wants attention: it should have been renewed at a third.
 const CERTIFICATE_SHARE_LEFT: i64 = 6;
 
+/// What a person has to mend is told the collector each so many ticks, if it has changed.
+const HEALTH_TICKS: u64 = 10;
+
 /// After this long without a collector the agent is not healthy.
 const LONELY_MAX: Duration = Duration::from_secs(60);
 
@@ -125,23 +128,36 @@ impl Agent {
         format!("{series} series, {running} detectors, collector {collector}")
     }
 
+    /// Tells the collector now and then what a person has to mend here. What it sees itself it is not told.
+    pub(super) fn tell_health(&mut self, now: MonoTime) {
+        if self.ticks_done % HEALTH_TICKS == 1 {
+            let problems = self.problems_here(now);
+            self.uplink.tell_health(&problems);
+        }
+    }
+
     fn problems(&self, now: MonoTime) -> Vec<String> {
+        let mut problems: Vec<_> = self.lonely_problem(now).into_iter().collect();
+        let policy = &self.policy.in_effect;
+        if let Some(expires) = policy.expires.filter(|_| stale(policy, self.collector_now(now))) {
+            let version = policy.version;
+            problems.push(format!(
+                "policy {version} expired at {expires} and runs on: apply a newer one (`vedette policy apply`)"
+            ));
+        }
+        problems.extend(self.problems_here(now));
+        problems
+    }
+
+    /// All but those of which the collector knows: that it is not reached, and that its policy has expired.
+    fn problems_here(&self, now: MonoTime) -> Vec<String> {
         let mut problems = Vec::new();
         if self.ticks_done == 0 {
             problems.push("no tick has run yet".to_owned());
         } else if now.since(self.last_tick) > TICK_AGE_MAX {
             problems.push(format!("no tick for {} s", now.since(self.last_tick).as_secs()));
         }
-        problems.extend(self.lonely_problem(now));
         problems.extend(self.spool_problem());
-        let collector_now = self.collector_now(now);
-        let policy = &self.policy.in_effect;
-        if let Some(expires) = policy.expires.filter(|_| stale(policy, collector_now)) {
-            let version = policy.version;
-            problems.push(format!(
-                "policy {version} expired at {expires} and runs on: apply a newer one (`vedette policy apply`)"
-            ));
-        }
         for one in self.supervisor.detectors() {
             if matches!(one.state.name(), "backing-off" | "quarantined") {
                 problems.push(format!("detector `{}` is {}", one.name, one.state.name()));
@@ -154,7 +170,7 @@ impl Agent {
             problems.push(format!("the configuration was refused ({} problems)", self.reload.problems.len()));
         }
         problems.extend(self.budget(now).problem());
-        problems.extend(self.certificate_problem(collector_now));
+        problems.extend(self.certificate_problem(self.collector_now(now)));
         if !self.pipeline.ledger().balances() {
             problems.push("the ledger does not balance".to_owned());
         }

@@ -95,6 +95,7 @@ impl Agent {
         self.ticks_done += 1;
         self.pulse.handle_tick(now, self.uplink.runs());
         self.last_tick = now;
+        self.tell_health(now);
         if self.warmed_up.is_none() && self.pipeline.warm_up_left(now).is_zero() {
             self.warmed_up = Some(now.since(self.started));
         }

@@ -37,7 +37,17 @@ pub(super) async fn list(State(api): State<Shared>) -> Result<Json<Value>, ApiEr
     let now = api.clock.mono();
     let agent = |row: &AgentRow| {
         let mut told = agent(row, connected.contains(&row.host), &api.engine);
-        told["problems"] = json!(problems(row, api.twins.addresses(now, row.host)));
+        let told_by_it = api.healths.of(row.host);
+        let health = match &told_by_it {
+            None => "unknown",
+            Some(problems) if problems.is_empty() => "well",
+            Some(_) => "problems",
+        };
+        let mut problems = problems(row, api.twins.addresses(now, row.host));
+        // In its own words; none may look like a line of its own.
+        problems.extend(told_by_it.into_iter().flatten().map(|one| one.replace(char::is_control, " ")));
+        told["health"] = json!(if health == "well" && !problems.is_empty() { "problems" } else { health });
+        told["problems"] = json!(problems);
         told
     };
     let agents: Vec<_> = agents.iter().map(agent).collect();

@@ -4,6 +4,7 @@ use super::agents::{Connections, Directives};
 use super::core::{Job, Reply};
 use super::counters::{Counters, count};
 use super::enrolment::Enrolment;
+use super::health::Healths;
 use super::policy::PolicyDesk;
 use super::twins::{Conflict, Life, Twins};
 use crate::store::{AgentWrite, BatchWrite, QUARANTINE_RAW_BYTES_MAX, QuarantineWrite, Write};
@@ -30,6 +31,7 @@ pub(crate) struct Intake {
     directives: Arc<Directives>,
     policy: Arc<PolicyDesk>,
     twins: Arc<Twins>,
+    healths: Arc<Healths>,
     enrolment: Arc<Enrolment>,
     counters: Arc<Counters>,
     clock: Arc<dyn Clock>,
@@ -44,6 +46,7 @@ pub(crate) struct IntakeParts {
     pub(crate) directives: Arc<Directives>,
     pub(crate) policy: Arc<PolicyDesk>,
     pub(crate) twins: Arc<Twins>,
+    pub(crate) healths: Arc<Healths>,
     pub(crate) enrolment: Arc<Enrolment>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -59,6 +62,7 @@ impl Intake {
             directives: parts.directives,
             policy: parts.policy,
             twins: parts.twins,
+            healths: parts.healths,
             enrolment: parts.enrolment,
             counters: parts.counters,
             clock: parts.clock,
@@ -95,6 +99,10 @@ impl Intake {
                 self.batch(connection, host, raw, key, batch).await
             }
             ServerEvent::InEffect { connection, host, in_effect } => self.in_effect(connection, host, in_effect).await,
+            ServerEvent::Health { connection, host, health } => {
+                self.healths.handle_told(connection, host, health);
+                Ok(())
+            }
             ServerEvent::Heartbeat { connection, host, heartbeat } => {
                 let Some(queue_epoch) = self.connections.get(&connection).and_then(|live| live.queue_epoch) else {
                     return Ok(());
@@ -104,6 +112,7 @@ impl Intake {
             }
             ServerEvent::Disconnected { connection, host, reason } => {
                 self.connections.remove(&connection);
+                self.healths.handle_gone(connection, host);
                 tracing::info!(host.id = %host, reason, "agent disconnected");
                 Ok(())
             }

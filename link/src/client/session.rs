@@ -187,6 +187,9 @@ impl Drive<'_> {
         if let Some(in_effect) = &state.in_effect {
             self.session.set_in_effect(in_effect.clone());
         }
+        if let Some(health) = &state.health {
+            self.session.set_health(health.clone());
+        }
     }
 
     fn has_drained(&self, inputs: &Inputs) -> bool {

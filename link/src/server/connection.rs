@@ -128,6 +128,7 @@ impl Drive {
             }
             CollectorEvent::Clock { skew_ns, rtt_ns } => ServerEvent::Clock { connection, host, skew_ns, rtt_ns },
             CollectorEvent::InEffect(in_effect) => ServerEvent::InEffect { connection, host, in_effect },
+            CollectorEvent::Health(health) => ServerEvent::Health { connection, host, health },
             CollectorEvent::Heartbeat(heartbeat) => ServerEvent::Heartbeat { connection, host, heartbeat },
             CollectorEvent::Renew(request) => {
                 count(&self.shared.counters.renewals);

@@ -13,7 +13,7 @@ use vedette_link::server::{ServerEvent, ServerLimits};
 use vedette_protocol::ids::Sequence;
 use vedette_protocol::session::agent::BatchCounts;
 use vedette_protocol::signature::{Domain, SigningKey};
-use vedette_protocol::v1::{Class, InEffect, Outcome};
+use vedette_protocol::v1::{Class, Health, InEffect, Outcome};
 
 async fn deliver_through(seed: u64, faults: Faults) {
     let collector = Collector::start();
@@ -95,6 +95,8 @@ async fn both_ends_tell_what_the_other_said() {
     let mut agent = collector.agent(collector.address());
     agent.handle.set_counts(BatchCounts { made: 5, shed: [0, 0, 1] });
     agent.handle.set_in_effect(InEffect { policy_version: 3, ..InEffect::default() });
+    let ill = Health { problems: vec!["no tick for 5 s".to_owned()] };
+    agent.handle.set_health(ill.clone());
     let connection = collector
         .until(|event| match event {
             ServerEvent::Connected { connection, identity, hello, .. } => {
@@ -105,16 +107,17 @@ async fn both_ends_tell_what_the_other_said() {
         })
         .await;
     assert_eq!(collector.handle.connection_of(HOST), Some(connection));
-    let (mut in_effect, mut heartbeat, mut skew) = (None, None, None);
-    while in_effect.is_none() || heartbeat.is_none() || skew.is_none() {
+    let (mut in_effect, mut health, mut heartbeat, mut skew) = (None, None, None, None);
+    while in_effect.is_none() || health.is_none() || heartbeat.is_none() || skew.is_none() {
         match collector.event().await {
             ServerEvent::InEffect { in_effect: told, .. } => in_effect = Some(told.policy_version),
+            ServerEvent::Health { health: told, .. } => health = Some(told),
             ServerEvent::Heartbeat { heartbeat: told, .. } => heartbeat = Some(told.batches_made),
             ServerEvent::Clock { skew_ns, .. } => skew = Some(skew_ns),
             _ => {}
         }
     }
-    assert_eq!((in_effect, heartbeat), (Some(3), Some(5)));
+    assert_eq!((in_effect, health, heartbeat), (Some(3), Some(ill), Some(5)));
     assert!(skew.unwrap().abs() < 1_000_000_000);
 
     let signed = SigningKey::from_pkcs8(&SigningKey::generate_pkcs8()).unwrap().sign(Domain::Policy, b"x = 1".to_vec());

@@ -11,8 +11,8 @@ use crate::ids::{BootId, QueueEpoch, Sequence};
 use crate::signature::Signed;
 use crate::time::{MonoTime, WallTime};
 use crate::v1::{
-    BeginAnew, Class, DecodeError, FromAgent, FromCollector, Heartbeat, Hello, InEffect, Message, Outcome, RenewReply,
-    RenewRequest, decode_frame, encode,
+    BeginAnew, Class, DecodeError, FromAgent, FromCollector, Health, Heartbeat, Hello, InEffect, Message, Outcome,
+    RenewReply, RenewRequest, decode_frame, encode,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -135,6 +135,7 @@ pub struct AgentSession {
     /// handed all in again.
     settled: VecDeque<Sequence>,
     in_effect: Option<InEffect>,
+    health: Option<Health>,
     counts: BatchCounts,
     jitter: Jitter,
     stray_acks: u64,
@@ -153,6 +154,7 @@ impl AgentSession {
             in_flight: BTreeMap::new(),
             settled: VecDeque::new(),
             in_effect: None,
+            health: None,
             counts: BatchCounts::default(),
             jitter: Jitter::new(seed),
             stray_acks: 0,
@@ -228,6 +230,17 @@ impl AgentSession {
             self.say(&FromAgent::InEffect(in_effect.clone()));
         }
         self.in_effect = Some(in_effect);
+    }
+
+    /// What a person has to mend: told at once and after every connect. Nothing new is not said again.
+    pub fn set_health(&mut self, health: Health) {
+        if self.health.as_ref() == Some(&health) {
+            return;
+        }
+        if matches!(self.state, State::Ready { .. }) {
+            self.say(&health);
+        }
+        self.health = Some(health);
     }
 
     /// Asks for a certificate for a new key; only when [`AgentSession::is_ready`]. A collector that knows of no renewal
@@ -338,6 +351,9 @@ impl AgentSession {
         self.events.push_back(AgentEvent::Connected { offset_ns, rtt_ns });
         if let Some(in_effect) = self.in_effect.clone() {
             self.say(&FromAgent::InEffect(in_effect));
+        }
+        if let Some(health) = self.health.clone() {
+            self.say(&health);
         }
     }
 

@@ -8,8 +8,8 @@ use crate::signature::Signed;
 use crate::time::{MonoTime, WallTime};
 use crate::v1::limits::OUTCOMES_MAX;
 use crate::v1::{
-    BeginAnew, DecodeError, EncodeError, FromAgent, FromCollector, Heartbeat, Hello, InEffect, Message, Outcome,
-    RenewReply, RenewRequest, decode_frame, encode,
+    BeginAnew, DecodeError, EncodeError, FromAgent, FromCollector, Health, Heartbeat, Hello, InEffect, Message,
+    Outcome, RenewReply, RenewRequest, decode_frame, encode,
 };
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -45,6 +45,8 @@ pub enum CollectorEvent {
     },
     /// What is in effect on the agent.
     InEffect(InEffect),
+    /// What a person has to mend on the agent's host.
+    Health(Health),
     /// Sign of life.
     Heartbeat(Heartbeat),
     /// The agent wants a new certificate: answer with [`CollectorSession::renew`].
@@ -203,10 +205,10 @@ impl CollectorSession {
     }
 
     fn handle_frame(&mut self, now: MonoTime, wall: WallTime, frame: &Frame) -> Result<(), DecodeError> {
-        if frame.kind == Kind::RenewRequest {
-            self.asked_for_certificate(decode_frame(frame)?);
-        } else {
-            self.handle_message(now, wall, decode_frame(frame)?);
+        match frame.kind {
+            Kind::RenewRequest => self.asked_for_certificate(decode_frame(frame)?),
+            Kind::Health if self.is_ready() => self.events.push_back(CollectorEvent::Health(decode_frame(frame)?)),
+            _ => self.handle_message(now, wall, decode_frame(frame)?),
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! Messages of the control stream and of enrolment.
 
+use super::limits::{PROBLEM_BYTES_MAX, PROBLEMS_MAX};
 use crate::ids::{BootId, Digest, DirectiveId, QueueEpoch, Sequence};
 use crate::signature::Signed;
 use crate::time::{MonoTime, WallTime};
@@ -174,4 +175,24 @@ pub enum RenewReply {
 pub struct BeginAnew {
     /// The one to leave.
     pub queue_epoch: QueueEpoch,
+}
+
+/// What a person has to mend on the agent's host, in the agent's words: on the control stream after every connect and
+/// when it changes. A collector that does not know this message skips it, and an agent that never says it is not known to
+/// be well.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// Empty if all is well.
+    pub problems: Vec<String>,
+}
+
+impl Health {
+    /// The problems as far as a message holds them: of too many the first, of a long one its begin.
+    pub fn told(problems: &[String]) -> Self {
+        let told = problems.iter().take(PROBLEMS_MAX).map(|problem| {
+            let end = problem.floor_char_boundary(PROBLEM_BYTES_MAX);
+            problem[..end].to_owned()
+        });
+        Self { problems: told.collect() }
+    }
 }

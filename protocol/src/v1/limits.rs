@@ -26,6 +26,10 @@ pub const DOCUMENT_BYTES_MAX: usize = 128 << 10;
 pub const OUTCOMES_MAX: usize = 1_024;
 /// Directives and detectors in effect.
 pub const IN_EFFECT_MAX: usize = 256;
+/// Problems that an agent tells of itself.
+pub const PROBLEMS_MAX: usize = 16;
+/// One of them.
+pub const PROBLEM_BYTES_MAX: usize = 1 << 10;
 /// One DER certificate or request.
 pub const DER_BYTES_MAX: usize = 8 << 10;
 /// Certificates in one list.
@@ -261,6 +265,12 @@ impl Validate for RenewReply {
 impl Validate for BeginAnew {
     fn validate(&self) -> Checked {
         Ok(())
+    }
+}
+
+impl Validate for Health {
+    fn validate(&self) -> Checked {
+        all("problems", &self.problems, PROBLEMS_MAX, |one| length("problem", one.len(), PROBLEM_BYTES_MAX))
     }
 }
 

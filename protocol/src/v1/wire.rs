@@ -1,7 +1,7 @@
 //! Messages of version 1 to bytes and back.
 
 use super::limits::{Invalid, Validate};
-use super::{Batch, BeginAnew, EnrollReply, EnrollRequest, FromAgent, FromCollector, RenewReply, RenewRequest};
+use super::{Batch, BeginAnew, EnrollReply, EnrollRequest, FromAgent, FromCollector, Health, RenewReply, RenewRequest};
 use crate::envelope::{self, EnvelopeError, Frame, Kind};
 use crate::ids::{BootId, QueueEpoch, Sequence, TenantId};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -35,6 +35,9 @@ impl Message for RenewReply {
 }
 impl Message for BeginAnew {
     const KIND: Kind = Kind::BeginAnew;
+}
+impl Message for Health {
+    const KIND: Kind = Kind::Health;
 }
 
 /// Why a message was not encoded. The sender made it wrong: drop it and count.

@@ -35,6 +35,7 @@ fn golden_bytes_of_version_1_are_written_and_read() {
     check(&mut seen, "renew-request", &samples::renew_request());
     samples::renew_replies().iter().for_each(|(name, message)| check(&mut seen, name, message));
     check(&mut seen, "begin-anew", &samples::begin_anew());
+    check(&mut seen, "health", &samples::health());
     samples::enroll_replies().iter().for_each(|(name, message)| check(&mut seen, name, message));
     let files: BTreeSet<_> = std::fs::read_dir(directory())
         .unwrap()

@@ -123,6 +123,28 @@ fn a_certificate_is_asked_for_and_answered_on_the_control_stream() {
 }
 
 #[test]
+fn what_a_person_has_to_mend_is_told_on_every_connection_and_once_on_each() {
+    let (mut agent, mut collector) = (greeted(), greeting());
+    let mut said = |agent: &mut AgentSession| -> Vec<Health> {
+        while let Some(AgentTransmit::Control(bytes)) = agent.poll_transmit() {
+            collector.handle_control(MonoTime::from_ms(3), START, &bytes);
+        }
+        std::iter::from_fn(|| collector.poll_event())
+            .filter_map(|event| if let CollectorEvent::Health(health) = event { Some(health) } else { None })
+            .collect()
+    };
+    let long: Vec<String> = (0..40).map(|n| format!("{n} {}", "é".repeat(900))).collect();
+    let told = Health::told(&long);
+    agent.set_health(told.clone());
+    agent.set_health(told.clone());
+    let heard = said(&mut agent);
+    assert_eq!(heard, [told], "within the limits, and once");
+    assert!(heard[0].problems.len() == 16 && heard[0].problems.iter().all(|one| one.len() > 1_000));
+    agent.set_health(Health::default());
+    assert_eq!(said(&mut agent), [Health::default()]);
+}
+
+#[test]
 fn only_the_present_queue_epoch_is_left_when_the_collector_says_so() {
     let (mut agent, mut collector) = (greeted(), greeting());
     for (epoch, told) in [(QueueEpoch(EPOCH.0 + 1), None), (EPOCH, Some(AgentEvent::BeginAnew))] {

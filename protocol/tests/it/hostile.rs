@@ -123,6 +123,7 @@ proptest! {
         let _ = decode::<RenewRequest>(&framed(Kind::RenewRequest));
         let _ = decode::<RenewReply>(&framed(Kind::RenewReply));
         let _ = decode::<BeginAnew>(&framed(Kind::BeginAnew));
+        let _ = decode::<Health>(&framed(Kind::Health));
     }
 
     #[test]

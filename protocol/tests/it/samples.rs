@@ -198,6 +198,10 @@ pub(crate) fn begin_anew() -> BeginAnew {
     BeginAnew { queue_epoch: QueueEpoch(7_366_532_608_000_123) }
 }
 
+pub(crate) fn health() -> Health {
+    Health { problems: vec!["detector `flatline` is quarantined".into()] }
+}
+
 pub(crate) fn enroll_replies() -> Vec<(&'static str, EnrollReply)> {
     let issued =
         EnrollReply::Issued { chain_der: vec![vec![1, 2]], authorities_der: vec![vec![3]], online_key: [0x11; 32] };
