@@ -148,6 +148,8 @@ impl Detector for Exhaustion {
     }
 
     fn save(&self, state: &State, out: &mut Writer) {
+        // A state of no bytes is one that was never asked for.
+        out.u8(u8::from(state.0.is_some()));
         let Some(state) = &state.0 else { return };
         state.horizons.iter().for_each(|horizon| horizon.save(out));
         state.since_ms.iter().for_each(|since_ms| out.u32(*since_ms));
@@ -156,6 +158,10 @@ impl Detector for Exhaustion {
     }
 
     fn load(&mut self, state: &mut State, input: &mut Reader<'_>) -> Result<(), Damaged> {
+        let is_watched = input.u8()? != 0;
+        if is_watched != state.0.is_some() {
+            return Err(Damaged);
+        }
         let Some(state) = &mut state.0 else { return Ok(()) };
         let resolution = state.stock.share_resolution();
         for (horizon, span) in state.horizons.iter_mut().zip(&SPANS) {
