@@ -53,7 +53,7 @@ use vedette_protocol::time::WallTime;
 use vedette_protocol::v1::Finding;
 
 /// Format of [`Engine::snapshot`]; a snapshot of another is not read.
-pub const SNAPSHOT_VERSION: u32 = 3;
+pub const SNAPSHOT_VERSION: u32 = 4;
 
 /// A deadline is never armed nearer than this, so a rule that does not fire cannot spin.
 const DEADLINE_MS_MIN: u64 = 100;

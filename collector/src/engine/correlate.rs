@@ -10,7 +10,7 @@ use super::group::{Group, GroupId, NearMiss, WhyNot};
 use super::intake::Normalised;
 use super::setup::{limits, weights};
 use super::state::State;
-use super::terms::{Why, compare};
+use super::terms::{Terms, Why, compare};
 use std::collections::BTreeSet;
 use vedette_protocol::ids::{EpisodeId, HostId};
 use vedette_protocol::time::WallTime;
@@ -56,8 +56,17 @@ impl State {
         }
         let own = GroupId(position);
         let mut episode = Episode::begin(word.enrich(self), own);
-        let (joins, misses) = self.nearby(&episode);
-        let home = joins.iter().position(|join| self.has_place(join.group, &episode));
+        let (mut joins, misses) = self.nearby(&episode);
+        let known = self.known_before(&episode);
+        if let Some((group, with)) = known {
+            joins.retain(|join| join.group != group);
+            let terms = Terms { host: 1.0, text: 1.0, ..Terms::default() };
+            joins.insert(0, Nearby { group, why: Why { terms, score: terms.score(), with: Some(with) } });
+        }
+        // What was known before stays where it was, however long ago its incident began.
+        let has_place =
+            |join: &Nearby| known.is_some_and(|(group, _)| group == join.group) || self.has_place(join.group, &episode);
+        let home = joins.iter().position(has_place);
         let why = home.map_or_else(Why::default, |home| joins[home].why.clone());
         let mut target = home.map_or(own, |home| joins[home].group);
         episode.group = target;
@@ -66,6 +75,9 @@ impl State {
         group.add(&episode, why, now, &self.setup.correlate);
         let id = episode.id;
         self.remember(episode);
+        if known.is_some() {
+            self.tell_again(id);
+        }
         self.note_misses(id, misses);
         let mut changed = vec![target];
         for (_, join) in joins.into_iter().enumerate().filter(|(place, _)| Some(*place) != home) {

@@ -58,20 +58,24 @@ pub enum End {
     Cleared,
     /// Nothing was heard of it for too long.
     Silent,
-    /// Its agent restarted and lost what it knew: nobody will ever say that it is over.
+    /// Its agent restarted and lost what it knew: nobody will ever say that it is over. Whether it goes on is unknown
+    /// until the agent tells of its subject again.
     AgentRestarted,
+    /// Its agent restarted, and tells of its subject under another episode.
+    ToldAgain,
 }
 
 impl End {
     /// All ways.
-    pub const ALL: [Self; 3] = [Self::Cleared, Self::Silent, Self::AgentRestarted];
+    pub const ALL: [Self; 4] = [Self::Cleared, Self::Silent, Self::AgentRestarted, Self::ToldAgain];
 
     /// Its name in the API.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Cleared => "cleared",
             Self::Silent => "expired: silent",
-            Self::AgentRestarted => "expired: agent restarted",
+            Self::AgentRestarted => "unknown: agent restarted",
+            Self::ToldAgain => "told again: agent restarted",
         }
     }
 
@@ -81,12 +85,13 @@ impl End {
             Self::Cleared => "cleared",
             Self::Silent => "silent",
             Self::AgentRestarted => "agent-restarted",
+            Self::ToldAgain => "told-again",
         }
     }
 
     /// Nobody said that it is over, which is not the same as well.
     pub const fn is_unknown(self) -> bool {
-        !matches!(self, Self::Cleared)
+        matches!(self, Self::Silent | Self::AgentRestarted)
     }
 }
 
@@ -194,6 +199,12 @@ impl Episode {
     pub(crate) fn extreme_since(&self, correlate: &Correlate) -> Option<WallTime> {
         let extreme = f64::from(self.surprise_max) >= correlate.surprise_alone && self.ended.is_none();
         extreme.then(|| later(self.detected, correlate.persist_alone_ms))
+    }
+
+    /// Whether it is what `other` tells of, as its agent knew it before it restarted.
+    pub(crate) fn was_known_as(&self, other: &Self) -> bool {
+        let is_lost = self.ended.is_some_and(|ended| ended.how == End::AgentRestarted);
+        is_lost && self.id != other.id && self.subject_key == other.subject_key
     }
 
     pub(crate) fn is_log(&self) -> bool {

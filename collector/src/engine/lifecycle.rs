@@ -108,13 +108,13 @@ impl Lifecycle {
         lifecycle
     }
 
-    /// All members are clear since `since`.
-    pub(crate) fn all_clear(&mut self, now: WallTime, since: WallTime) {
+    /// No member goes on since `since`.
+    pub(crate) fn all_clear(&mut self, now: WallTime, since: WallTime, why: &str) {
         if self.state.is_open() && self.state != IncidentState::Monitoring {
             self.working = self.state;
             self.state = IncidentState::Monitoring;
             self.mitigated = Some(since);
-            self.note(now, "all members are clear".to_owned());
+            self.note(now, why.to_owned());
         }
     }
 
@@ -189,11 +189,11 @@ mod tests {
         let at = WallTime::from_unix_ms;
         assert_eq!(life.obey(at(1), OperatorCommand::Acknowledge), Ok(()));
         assert_eq!(life.obey(at(2), OperatorCommand::Mitigate), Ok(()));
-        life.all_clear(at(3), at(3));
+        life.all_clear(at(3), at(3), "all members are clear");
         assert_eq!(life.state, IncidentState::Monitoring);
         life.relapse(at(4));
         assert_eq!(life.state, IncidentState::Mitigating);
-        life.all_clear(at(5), at(5));
+        life.all_clear(at(5), at(5), "all members are clear");
         life.resolve(at(6), Resolution::Cleared);
         assert_eq!(life.obey(at(7), OperatorCommand::Review), Ok(()));
         assert_eq!((life.acked, life.mitigated, life.resolved), (Some(at(1)), Some(at(5)), Some(at(6))));

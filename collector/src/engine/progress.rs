@@ -1,13 +1,14 @@
 //! What time does to a group: silence, resolution, expiry, and when to look again.
 
-use super::episode::{End, Episode};
+use super::episode::{End, Ended, Episode};
 use super::group::GroupId;
 use super::lifecycle::Resolution;
 use super::promote::later;
+use super::setup::limits;
 use super::state::State;
 use super::tally::Tally;
 use std::collections::HashMap;
-use vedette_protocol::ids::HostId;
+use vedette_protocol::ids::{EpisodeId, HostId};
 use vedette_protocol::time::WallTime;
 
 impl State {
@@ -32,10 +33,43 @@ impl State {
             changed.push(id);
             if let Some(incident) = self.groups.get_mut(&id).and_then(|group| group.incident.as_mut()) {
                 let plural = if ended == 1 { "" } else { "s" };
-                incident.lifecycle.note(now, format!("{ended} finding{plural} of {name} expired: agent restarted"));
+                incident.lifecycle.note(now, format!("{ended} finding{plural} of {name} unknown: agent restarted"));
             }
         }
         changed
+    }
+
+    /// The newest group around a fresh episode with a member that its agent had told of before it restarted, and that one.
+    pub(crate) fn known_before(&self, episode: &Episode) -> Option<(GroupId, EpisodeId)> {
+        if episode.ended.is_some() {
+            return None;
+        }
+        let groups = self.by_host.get(&episode.host)?.iter().rev().take(limits::GROUPS_COMPARED);
+        groups
+            .filter_map(|id| self.groups.get(id))
+            .filter(|group| group.tally.awaited > 0 && group.members.len() < limits::MEMBERS)
+            .find_map(|group| {
+                let known = self.members(group.id).find(|one| one.was_known_as(episode))?;
+                Some((group.id, known.id))
+            })
+    }
+
+    /// The members of an episode's group that its agent had told of before it restarted are told of again: by it.
+    pub(crate) fn tell_again(&mut self, id: EpisodeId) {
+        let Some(episode) = self.episodes.get(&id).cloned() else { return };
+        let (now, name) = (self.now, self.host_name(episode.host));
+        let Some(group) = self.groups.get_mut(&episode.group) else { return };
+        for member in &group.members {
+            let Some(known) = self.episodes.get_mut(&member.episode).filter(|one| one.was_known_as(&episode)) else {
+                continue;
+            };
+            group.tally.leave(known);
+            known.ended = known.ended.map(|ended| Ended { how: End::ToldAgain, ..ended });
+            group.tally.enter(known, &self.setup.correlate);
+        }
+        if let Some(incident) = group.incident.as_mut() {
+            incident.lifecycle.note(now, format!("a finding of {name} goes on: its restarted agent tells of it again"));
+        }
     }
 
     /// Ends those members that go on and that `ends` names, and counts the group anew. Returns how many.
@@ -65,7 +99,8 @@ impl State {
         let now = self.now;
         let hold = self.setup.correlate.resolve_hold_ms;
         let Some(group) = self.groups.get_mut(&id) else { return };
-        let (clear_since, unknown) = (group.tally.clear_since(), group.tally.unknown > 0);
+        let known = group.tally.unknown_until().is_none_or(|until| until <= now);
+        let (clear_since, unknown) = (group.tally.clear_since().filter(|_| known), group.tally.unknown > 0);
         let Some(incident) = group.incident.as_mut() else { return };
         let Some(since) = clear_since else {
             if incident.lifecycle.relapse(now) {
@@ -73,7 +108,8 @@ impl State {
             }
             return;
         };
-        incident.lifecycle.all_clear(now, since);
+        let why = if unknown { "no member is known to go on" } else { "all members are clear" };
+        incident.lifecycle.all_clear(now, since, why);
         if later(since, hold) <= now {
             incident.lifecycle.resolve(now, if unknown { Resolution::Expired } else { Resolution::Cleared });
             self.close(id);
@@ -96,7 +132,7 @@ impl State {
     /// When a candidate whose episodes are over will have come to nothing.
     pub(crate) fn expiry(&self, id: GroupId) -> Option<WallTime> {
         let group = self.groups.get(&id)?;
-        let settled = later(group.tally.clear_since()?, self.setup.correlate.resolve_hold_ms);
+        let settled = group.tally.settled(self.setup.correlate.resolve_hold_ms)?;
         Some(later(group.onset_last, self.setup.correlate.window_ms).max(settled))
     }
 
@@ -106,8 +142,8 @@ impl State {
         let silence = group.tally.silence.filter(|_| group.tally.ongoing > 0);
         let due = match &group.incident {
             Some(incident) => {
-                let hold = group.tally.clear_since().map(|since| later(since, self.setup.correlate.resolve_hold_ms));
-                [silence, hold, incident.direct_due]
+                let settled = group.tally.settled(self.setup.correlate.resolve_hold_ms);
+                [silence, settled, incident.direct_due]
             }
             None => [silence, group.tally.extreme, self.expiry(id)],
         };

@@ -55,6 +55,10 @@ impl Default for Correlate {
     }
 }
 
+/// How long an episode of an agent that restarted is unknown before it expires. Its detectors go on from what they had
+/// learnt, but what departs has to be confirmed anew: minutes.
+pub(crate) const RESTART_HOLD_MS: u64 = 10 * 60_000;
+
 /// Weights of the join score's terms, each term from 0 to 1. The one place where they are set.
 ///
 /// Host or topology must be there, so time, text or a change alone never joins. Same host joins up to about 100 s

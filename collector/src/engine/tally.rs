@@ -1,9 +1,9 @@
 //! What a walk over a group's members would tell, kept up to date word by word: a group may have a thousand members,
 //! and a storm brings words about all of them.
 
-use super::episode::{Aspect, Episode};
+use super::episode::{Aspect, End, Episode};
 use super::promote::later;
-use super::setup::Correlate;
+use super::setup::{Correlate, RESTART_HOLD_MS};
 use serde::{Deserialize, Serialize};
 use vedette_protocol::time::WallTime;
 
@@ -16,6 +16,10 @@ pub(crate) struct Tally {
     pub(crate) ongoing: usize,
     /// Members of which nobody said that they are over.
     pub(crate) unknown: usize,
+    /// Those of them whose agent restarted: it may tell of them again.
+    pub(crate) awaited: usize,
+    /// When the last such restart was.
+    pub(crate) restarted_last: Option<WallTime>,
     /// When the last word about an end was heard. Not when it ended: after an outage old words come in at once and in
     /// any order, and what belongs together may still be under way.
     pub(crate) ended_last: Option<WallTime>,
@@ -48,7 +52,10 @@ impl Tally {
     pub(crate) fn leave(&mut self, episode: &Episode) {
         match episode.ended {
             None => self.ongoing -= 1,
-            Some(ended) => self.unknown -= usize::from(ended.how.is_unknown()),
+            Some(ended) => {
+                self.unknown -= usize::from(ended.how.is_unknown());
+                self.awaited -= usize::from(ended.how == End::AgentRestarted);
+            }
         }
     }
 
@@ -62,6 +69,10 @@ impl Tally {
             }
             Some(ended) => {
                 self.unknown += usize::from(ended.how.is_unknown());
+                if ended.how == End::AgentRestarted {
+                    self.awaited += 1;
+                    self.restarted_last = self.restarted_last.max(Some(ended.at));
+                }
                 self.ended_last = self.ended_last.max(Some(episode.heard.max(ended.at)));
             }
         }
@@ -72,6 +83,8 @@ impl Tally {
         self.findings += other.findings;
         self.ongoing += other.ongoing;
         self.unknown += other.unknown;
+        self.awaited += other.awaited;
+        self.restarted_last = self.restarted_last.max(other.restarted_last);
         self.ended_last = self.ended_last.max(other.ended_last);
         self.silence = earliest(self.silence, other.silence);
         self.extreme = earliest(self.extreme, other.extreme);
@@ -82,6 +95,17 @@ impl Tally {
     /// Since when all members are over; `None` while one goes on.
     pub(crate) fn clear_since(&self) -> Option<WallTime> {
         self.ended_last.filter(|_| self.ongoing == 0)
+    }
+
+    /// Until when it is unknown whether members go on whose agent restarted; `None` if there are none.
+    pub(crate) fn unknown_until(&self) -> Option<WallTime> {
+        let last = self.restarted_last.filter(|_| self.awaited > 0)?;
+        Some(later(last, RESTART_HOLD_MS))
+    }
+
+    /// When all members will have been over for so long, as far as one can know; `None` while one goes on.
+    pub(crate) fn settled(&self, hold_ms: u64) -> Option<WallTime> {
+        Some(later(self.clear_since()?, hold_ms)).max(self.unknown_until())
     }
 
     fn see_aspect(&mut self, aspect: u64) {

@@ -127,7 +127,7 @@ pub struct FindingReport {
     pub onset_uncertainty_ms: u32,
     /// When it ended.
     pub cleared: Option<String>,
-    /// How: `cleared`, `expired: silent` or `expired: agent restarted`.
+    /// How: `cleared`, `expired: silent`, `unknown: agent restarted` or `told again: agent restarted`.
     pub ended: Option<&'static str>,
     /// It goes on.
     pub open: bool,

@@ -3,24 +3,64 @@
 use super::*;
 
 #[test]
-fn a_restarted_agents_episodes_expire_visibly_and_the_incident_resolves() {
+fn a_restarted_agents_episodes_are_unknown_and_expire_if_it_does_not_tell_of_them_again() {
     let mut bench = Bench::new(Vec::new());
     bench.open(10_000, 1, 1, metric("system.cpu.utilization"));
     bench.open(11_000, 1, 2, metric("system.memory.utilization"));
     let issued = bench.directives.len();
     bench.push(60_000, Event::AgentRestarted { host: host(1) });
     let incident = bench.only();
-    assert_eq!(incident.state, IncidentState::Monitoring);
+    assert_eq!(incident.state, IncidentState::Detected, "nobody said that it is over");
     for member in &incident.members {
-        assert_eq!((member.finding.open, member.finding.ended), (false, Some("expired: agent restarted")));
+        assert_eq!((member.finding.open, member.finding.ended), (false, Some("unknown: agent restarted")));
     }
-    assert!(incident.timeline.iter().any(|entry| entry.text == "2 findings of web-1 expired: agent restarted"));
-    bench.run_until(100_000_000);
+    assert!(incident.timeline.iter().any(|entry| entry.text == "2 findings of web-1 unknown: agent restarted"));
+    bench.run_until(60_000 + 599_000);
+    assert_eq!(bench.only().state, IncidentState::Detected);
+    bench.run_until(60_000 + 601_000);
     let incident = bench.only();
     assert_eq!((incident.state, incident.resolution), (IncidentState::Resolved, Some(Resolution::Expired)));
+    assert!(incident.timeline.iter().any(|entry| entry.text == "no member is known to go on"));
     assert_eq!(bench.directives.len(), issued, "nothing is asked of an agent that no longer knows why");
     assert!(bench.engine.conservation().holds());
     assert_eq!(bench.engine.expired_episodes().collect::<Vec<_>>(), [(End::Silent, 0), (End::AgentRestarted, 2)]);
+}
+
+#[test]
+fn what_a_restarted_agent_tells_again_goes_on_in_its_incident_and_ends_clear() {
+    let hour_ms = 3_600_000;
+    let mut bench = Bench::new(Vec::new());
+    bench.open(10_000, 1, 1, metric("system.cpu.utilization"));
+    bench.open(11_000, 1, 2, metric("system.memory.utilization"));
+    bench.push(2 * hour_ms, Event::AgentRestarted { host: host(1) });
+    bench.open(2 * hour_ms + 90_000, 1, 3, metric("system.cpu.utilization"));
+    bench.open(2 * hour_ms + 120_000, 1, 4, metric("system.memory.utilization"));
+    bench.run_until(3 * hour_ms);
+    let incident = bench.only();
+    assert_eq!((incident.state, incident.members.len()), (IncidentState::Detected, 4));
+    let ends: Vec<_> = incident.members.iter().map(|member| member.finding.ended).collect();
+    assert_eq!(ends, [Some("told again: agent restarted"), Some("told again: agent restarted"), None, None]);
+    assert!(incident.timeline.iter().any(|entry| entry.text.contains("web-1 goes on: its restarted agent")));
+    assert_eq!(incident.members[2].why.with.as_deref(), Some(episode(1).to_string().as_str()));
+    bench.clear(3 * hour_ms + 1_000, 1, 3, metric("system.cpu.utilization"));
+    bench.clear(3 * hour_ms + 2_000, 1, 4, metric("system.memory.utilization"));
+    bench.run_until(4 * hour_ms);
+    assert_eq!(bench.only().resolution, Some(Resolution::Cleared));
+    assert!(bench.engine.conservation().holds());
+}
+
+#[test]
+fn of_two_findings_the_one_that_is_not_told_again_ends_its_incident_as_expired() {
+    let mut bench = Bench::new(Vec::new());
+    bench.open(10_000, 1, 1, metric("system.cpu.utilization"));
+    bench.open(11_000, 1, 2, metric("system.memory.utilization"));
+    bench.push(60_000, Event::AgentRestarted { host: host(1) });
+    bench.open(90_000, 1, 3, metric("system.cpu.utilization"));
+    bench.clear(120_000, 1, 3, metric("system.cpu.utilization"));
+    bench.run_until(600_000);
+    assert_eq!(bench.only().state, IncidentState::Detected, "of the other it is still unknown");
+    bench.run_until(700_000);
+    assert_eq!(bench.only().resolution, Some(Resolution::Expired));
 }
 
 #[test]
@@ -34,7 +74,7 @@ fn a_restart_ends_the_episodes_of_its_host_only() {
     let open = |incident: &IncidentReport| incident.members.iter().filter(|member| member.finding.open).count();
     assert_eq!((bench.only().state, open(bench.only())), (IncidentState::Detected, 1));
     bench.clear(210_000, 2, 2, metric("system.cpu.utilization"));
-    bench.run_until(300_000);
+    bench.run_until(700_000);
     assert_eq!(bench.only().resolution, Some(Resolution::Expired), "of one member nobody knows");
 }
 
@@ -52,9 +92,9 @@ fn late_words_of_an_earlier_life_tell_what_happened_but_keep_nothing_open() {
     bench.push(13_200, earlier(3, EpisodeEvent::Open, "system.disk.io_time", 11_600));
     bench.push(13_300, earlier(3, EpisodeEvent::Clear, "system.disk.io_time", 11_700));
     let ends: Vec<_> = bench.only().members.iter().map(|member| member.finding.ended).collect();
-    assert_eq!(ends, [Some("expired: agent restarted"), Some("expired: agent restarted"), Some("cleared")]);
+    assert_eq!(ends, [Some("unknown: agent restarted"), Some("unknown: agent restarted"), Some("cleared")]);
     assert!(bench.directives.is_empty());
-    bench.run_until(60_000);
+    bench.run_until(700_000);
     assert_eq!(bench.only().state, IncidentState::Resolved);
     assert_eq!(bench.engine.conservation().incident, 5);
 }
