@@ -5,6 +5,7 @@ mod drift;
 mod footprint;
 mod pace;
 mod recall;
+mod telling;
 mod track;
 mod ward;
 
@@ -12,12 +13,13 @@ use crate::budget::Budget;
 use crate::episodes::{Board, Case, Turn};
 use crate::evidence::{Calibration, Vote};
 use crate::metric::family;
-use crate::planner::{FOUND, STOOD_OUT, SUSPECTED};
+use crate::planner::{FOUND, SURPRISED, SUSPECTED};
 pub(crate) use drift::{Conformity, Drift};
 pub(crate) use pace::{Pace, Wander};
 use recall::Recalled;
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
+use telling::Telling;
 use track::Seen;
 pub(crate) use track::Track;
 use vedette_protocol::ids::SeriesKey;
@@ -37,6 +39,8 @@ const GIVEN_UP: Duration = Duration::from_secs(900);
 const REFRESH_TICKS: u64 = 10;
 /// From this surprise on a single verdict is worth a closer look.
 const CURIOUS: f32 = 3.0;
+/// From this score on a vote is of a kind that was never seen.
+pub(crate) const NEW_KIND: f32 = 1.0;
 /// After this long an episode does not hold learning any more: what lasts becomes the new normal.
 pub(crate) const HOLD_MS_MAX: u128 = 900_000;
 
@@ -108,6 +112,7 @@ pub(crate) struct Judge {
     /// What one value costs, in nanoseconds, and at every how many-th look it is asked where looks are thinned.
     pub(crate) price_ns: f64,
     pub(crate) every: u8,
+    pub(crate) telling: Telling,
     /// Share of the episodes that the operator grants; none for a detector that only votes.
     pub(crate) budget: Option<Budget>,
     wards: Vec<Ward>,
@@ -138,6 +143,7 @@ impl Judge {
             conformity: Conformity::new(now),
             price_ns: 0.0,
             every: 1,
+            telling: Telling::default(),
             budget: None,
             wards: Vec::new(),
             ward_of: HashMap::new(),
@@ -248,7 +254,7 @@ impl Judge {
             match () {
                 () if track.is_open() => Some((*slot, FOUND)),
                 () if track.odd_since.is_some() => Some((*slot, SUSPECTED)),
-                () if track.surprise >= CURIOUS => Some((*slot, STOOD_OUT)),
+                () if track.surprise >= CURIOUS => Some((*slot, SURPRISED)),
                 () => None,
             }
         })
@@ -374,10 +380,13 @@ impl Judge {
     fn weigh(&mut self, now: MonoTime, question: &InFlight, scores: &[f32], board: &mut Board) {
         // A vote begins no bout: it is calibrated, and that is all.
         let input = self.input();
-        let warm = input != DetectorInput::Votes && self.warm_in(now).is_zero();
+        let votes = input == DetectorInput::Votes;
+        let warm = !votes && self.warm_in(now).is_zero();
+        let (mut answers, mut fresh, mut news) = (0, 0, 0);
         let asked = question.slots.iter().zip(&question.judged).zip(&question.intervals_ms);
         for (((slot, judged), interval_ms), score) in asked.zip(scores) {
             let Some(track) = self.tracks.get_mut(*slot as usize).and_then(Option::as_mut) else { continue };
+            answers += 1;
             if !judged {
                 track.rest();
                 continue;
@@ -391,6 +400,9 @@ impl Judge {
                 board.hours.say(now, *slot, *score, track.interval_ms);
             }
             let noted = track.weigh(now, *score, ward, warm);
+            fresh += usize::from(track.is_fresh());
+            let told = if votes { track.is_fresh() && track.score >= NEW_KIND } else { track.odd_ticks == 1 };
+            news += usize::from(told);
             if warm && !score.is_nan() && !track.is_open() {
                 self.conformity.count(track.surprise);
             }
@@ -404,6 +416,7 @@ impl Judge {
             }
             self.odd.push(*slot);
         }
+        self.telling.count(answers, fresh, news);
     }
 
     /// Second pass, when the whole tick is on the board.

@@ -3,15 +3,17 @@
 //!
 //! A [`crate::pipeline::Pipeline`] has a planner; without a budget it plans nothing. With one it is told what work costs
 //! ([`Prices`]), books what it does, or is told what was spent ([`Spent`]), and every ten seconds makes a plan that fits
-//! 85 % of the budget; the rest is for what comes unplanned:
+//! 92 % of the budget; the rest is for what comes unplanned:
 //!
 //! - *collect*: intervals of sources, lengthened only where thinner detection cannot pay for them, the dear ones first;
-//! - *detect*: a stride for each series, in its readings; every reading passes a built-in screen however long the stride is;
+//! - *detect*: a stride for each series, in its readings. Where votes tell most, for a half only: every reading passes a
+//!   built-in screen, and for the other half the voters look at who is farther out than a bar, the farthest first. The bar
+//!   moves so that this half is spent;
 //! - *ship*: windows that one feature of a series is put together of.
 //!
 //! What a series is worth is what it does (does it move at all), what was odd about it of late, and that it is not known yet.
-//! What stands out in the screen, in a detector's score, in an episode or a directive is looked at with its relatives at each
-//! reading from that moment on, and comes back down step by step.
+//! What a detector suspects, what has an episode open or is named by a directive is looked at at each reading from that moment
+//! on, its relatives at a lower bar, and comes back down step by step.
 //!
 //! Within a tick a budget is hard: what does not fit any more is not done, the least worthy first, and counted. However
 //! small a budget is, each source is read once a minute (or at its own interval if that is longer), each series is given to
@@ -26,7 +28,9 @@ mod spending;
 mod thinning;
 
 pub use account::{Account, PlanView};
-pub(crate) use attention::{Attention, CLASSES, Class, FOUND, OVERDUE, STOOD_OUT, SUSPECTED, rung_of};
+pub(crate) use attention::{
+    Attention, CLASSES, Class, FOUND, OVERDUE, STOOD_OUT, SURPRISED, SUSPECTED, is_standing, rung_of,
+};
 pub use collect::DirectiveRefused;
 pub(crate) use collect::Intervals;
 pub use prices::{Budgets, Prices, Spent};
@@ -43,6 +47,7 @@ use thinning::{Item, LADDER, SLOWEST, Shares, fit, plain};
 use vedette_protocol::ids::HostId;
 use vedette_protocol::policy::Policy;
 use vedette_protocol::time::MonoTime;
+use vedette_protocol::worker::DetectorInput;
 
 /// A plan holds for this long.
 const PLAN_EACH: Duration = Duration::from_secs(10);
@@ -50,10 +55,18 @@ const PLAN_EACH: Duration = Duration::from_secs(10);
 const READ_EACH_MS: u32 = 60_000;
 /// Part of what can be planned that detection may have before sources are read less often.
 const DETECT_SHARE: f64 = 0.35;
+/// Part of what detection has that is planned; the rest is for what stands out, unless hardly anything does.
+const REGULAR_SHARE: f64 = 0.5;
+const REGULAR_SHARE_MAX: f64 = 0.9;
+/// The bar of what stands out: where it begins, its bounds, and by how much a plan may move it. It is in balance where half
+/// of what a window allows for it is left, so that there is some for what comes.
+const BAR: f32 = 1.0;
+const BAR_BOUNDS: [f32; 2] = [0.05, 10.0];
+const BAR_STEP: f32 = 0.1;
 /// The least worthy source is read only while this part of a budget's window is left; the worthiest to the end.
 const RESERVE: f64 = 0.05;
 /// Votes count towards worth up to this.
-const VOTES_MAX: f32 = 3.0;
+pub(crate) const VOTES_MAX: f32 = 3.0;
 /// A sample of a block that is sent, in bytes; measured: docs/budgets.md.
 pub(crate) const SAMPLE_BYTES: f64 = 2.0;
 /// Values that stood out in one tick and are remembered until its end.
@@ -84,11 +97,17 @@ pub(crate) struct Planner {
     sources: Vec<Source>,
     /// One value looked at by all detectors, by the step of the ladder, in nanoseconds.
     look_ns: [f64; LADDER.len()],
+    /// The same of a value that is picked because it stands out, by those that vote; 0 where votes are not what tells most.
+    pick_ns: f64,
     /// Read since the last tick, in nanoseconds.
     read_ns: f64,
     /// What detectors of log templates have cost since the last plan, in nanoseconds: nobody thins these.
     log_ns: f64,
-    alerts: Vec<u32>,
+    alerts: Vec<(u32, f32)>,
+    /// What looks at what stands out may cost a second, and at once, in nanoseconds.
+    standing_ns_per_s: f64,
+    standing_ns: f64,
+    bar: f32,
     items: Vec<Item>,
     planned_at: Option<MonoTime>,
     ticked_at: Option<MonoTime>,
@@ -105,9 +124,13 @@ impl Planner {
             uplink: Spending::new(HOUR_MS),
             sources: Vec::new(),
             look_ns: [0.0; LADDER.len()],
+            pick_ns: 0.0,
             read_ns: 0.0,
             log_ns: 0.0,
             alerts: Vec::with_capacity(ALERTS_MAX),
+            standing_ns_per_s: 0.0,
+            standing_ns: 0.0,
+            bar: BAR,
             items: Vec::new(),
             planned_at: None,
             ticked_at: None,
@@ -117,7 +140,7 @@ impl Planner {
 
     /// Bytes of the heap that a planner for `series_max` series takes at most, beside its few sources.
     pub(crate) fn bytes_max(series_max: usize) -> usize {
-        room::list::<u32>(ALERTS_MAX) + room::list::<Item>(series_max)
+        room::list::<(u32, f32)>(ALERTS_MAX) + room::list::<Item>(series_max)
     }
 
     /// These budgets from now on; the next tick plans.
@@ -155,19 +178,19 @@ impl Planner {
     }
 
     /// The value of a series stood out.
-    pub(crate) fn alert(&mut self, slot: u32) {
+    pub(crate) fn alert(&mut self, slot: u32, interest: f32) {
         if self.alerts.len() < ALERTS_MAX {
-            self.alerts.push(slot);
+            self.alerts.push((slot, interest));
         }
     }
 
     /// Series of which a value stood out since the last call.
-    pub(crate) fn take_alerts(&mut self) -> Vec<u32> {
+    pub(crate) fn take_alerts(&mut self) -> Vec<(u32, f32)> {
         std::mem::take(&mut self.alerts)
     }
 
     /// Gives the memory of [`Planner::take_alerts`] back.
-    pub(crate) fn put_alerts(&mut self, mut alerts: Vec<u32>) {
+    pub(crate) fn put_alerts(&mut self, mut alerts: Vec<(u32, f32)>) {
         alerts.clear();
         self.alerts = alerts;
     }
@@ -177,6 +200,8 @@ impl Planner {
         let elapsed_s = self.ticked_at.replace(now).map_or(0.0, |last| now.since(last).as_secs_f64());
         let read_ns = std::mem::take(&mut self.read_ns);
         self.cpu.book(now, read_ns + prices::sane(self.prices.fixed_ns_per_s) * elapsed_s);
+        let most_ns = self.standing_ns_per_s * self.cpu.window_s();
+        self.standing_ns = (self.standing_ns + self.standing_ns_per_s * elapsed_s).min(most_ns);
         self.uplink.book(now, prices::sane(self.prices.fixed_bytes_per_s) * elapsed_s);
     }
 
@@ -194,9 +219,24 @@ impl Planner {
         self.uplink.measure(now, spent.uplink_bytes);
     }
 
+    /// How far out a value has to be to be looked at for that.
+    pub(crate) fn bar(&self) -> f32 {
+        if self.pick_ns > 0.0 { self.bar } else { f32::INFINITY }
+    }
+
+    /// What looks at what stands out may cost now, in nanoseconds.
+    pub(crate) fn room_for_standing(&self) -> f64 {
+        self.standing_ns
+    }
+
+    /// Looks at what stood out cost so much.
+    pub(crate) fn book_standing(&mut self, price_ns: f64) {
+        self.standing_ns -= price_ns;
+    }
+
     /// What a look of that class costs, in nanoseconds.
     pub(crate) fn look_ns(&self, class: Class) -> f64 {
-        self.look_ns[usize::from(rung_of(class)).min(SLOWEST)]
+        if is_standing(class) { self.pick_ns } else { self.look_ns[usize::from(rung_of(class)).min(SLOWEST)] }
     }
 
     /// How many raw samples the uplink's budget has room for.
@@ -254,19 +294,25 @@ impl Planner {
         (0..self.sources.len()).for_each(|place| self.intervals.set_stride(place, 1));
     }
 
-    /// What detectors cost, and how often the dear ones are asked where looks are thinned: with the square root of how
-    /// much dearer than the cheapest one they are.
+    /// What detectors cost, and how often they are asked where looks are thinned: less often than the best one by how much
+    /// dearer each thing that they told was, and where they mostly say the same again.
     pub(crate) fn price(&mut self, judges: &mut [Judge]) {
         for judge in judges.iter_mut() {
             judge.price_ns = self.prices.of_detector(&judge.slot.reference.name);
         }
         let metrics = |judge: &&Judge| judge.alive && judge.input().is_of_metrics();
-        let cheapest = judges.iter().filter(metrics).map(|judge| judge.price_ns).fold(f64::INFINITY, f64::min);
+        let price_of_news = |judge: &Judge| judge.price_ns.max(1.0) * judge.telling.answers_each();
+        let wanted = |judge: &Judge| price_of_news(judge) * f64::from(judge.telling.every());
+        let least = judges.iter().filter(metrics).map(wanted).fold(f64::INFINITY, f64::min);
         for judge in judges.iter_mut() {
-            let dearer = (judge.price_ns / cheapest.max(1.0)).sqrt();
-            let every = LADDER.iter().rev().find(|stride| f64::from(**stride) <= dearer);
+            let times = wanted(judge) / least;
+            let every = LADDER.iter().rev().find(|stride| f64::from(**stride) <= times);
             judge.every = every.copied().unwrap_or(1);
         }
+        let votes = |judge: &&Judge| judge.alive && judge.input() == DetectorInput::Votes;
+        let picked = judges.iter().filter(votes).map(|judge| judge.price_ns / f64::from(every_at(judge.every, 1)));
+        let tells_most = judges.iter().filter(votes).any(|judge| wanted(judge) <= least);
+        self.pick_ns = if tells_most { picked.sum() } else { 0.0 };
         for (rung, look_ns) in (0u8..).zip(&mut self.look_ns) {
             let prices =
                 judges.iter().filter(metrics).map(|judge| judge.price_ns / f64::from(every_at(judge.every, rung)));
@@ -331,14 +377,31 @@ impl Planner {
         let shares: Shares =
             std::array::from_fn(|rung| self.look_ns[rung] / self.look_ns[0].max(1e-9) / f64::from(LADDER[rung]));
         self.items.clear();
+        let mut suspects = 0.0;
         for (slot, series) in registry.iter() {
             // Where it is about to be read less often, what is read until then has to be paid.
             let planned_ms = self.sources.get(usize::from(series.attention.source)).map(|source| source.planned_ms);
             let interval_s = seconds(planned_ms.unwrap_or(u32::MAX).min(series.read_interval_ms));
             let worth = worth(series.attention.worth(), oddness.state_of(slot));
-            self.items.push(Item::new(self.look_ns[0], worth, interval_s, series.attention.slowest(now)));
+            let slowest = series.attention.slowest(now);
+            suspects += if slowest == 0 { self.look_ns[0] / interval_s } else { 0.0 };
+            self.items.push(Item::new(self.look_ns[0], worth, interval_s, slowest));
         }
-        fit(&mut self.items, &shares, room, self.turn);
+        let all: f64 = self.items.iter().map(|item| item.cost_at(0, &shares)).sum();
+        let for_others = if all <= room { 0.0 } else { (room - suspects).max(0.0) };
+        // A bar that is as low as can be leaves more for the regular ones.
+        let is_lowest = self.bar <= BAR_BOUNDS[0];
+        let share = match () {
+            () if self.pick_ns <= 0.0 => 1.0,
+            () if is_lowest => REGULAR_SHARE_MAX,
+            () => REGULAR_SHARE,
+        };
+        self.standing_ns_per_s = for_others * (1.0 - share);
+        let fullness = self.standing_ns / (self.standing_ns_per_s * self.cpu.window_s()).max(1e-9);
+        #[expect(clippy::cast_possible_truncation, reason = "a factor needs no more digits than f32 has")]
+        let step = 1.0 + BAR_STEP * (1.0 - 2.0 * fullness.clamp(0.0, 1.0)) as f32;
+        self.bar = (self.bar * step).clamp(BAR_BOUNDS[0], BAR_BOUNDS[1]);
+        fit(&mut self.items, &shares, room - self.standing_ns_per_s, self.turn);
         for (item, (slot, series)) in self.items.iter().zip(registry.iter_mut()) {
             series.attention.plan(now, item.rung, slot);
         }

@@ -184,7 +184,7 @@ impl Track {
     }
 
     /// The value before was shown to the detector longer ago, or not as long ago, than those before that: its scores are
-    /// calibrated among those of that pace, its bout goes on. At a faster pace that is new to it it counts as known, for its
+    /// calibrated among those of that pace, its bout goes on. At a faster pace that is new to it, or nearly so, it counts as known, for its
     /// scale is rather too wide there; at a slower one half of the scores that an episode takes are missing.
     pub(crate) fn turn_pace(&mut self, interval_ms: u32, ward: u32, budget: Option<Budget>) {
         let [from, to] = [self.interval_ms, interval_ms].map(Pace::of);
@@ -200,7 +200,7 @@ impl Track {
         elsewhere[from as usize] = Some(here);
         let known = if (to as usize) < from as usize { self.scores_min } else { self.scores_min / 2 };
         let new = Known { wander: Wander::default(), scores: here.scores.min(known), ..here };
-        let there = elsewhere[to as usize].unwrap_or(new);
+        let there = elsewhere[to as usize].filter(|there| there.scores >= new.scores).unwrap_or(new);
         (self.scale, self.wander, self.scores) = (there.scale, there.wander, there.scores);
     }
 
@@ -262,6 +262,11 @@ impl Track {
         }
         self.suspect(now, relative, ward, warm);
         true
+    }
+
+    /// Whether the last score is not the one before again.
+    pub(crate) fn is_fresh(&self) -> bool {
+        !self.repeated && !self.score.is_nan()
     }
 
     /// Decades asked of a slow wander: fewer of its lifetimes were seen than scores, and what is beyond them is known that

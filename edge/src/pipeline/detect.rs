@@ -289,7 +289,8 @@ impl Pipeline {
 
     fn ask_of_metrics(&mut self, at: usize, columns: &mut Columns) -> bool {
         let (every, looks, registry) = (self.judges[at].every, &self.looks, &self.registry);
-        let data = looks.iter().filter_map(|look| {
+        let votes = self.judges[at].input() == DetectorInput::Votes;
+        let data = looks.iter().filter(|look| votes || !look.is_picked()).filter_map(|look| {
             let series = registry.get(look.slot)?;
             let sample = series.due?;
             let interval_ms = look.interval_ms(every, series.read_interval_ms.max(series.pace_ms))?;

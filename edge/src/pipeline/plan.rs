@@ -1,9 +1,10 @@
 //! The planner at work: what it is told, which series are looked at in a tick, and who is raised.
 
 use super::Pipeline;
+use crate::judge::NEW_KIND;
 use crate::planner::{
-    Account, Budgets, CLASSES, Class, FOUND, OVERDUE, PlanView, Prices, SLOWEST_RUNG, STOOD_OUT, SUSPECTED, Spent,
-    every_at, rung_of, stride,
+    Account, Budgets, CLASSES, Class, FOUND, OVERDUE, PlanView, Prices, SLOWEST_RUNG, STOOD_OUT, SURPRISED, SUSPECTED,
+    Spent, VOTES_MAX, every_at, is_standing, rung_of, stride,
 };
 use std::collections::BTreeMap;
 use vedette_protocol::policy::{BudgetCeilings, Directive};
@@ -13,8 +14,6 @@ use vedette_protocol::worker::DetectorInput;
 /// Series that one suspicion raises with the suspect, and suspicions of one tick that do.
 const RELATIVES_MAX: usize = 32;
 const SPREADS_MAX: u32 = 8;
-/// From this score on a vote is of a kind that was never seen.
-const NEW_KIND: f32 = 1.0;
 
 /// A series that detectors look at in this tick.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +31,12 @@ pub(super) struct Look {
 impl Look {
     fn each_time(slot: u32) -> Self {
         Self { slot, class: OVERDUE, rung: 0, number: 0, values: 1 }
+    }
+
+    /// Whether it is picked because its value stands out. Votes are about one value by itself; who judges how values go on
+    /// would take it for what is usual.
+    pub(super) fn is_picked(&self) -> bool {
+        is_standing(self.class)
     }
 
     /// Nominal time since a detector, which wants each `every`-th look, was shown the value before, for a series that is
@@ -125,7 +130,7 @@ impl Pipeline {
         self.spreads_left = SPREADS_MAX;
         self.planner.begin_tick(now);
         let alerts = self.planner.take_alerts();
-        alerts.iter().for_each(|slot| self.raise(now, *slot, STOOD_OUT));
+        alerts.iter().for_each(|(slot, interest)| self.raise(now, *slot, *interest));
         self.planner.put_alerts(alerts);
     }
 
@@ -144,11 +149,13 @@ impl Pipeline {
             self.ledger.looks_taken += self.due.len() as u64;
             return;
         }
-        let mut wanted = [0; CLASSES];
+        let (mut wanted, bar) = ([0; CLASSES], self.planner.bar());
         for slot in &self.due {
             let Some(series) = self.registry.get_mut(*slot) else { continue };
             let flags = series.due.map_or(0, |sample| sample.flags);
-            if let Some(class) = series.attention.due(now, flags) {
+            // Votes count as they add up to the host's oddness: what is odd already is looked at sooner.
+            let votes = self.oddness.state_of(*slot).clamp(0.0, VOTES_MAX);
+            if let Some(class) = series.attention.due(now, flags, bar / (1.0 + votes)) {
                 wanted[usize::from(class)] += 1;
                 self.looks.push(Look { class, ..Look::each_time(*slot) });
             }
@@ -167,7 +174,7 @@ impl Pipeline {
         for look in &mut self.looks {
             let Some(series) = self.registry.get_mut(look.slot) else { continue };
             look.rung = rung_of(look.class);
-            (look.values, look.number) = series.attention.look();
+            (look.values, look.number) = series.attention.look(look.class);
             if let Some(sample) = &mut series.due {
                 sample.flags |= series.attention.take_flags();
             }
@@ -183,14 +190,18 @@ impl Pipeline {
         let mut granted = *wanted;
         for (class, granted) in (0..).zip(&mut granted) {
             let price_ns = self.planner.look_ns(class);
+            let room_now = if is_standing(class) { room.min(self.planner.room_for_standing()) } else { room };
             if class != OVERDUE && price_ns > 0.0 {
                 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates, at least 0")]
-                let affordable = (room / price_ns).max(0.0) as usize;
+                let affordable = (room_now / price_ns).max(0.0) as usize;
                 *granted = (*granted).min(affordable);
             }
             #[expect(clippy::cast_precision_loss, reason = "far below 2^52 series")]
             let spent = *granted as f64 * price_ns;
             room -= spent;
+            if is_standing(class) {
+                self.planner.book_standing(spent);
+            }
         }
         granted
     }
@@ -240,7 +251,7 @@ impl Pipeline {
         suspects.extend(self.judges[at].suspicions());
         if self.judges[at].input() == DetectorInput::Votes {
             let new = self.judges[at].scored().filter(|(_, score, _)| *score >= NEW_KIND);
-            suspects.extend(new.map(|(slot, _, _)| (slot, SUSPECTED)));
+            suspects.extend(new.map(|(slot, _, _)| (slot, STOOD_OUT)));
         }
         suspects.drain(..).for_each(|(slot, interest)| self.raise(now, slot, interest));
         self.raises = suspects;
@@ -251,8 +262,8 @@ impl Pipeline {
         self.raise(now, slot, FOUND);
     }
 
-    /// Looks at a series each time that it is read, and reads its source as often as without a budget, for a while. For
-    /// more than a value that stood out, at its relatives too.
+    /// Looks closer at a series for a while. For more than a value that stood out, each time that it is read, which is as
+    /// often as without a budget, and at its relatives more often.
     fn raise(&mut self, now: MonoTime, slot: u32, interest: f32) {
         if !self.planner.is_limited() {
             return;
@@ -260,7 +271,7 @@ impl Pipeline {
         let Some(series) = self.registry.get_mut(slot) else { return };
         let is_news = series.attention.raise(now, series.pace_ms, interest);
         let (place, until) = (usize::from(series.attention.source), series.attention.raised_until());
-        if self.planner.intervals.raise(place, until, now) {
+        if interest >= SURPRISED && self.planner.intervals.raise(place, until, now) {
             self.replan(now);
         }
         if is_news && interest >= SUSPECTED && self.spreads_left > 0 {

@@ -6,13 +6,17 @@ use std::time::Duration;
 use vedette_protocol::time::MonoTime;
 use vedette_protocol::worker::flags;
 
-/// A raise lasts for this long and for so many values at least: of what merely stood out, and of what was suspected.
+/// A raise lasts for this long and for so many values at least: of what merely was far out, and of what was suspected.
 const GLANCE: (u64, u64) = (10_000, 6);
 const RAISE: (u64, u64) = (30_000, 15);
 /// After it the series goes down the ladder by one step each so often.
 const DECAY_MS: u64 = 10_000;
-/// Interest of what stands out, of a detector's suspicion and of an episode, and what is left of it after a value.
+/// A value counts as so many times as far out where the one before stood out a moment ago, or a relative is suspected.
+const BOOST: f32 = 2.0;
+/// Interest of what stands out, of a detector's surprise, of its suspicion and of an episode, and what is left of it after
+/// a value.
 pub(crate) const STOOD_OUT: f32 = 1.0;
+pub(crate) const SURPRISED: f32 = 1.5;
 pub(crate) const SUSPECTED: f32 = 2.0;
 pub(crate) const FOUND: f32 = 4.0;
 const INTEREST_KEPT: f32 = 0.999;
@@ -31,20 +35,29 @@ pub(crate) type Class = u8;
 /// What is due however little is left: nobody looked for the longest time that there may be.
 pub(crate) const OVERDUE: Class = 0;
 const RAISED: Class = 1;
-const RELATIVE: Class = 2;
-/// Then each step of the ladder.
-const PLANNED: Class = 3;
-pub(crate) const CLASSES: usize = PLANNED as usize + LADDER.len();
+/// Then each step of the ladder: what is usual has to be known.
+const PLANNED: Class = 2;
+/// What stands out in the screen: four times as far as the bar, twice, and above it.
+const STANDING: [Class; 3] = [PLANNED + 8, PLANNED + 9, PLANNED + 10];
+const _: () = assert!(LADDER.len() == 8);
+pub(crate) const CLASSES: usize = STANDING[2] as usize + 1;
 
 /// The step of the ladder of a class; who is raised or overdue is seen by all detectors.
 pub(crate) fn rung_of(class: Class) -> u8 {
-    class.saturating_sub(PLANNED)
+    if is_standing(class) { 1 } else { class.saturating_sub(PLANNED) }
+}
+
+/// Whether it is a class of what stands out.
+pub(crate) fn is_standing(class: Class) -> bool {
+    STANDING.contains(&class)
 }
 
 /// See the module's documentation.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Attention {
     screen: Screen,
+    /// How far out the last value was.
+    out: f32,
     interest: f32,
     /// Place of the source in the planner's list.
     pub(crate) source: u8,
@@ -57,6 +70,8 @@ pub(crate) struct Attention {
     raised_for: f32,
     /// Values since the last look, this one included; ticks of reading count once.
     unlooked: u16,
+    /// The same since the last look that was not picked.
+    waited: u8,
     /// The next look is due after so many already, so that not everybody's is in one tick.
     early: u8,
     /// Looks, as far as they matter, and the number of the last one, from 0 again after each sixty.
@@ -74,6 +89,7 @@ impl Default for Attention {
     fn default() -> Self {
         Self {
             screen: Screen::default(),
+            out: 0.0,
             interest: 0.0,
             source: u8::MAX,
             rung: 0,
@@ -81,6 +97,7 @@ impl Default for Attention {
             is_relative: false,
             raised_for: 0.0,
             unlooked: 0,
+            waited: 0,
             early: u8::MAX,
             looks: 0,
             number: 0,
@@ -93,12 +110,18 @@ impl Default for Attention {
 }
 
 impl Attention {
-    /// Takes a value that was read. Whether it stands out.
+    /// Takes a value that was read. What interest it is of, if it is far out.
     #[inline]
-    pub(crate) fn screen(&mut self, value: f64, resolution: f64) -> bool {
-        let out = self.screen.look(value, resolution, self.raised_until.is_some());
-        self.interest = (self.interest * INTEREST_KEPT).max(out.min(STOOD_OUT));
-        out >= 1.0
+    pub(crate) fn screen(&mut self, value: f64, resolution: f64) -> Option<f32> {
+        let startles;
+        (self.out, startles) =
+            self.screen.look(value, resolution, self.raised_until.is_some() && self.raised_for > STOOD_OUT);
+        self.interest = (self.interest * INTEREST_KEPT).max(self.out.min(STOOD_OUT));
+        match () {
+            () if startles => Some(SURPRISED),
+            () if self.out >= 1.0 => Some(STOOD_OUT),
+            () => None,
+        }
     }
 
     /// Has it looked at each time for a while. Whether it was not already for its own sake and as much reason.
@@ -106,7 +129,7 @@ impl Attention {
         let is_raised = self.is_raised(now) && !self.is_relative;
         let is_news = !is_raised || interest > self.raised_for;
         self.raised_for = if is_raised { self.raised_for.max(interest) } else { interest };
-        let lasts = if interest > STOOD_OUT { RAISE } else { GLANCE };
+        let lasts = if interest > SURPRISED { RAISE } else { GLANCE };
         self.raise_until(now + for_as_long(lasts, interval_ms), interest);
         is_news
     }
@@ -114,6 +137,7 @@ impl Attention {
     /// The same until a moment.
     pub(crate) fn raise_until(&mut self, until: MonoTime, interest: f32) {
         self.is_relative = false;
+        self.raised_for = self.raised_for.max(interest);
         self.raised_until = self.raised_until.max(Some(until));
         self.interest = self.interest.max(interest);
     }
@@ -126,6 +150,11 @@ impl Attention {
 
     pub(crate) fn is_raised(&self, now: MonoTime) -> bool {
         self.raised_until.is_some_and(|until| now < until)
+    }
+
+    /// Whether it is raised for more than a value that was far out, and for its own sake: then it is looked at each time.
+    fn is_suspect(&self, now: MonoTime) -> bool {
+        self.raised_for > STOOD_OUT && !self.is_relative && self.is_raised(now)
     }
 
     /// Whether it is raised, and only for the sake of another series.
@@ -154,16 +183,17 @@ impl Attention {
         self.rung.min(self.slowest(now))
     }
 
-    /// The slowest step that a raise, or what is left of it, allows.
+    /// The slowest step that a suspicion, or what is left of it, allows.
     pub(crate) fn slowest(&self, now: MonoTime) -> u8 {
-        let Some(until) = self.raised_until else { return SLOWEST_RUNG };
+        let suspected = self.raised_until.filter(|_| self.raised_for > STOOD_OUT && !self.is_relative);
+        let Some(until) = suspected else { return SLOWEST_RUNG };
         let steps = if now < until { 0 } else { 1 + now.since(until).as_millis() / u128::from(DECAY_MS) };
         u8::try_from(steps).unwrap_or(SLOWEST_RUNG).min(SLOWEST_RUNG)
     }
 
     /// Plans a step of the ladder. `spread` puts looks of different series into different ticks.
     pub(crate) fn plan(&mut self, now: MonoTime, rung: u8, spread: u32) {
-        if self.slowest(now) == SLOWEST_RUNG {
+        if self.slowest(now) == SLOWEST_RUNG && !self.is_raised(now) {
             (self.raised_until, self.is_relative) = (None, false);
         }
         if std::mem::replace(&mut self.rung, rung) == 0 && rung > 0 {
@@ -171,29 +201,38 @@ impl Attention {
         }
     }
 
-    /// A value is there. The class of the look that is due, if one is; a value that nobody looks at counts as well.
+    /// A value is there. The class of the look that is due, if one is; a value that nobody looks at counts as well. Who is
+    /// as far out as the `bar` stands out.
     #[inline]
-    pub(crate) fn due(&mut self, now: MonoTime, flags: u8) -> Option<Class> {
+    pub(crate) fn due(&mut self, now: MonoTime, flags: u8, bar: f32) -> Option<Class> {
         self.unlooked = self.unlooked.saturating_add(1);
+        self.waited = self.waited.saturating_add(1);
         self.flags |= flags & flags::GAP;
         let rung = self.rung(now);
         if self.unlooked >= u16::from(LADDER[SLOWEST]) {
             return Some(OVERDUE);
         }
+        let out = if self.is_raised(now) { BOOST * self.out } else { self.out };
         match () {
-            () if self.is_raised(now) => Some(if self.is_relative { RELATIVE } else { RAISED }),
-            () if self.unlooked >= u16::from(stride(rung).min(self.early)) => Some(PLANNED + rung),
+            () if self.is_suspect(now) => Some(RAISED),
+            () if self.waited >= stride(rung).min(self.early) => Some(PLANNED + rung),
+            () if out >= bar => Some(STANDING[if out >= 4.0 * bar { 0 } else { usize::from(out < 2.0 * bar) + 1 }]),
             () => None,
         }
     }
 
-    /// It is looked at now. Values since the last look, this one included, and the number of the look.
+    /// It is looked at now. The number of the look, and values since the last one, this one included; what was picked
+    /// counts among the regular looks, for like them it is a value alone, and no neighbour of the one before.
     #[inline]
-    pub(crate) fn look(&mut self) -> (u16, u8) {
+    pub(crate) fn look(&mut self, class: Class) -> (u16, u8) {
         self.looks = self.looks.saturating_add(1);
         self.number = (self.number + 1) % LADDER[SLOWEST];
-        self.early = u8::MAX;
-        (std::mem::take(&mut self.unlooked).max(1), self.number)
+        let values = std::mem::take(&mut self.unlooked).max(1);
+        if is_standing(class) {
+            return (u16::from(stride(self.rung)), self.number);
+        }
+        (self.early, self.waited) = (u8::MAX, 0);
+        (values, self.number)
     }
 
     /// What was missed before the value that is looked at is missed before it.
@@ -252,11 +291,11 @@ mod tests {
     fn a_raise_is_felt_at_once_and_goes_down_the_ladder_later() {
         let mut attention = Attention::default();
         attention.plan(at(0), SLOWEST_RUNG, 3);
-        assert_eq!(attention.due(at(1), 0), None);
+        assert_eq!(attention.due(at(1), 0, 1.0), None);
         assert!(attention.raise(at(1), 1_000, SUSPECTED), "it is news");
         assert!(!attention.raise(at(2), 1_000, SUSPECTED), "and is not twice");
         assert!(attention.raise(at(2), 1_000, FOUND), "but a better reason is");
-        assert_eq!(attention.due(at(2), 0), Some(1));
+        assert_eq!(attention.due(at(2), 0, 1.0), Some(1));
         let rungs: Vec<u8> = (0..13).map(|step| attention.rung(at(2 + step * 10))).collect();
         assert_eq!(rungs, [0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 7, 7, 7]);
         attention.plan(at(600), SLOWEST_RUNG, 3);
@@ -264,14 +303,44 @@ mod tests {
     }
 
     #[test]
-    fn a_raised_relative_is_raised_for_its_own_sake_and_not_back() {
+    fn a_relative_is_looked_at_if_it_is_half_as_far_out_and_each_time_once_it_is_suspected_itself() {
         let mut attention = Attention::default();
-        attention.plan(at(0), 4, 0);
+        attention.plan(at(0), SLOWEST_RUNG, 59);
+        attention.out = 0.6;
+        assert_eq!(attention.due(at(0), 0, 1.0), None);
         attention.raise_for_relative(at(1), 1_000);
-        assert_eq!(attention.due(at(1), 0), Some(2));
+        assert_eq!(attention.due(at(1), 0, 1.0), Some(STANDING[2]));
+        attention.out = 0.1;
+        assert_eq!(attention.due(at(1), 0, 1.0), None);
         assert!(attention.raise(at(2), 1_000, FOUND));
         attention.raise_for_relative(at(3), 1_000);
-        assert_eq!(attention.due(at(3), 0), Some(1));
+        assert_eq!(attention.due(at(3), 0, 1.0), Some(RAISED));
+    }
+
+    #[test]
+    fn who_is_farther_out_comes_first() {
+        let class = |out| {
+            let mut attention = Attention { out, ..Attention::default() };
+            attention.plan(at(0), SLOWEST_RUNG, 59);
+            attention.due(at(0), 0, 0.5)
+        };
+        assert_eq!([2.0, 1.0, 0.5].map(class), STANDING.map(Some));
+        assert_eq!(class(0.4), None);
+    }
+
+    #[test]
+    fn what_is_picked_takes_nothing_from_the_regular_looks() {
+        let mut attention = Attention::default();
+        attention.plan(at(0), 4, 9);
+        let mut regular = 0;
+        for second in 0..100 {
+            attention.out = if second % 3 == 0 { 2.0 } else { 0.0 };
+            if let Some(class) = attention.due(at(second), 0, 1.0) {
+                attention.look(class);
+                regular += u32::from(!is_standing(class));
+            }
+        }
+        assert_eq!(regular, 10);
     }
 
     #[test]
@@ -281,9 +350,9 @@ mod tests {
         let mut since = 0;
         for second in 0..500 {
             since += 1;
-            if let Some(class) = attention.due(at(second), 0) {
+            if let Some(class) = attention.due(at(second), 0, 1.0) {
                 assert_eq!(class, OVERDUE);
-                assert_eq!(attention.look().0, since);
+                assert_eq!(attention.look(class).0, since);
                 since = 0;
             }
             assert!(since < 60);
@@ -296,8 +365,8 @@ mod tests {
         for n in 0..400u32 {
             still.screen(5.0, 0.0);
             busy.screen(f64::from(n % 13), 0.0);
-            still.look();
-            busy.look();
+            still.look(PLANNED);
+            busy.look(PLANNED);
         }
         assert!(busy.worth() > 5.0 * still.worth(), "{} {}", busy.worth(), still.worth());
         let before = still.worth();

@@ -9,7 +9,7 @@ use vedette_protocol::time::MonoTime;
 const SLOTS: usize = 60;
 const NS_PER_S: f64 = 1e9;
 /// The part of a budget that is planned with: the rest is for what comes unplanned.
-pub(crate) const PLANNED: f64 = 0.85;
+pub(crate) const PLANNED: f64 = 0.92;
 /// How fast the ratio of measured to booked forgets, each measurement.
 const RATIO_KEPT: f64 = 0.98;
 const RATIO: std::ops::RangeInclusive<f64> = 0.25..=16.0;
@@ -66,10 +66,10 @@ fn at(slot: u64) -> usize {
 /// The window of an hourly budget.
 pub(crate) const HOUR_MS: u64 = 3_600_000;
 
-/// The window of a budget per second: a minute, or the shortest interval of any source if that is longer, since what is
-/// read seldom is paid seldom.
+/// The window of a budget per second: a minute, or sixty readings of the source that is read most often if that is
+/// longer, since what is read seldom is paid seldom.
 pub(crate) fn window_ms(shortest_interval_ms: u32) -> u64 {
-    u64::from(shortest_interval_ms).max(60_000)
+    (u64::from(shortest_interval_ms) * SLOTS as u64).max(60_000)
 }
 
 fn slot_ns(window_ms: u64) -> u64 {
@@ -177,6 +177,11 @@ impl Spending {
         left.max(0.0) / self.ratio()
     }
 
+    /// The time over which the budget holds, in seconds.
+    pub(crate) fn window_s(&self) -> f64 {
+        self.window.length_s()
+    }
+
     /// What a whole window allows.
     pub(crate) fn allowance(&self) -> f64 {
         self.per_s.unwrap_or(0.0) * self.window.length_s()
@@ -230,7 +235,8 @@ mod tests {
     #[test]
     fn a_window_is_never_spent_at_once_nor_more_than_it_allows() {
         let mut spending = limited(100.0);
-        assert!((spending.room(at(0)) - 900.0).abs() < 1e-6, "what is not planned with: {}", spending.room(at(0)));
+        let unplanned = 6_000.0 * (1.0 - PLANNED);
+        assert!((spending.room(at(0)) - unplanned).abs() < 1e-6, "what is not planned with: {}", spending.room(at(0)));
         let mut spent = Vec::new();
         for second in 0..300 {
             let amount = spending.room(at(second)).min(if second % 7 == 0 { 1e9 } else { 50.0 });

@@ -129,8 +129,6 @@ fn what_stands_out_is_looked_at_each_time_from_that_tick_on_and_its_relatives_wi
         load.second();
         assert!(load.was_looked_at(40), "{second} s after it");
     }
-    // It was hardly ever judged each second: an episode takes thirty scores at that pace.
-    load.seconds(25);
     let plan = load.host.pipeline.account(load.host.now()).plan;
     assert!(plan.raised >= 20 && plan.relatives >= 15, "{plan:?}");
     assert!(load.dearest_minute(600) as f64 <= 60.0 * 0.15 * 90.0 * 1.001, "and the budget holds");

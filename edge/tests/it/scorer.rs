@@ -111,6 +111,9 @@ impl Level {
     fn score(&mut self, value: f64, dt_ms: u32, value_flags: u8) -> f32 {
         self.last = value;
         if self.learnt < WARM_UP {
+            if value_flags & flags::HOLD_LEARNING != 0 {
+                return f32::NAN;
+            }
             self.first.push(value);
             self.learnt += 1;
             if self.learnt == WARM_UP {

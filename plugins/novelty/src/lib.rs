@@ -8,7 +8,9 @@
 //! late. What is of a known kind scores a sixteenth of its distance from the *established* ones, those that began long ago: so a departure stands out when it
 //! begins, and is seen for as long as it lasts.
 //!
-//! Steps are at least a minute long: values that come faster are averaged, and keep the last score in between.
+//! Steps are at least a minute long: values that come faster are averaged, and keep the last score in between. A series
+//! that is shown less often than it is read counts each value for the steps since the one before, in its means and in
+//! what is usual: so what was learnt of some values holds for all.
 //!
 //! It votes and opens no episode: a new kind is news, and seldom a fault. What it cannot see: what stays within a
 //! deviation of what was there before, such as a pattern that stands still at a usual level; and rhythms whose phase
@@ -37,7 +39,7 @@ pub mod code {
 }
 
 /// Changes with whatever changes a score or a state.
-const VERSION: &str = "0.1.0";
+const VERSION: &str = "0.2.0";
 /// Steps of the three means.
 const MEANS: [f64; 3] = [8.0, 32.0, 128.0];
 /// Steps before kinds are collected.
@@ -47,6 +49,8 @@ const STEP_S: f64 = 60.0;
 /// or come seldom, it lasts longer.
 const ENOUGH: f64 = 0.5;
 const COUNT_STEPS: f64 = 64.0;
+/// A value counts for so many steps at most: who was away for longer was not thinned.
+const ELAPSED_MAX: u32 = 60;
 /// Memory of location and spread, in steps: two weeks of minutes.
 const MEMORY_STEPS: f64 = 20_000.0;
 /// Share of its distance from the established kinds by which a known kind scores, and the distance that counts at most.
@@ -86,6 +90,8 @@ pub struct State {
     kinds: Kinds,
     last: Last,
     resolution: f64,
+    /// How long a step is if no value is left out.
+    step_ms: u32,
 }
 
 /// The last step, for its explanation and for the values before the next.
@@ -147,6 +153,7 @@ impl Detector for Novelty {
             kinds: Kinds::default(),
             last: Last::NONE,
             resolution,
+            step_ms: self.step_ms.max(series.interval_ms),
         }
     }
 
@@ -157,7 +164,7 @@ impl Detector for Novelty {
         }
         let value = sample.value.at_least(-VALUE_MAX).at_most(VALUE_MAX);
         if sample.hold() {
-            return state.held(value, sample.dt_ms >= self.step_ms);
+            return if sample.dt_ms >= self.step_ms { state.held(value, sample.dt_ms) } else { state.last.score };
         }
         state.sum += value;
         state.count += 1;
@@ -206,41 +213,51 @@ impl State {
     #[cold]
     fn step(&mut self) {
         let count = f64::from(self.count);
-        let value = self.sum / count;
+        let (value, elapsed) = (self.sum / count, self.elapsed(self.since_ms));
         (self.sum, self.count, self.since_ms) = (0.0, 0, 0);
         if self.steps == 0 {
             (self.origin, self.location, self.means) = (value, value, [value; 3]);
             self.usual_count = count;
         }
         self.usual_count += (count - self.usual_count) / COUNT_STEPS;
-        self.means = self.means_with(value);
+        self.means = self.means_with(value, elapsed);
         if self.steps >= WARM_UP_STEPS {
             let here = self.described(value, self.means);
             let (spread, near) = (self.spread(), self.kinds.near(&here, self.steps));
-            self.births -= self.births / BIRTH_STEPS;
+            self.births -= self.births * forgotten(BIRTH_STEPS, elapsed);
             self.last = self.judged(value, spread, near);
             self.kinds.learn(&here, near, spread, self.steps);
             self.births += f64::from(u8::from(self.last.is_new));
         }
-        let share = (1.0 / (f64::from(self.steps) + 1.0)).at_least(1.0 / MEMORY_STEPS);
+        let stands_for = f64::from(elapsed);
+        let share = (stands_for / (f64::from(self.steps) + stands_for)).at_least(stands_for / MEMORY_STEPS);
         let deviation = value - self.location;
         self.location += share * deviation;
         self.variance += share * (deviation * deviation - self.variance);
-        self.steps = self.steps.saturating_add(1);
+        self.steps = self.steps.saturating_add(elapsed);
     }
 
-    /// The score of a value that is not to be learnt: a step of its own where it is long enough, else the last one.
-    fn held(&self, value: f64, is_step: bool) -> f64 {
-        if !is_step || self.steps < WARM_UP_STEPS {
+    /// Steps that a value stands for which comes so long after the one before; one each until warm.
+    fn elapsed(&self, since_ms: u32) -> u32 {
+        if self.steps < WARM_UP_STEPS {
+            return 1;
+        }
+        let rounded = since_ms.saturating_add(self.step_ms / 2) / self.step_ms.max(1);
+        rounded.clamp(1, ELAPSED_MAX)
+    }
+
+    /// The score of a value that is a step of its own and not to be learnt.
+    fn held(&self, value: f64, dt_ms: u32) -> f64 {
+        if self.steps < WARM_UP_STEPS {
             return self.last.score;
         }
-        let here = self.described(value, self.means_with(value));
+        let here = self.described(value, self.means_with(value, self.elapsed(dt_ms)));
         self.judged(value, self.spread(), self.kinds.near(&here, self.steps)).score
     }
 
-    fn means_with(&self, value: f64) -> [f64; 3] {
+    fn means_with(&self, value: f64, elapsed: u32) -> [f64; 3] {
         let mut means = self.means;
-        means.iter_mut().zip(MEANS).for_each(|(mean, steps)| *mean += (value - *mean) / steps);
+        means.iter_mut().zip(MEANS).for_each(|(mean, steps)| *mean += (value - *mean) * forgotten(steps, elapsed));
         means
     }
 
@@ -265,6 +282,13 @@ impl State {
         let expected = if is_new || established >= 1.0 { self.origin + near.expected } else { f64::NAN };
         Last { score, value, expected, spread, is_new }
     }
+}
+
+/// Share that a mean over so many steps has forgotten after some.
+fn forgotten(memory_steps: f64, elapsed: u32) -> f64 {
+    let each = 1.0 / memory_steps;
+    let kept = (1..elapsed).fold(1.0, |kept, _| kept * (1.0 - each));
+    1.0 - kept * (1.0 - each)
 }
 
 #[cfg(test)]

@@ -6,7 +6,12 @@ use vedette_sdk::testing::{
 
 const FIVE_MINUTES_MS: u32 = 300_000;
 
+/// Read each five minutes.
 fn gauge() -> Series {
+    Series { interval_ms: FIVE_MINUTES_MS, ..each_second() }
+}
+
+fn each_second() -> Series {
     series("", Kind::Gauge, f64::NAN..f64::NAN)
 }
 
@@ -26,7 +31,7 @@ fn a_new_level_is_new_once_and_unusual_for_as_long_as_it_lasts() {
     let (mut noise, mut rig) = (Noise(1), Rig::<Novelty>::new(&gauge()));
     let usual = slow(&mut rig, (0..2_016).map(|step| daily(&mut noise, step)));
     assert!(
-        usual[..13].iter().all(|score| score.is_nan()) && highest(&usual[600..]) < 0.2,
+        usual[..12].iter().all(|score| score.is_nan()) && highest(&usual[600..]) < 0.2,
         "{}",
         highest(&usual[600..])
     );
@@ -64,7 +69,7 @@ fn a_usual_peak_that_lasts_is_of_a_new_kind() {
 
 #[test]
 fn values_of_a_second_are_judged_by_the_minute() {
-    let (mut noise, mut rig) = (Noise(4), Rig::<Novelty>::new(&gauge()));
+    let (mut noise, mut rig) = (Noise(4), Rig::<Novelty>::new(&each_second()));
     let scores = rig.run((0..3_600).map(|_| 5.0 + noise.normal()));
     let first = scores.iter().position(|score| !score.is_nan());
     assert!(first.is_some_and(|first| (720..=840).contains(&first)), "{first:?}");
@@ -72,6 +77,19 @@ fn values_of_a_second_are_judged_by_the_minute() {
     assert!(changes <= 41, "{changes}");
     let minute = rig.run((0..120).map(|_| 25.0 + noise.normal()));
     assert!(highest(&minute) > 1.0);
+}
+
+#[test]
+fn what_was_learnt_of_every_tenth_value_holds_for_all() {
+    let mut noise = Noise(9);
+    let mut wave = |step: usize| daily(&mut noise, step);
+    let values: Vec<f64> = (0..4_032).map(&mut wave).collect();
+    let mut rig = Rig::<Novelty>::new(&gauge());
+    values.iter().step_by(10).for_each(|value| _ = rig.step(10 * FIVE_MINUTES_MS, 0, *value));
+    let all = slow(&mut rig, (4_032..4_320).map(wave));
+    assert!(highest(&all) < 0.6, "{}", highest(&all));
+    let away = slow(&mut rig, [150.0]);
+    assert!(away[0] > 3.0, "{away:?}");
 }
 
 #[test]

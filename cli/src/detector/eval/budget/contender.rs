@@ -153,6 +153,9 @@ impl<'a> Run<'a> {
     pub(super) fn tick(&mut self, elapsed_ms: u64) -> anyhow::Result<()> {
         self.tally.elapsed_ms = elapsed_ms;
         let (now, wall) = times(elapsed_ms);
+        if matches!(self.contender, Contender::Planned { .. }) {
+            self.agent.pipeline.handle_spent(now, self.tally.cost.spent());
+        }
         self.agent.tick(now, wall, &mut self.tally)
     }
 

@@ -6,6 +6,7 @@ use super::super::detectors::Detectors;
 use super::prices;
 use super::subject::Event;
 use std::collections::HashMap;
+use vedette_edge::planner::Spent;
 use vedette_protocol::ids::{BootId, QueueEpoch, Sequence, TenantId};
 use vedette_protocol::time::{MonoTime, WallTime};
 use vedette_protocol::v1::{Batch, Body, Class, Feature, SeriesDefinition, encode};
@@ -29,6 +30,12 @@ pub(super) struct Cost {
 }
 
 impl Cost {
+    /// The same as an agent measures it.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates, and is not negative")]
+    pub(super) fn spent(&self) -> Spent {
+        Spent { cpu_ns: self.cpu_ns as u64, uplink_bytes: self.bytes as u64 }
+    }
+
     pub(super) fn add(&mut self, other: &Self) {
         self.values += other.values;
         self.cpu_ns += other.cpu_ns;
