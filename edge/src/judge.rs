@@ -5,13 +5,13 @@ mod drift;
 mod footprint;
 mod pace;
 mod recall;
+mod said;
 mod telling;
 mod track;
 mod ward;
 
 use crate::budget::Budget;
 use crate::episodes::{Board, Case, Turn};
-use crate::evidence::{Calibration, Vote};
 use crate::metric::family;
 use crate::planner::{FOUND, SURPRISED, SUSPECTED};
 pub(crate) use drift::{Conformity, Drift};
@@ -378,10 +378,9 @@ impl Judge {
 
     /// First pass: every score to its surprise, the odd ones onto the board.
     fn weigh(&mut self, now: MonoTime, question: &InFlight, scores: &[f32], board: &mut Board) {
-        // A vote begins no bout: it is calibrated, and that is all.
         let input = self.input();
         let votes = input == DetectorInput::Votes;
-        let warm = !votes && self.warm_in(now).is_zero();
+        let warm = self.warm_in(now).is_zero();
         let (mut answers, mut fresh, mut news) = (0, 0, 0);
         let asked = question.slots.iter().zip(&question.judged).zip(&question.intervals_ms);
         for (((slot, judged), interval_ms), score) in asked.zip(scores) {
@@ -399,10 +398,15 @@ impl Judge {
             if input == DetectorInput::Seasonal {
                 board.hours.say(now, *slot, *score, track.interval_ms);
             }
+            if votes {
+                track.vote(*score, ward);
+                fresh += usize::from(track.is_fresh());
+                news += usize::from(track.is_fresh() && track.score >= NEW_KIND);
+                continue;
+            }
             let noted = track.weigh(now, *score, ward, warm);
             fresh += usize::from(track.is_fresh());
-            let told = if votes { track.is_fresh() && track.score >= NEW_KIND } else { track.odd_ticks == 1 };
-            news += usize::from(told);
+            news += usize::from(track.odd_ticks == 1);
             if warm && !score.is_nan() && !track.is_open() {
                 self.conformity.count(track.surprise);
             }
@@ -480,21 +484,6 @@ impl Judge {
         for ward in &mut self.wards {
             ward.refresh(now_ms);
         }
-    }
-
-    /// Calibration of a series' verdicts, for evidence, with the votes on it.
-    pub(crate) fn calibration(&self, slot: u32, votes: Vec<Vote>) -> Vec<u8> {
-        let Some(track) = self.track(slot) else { return Vec::new() };
-        let ward = &self.wards[track.ward as usize];
-        let (scores, bouts) = (ward.scores.parameters(), ward.bouts.parameters());
-        Calibration { scores, bouts, scale: track.scale, needed: track.needed, votes }.encode()
-    }
-
-    /// What this detector says of a series.
-    pub(crate) fn vote(&self, slot: u32) -> Option<Vote> {
-        let track = self.track(slot).filter(|track| !track.score.is_nan())?;
-        let detector = self.slot.reference.name.clone();
-        Some(Vote { detector, surprise: track.surprise, evidence: track.evidence })
     }
 
     /// Ends what a series had open and forgets it.

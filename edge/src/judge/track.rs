@@ -37,6 +37,8 @@ const HOLD_WITHIN: f32 = 3.5;
 const HOLD_NEWS: f32 = 0.25;
 const HOLD_INTERVAL_MS_MIN: u32 = 4_000;
 const HOLD_TICKS_MAX: u16 = 45;
+/// Votes of which one is learnt from.
+const VOTES_EACH: u8 = 16;
 
 /// What is known of a series' scores at one pace.
 #[derive(Clone, Copy, Debug)]
@@ -75,6 +77,8 @@ pub(crate) struct Track {
     snapshot_asked: bool,
     alarmed: bool,
     repeated: bool,
+    /// Votes until the next one that is learnt from.
+    unlearnt: u8,
     scores: u32,
     scores_min: u32,
     /// What is known of its scores at other paces, once it was looked at at several.
@@ -136,6 +140,7 @@ impl Track {
             snapshot_asked: false,
             alarmed: false,
             repeated: false,
+            unlearnt: 0,
             scores: 0,
             // A template that was never seen before is news from its first lines on.
             scores_min: if logs { 0 } else { SCORES_MIN },
@@ -249,11 +254,7 @@ impl Track {
         let relative = score / self.scale;
         // Once a departure faded, what is left of it is calm, however rare it is among its like.
         let faded = (self.bout.is_on() || self.is_open()) && score < FADED * self.bout.score;
-        self.surprise = if faded { 0.0 } else { ward.scores.surprise(relative) };
-        let small = score < NOTICE && ward.pace == Pace::Seconds && Bout::begins(self.surprise);
-        if small && self.wander.news(false).usually >= 1.0 {
-            self.surprise = 0.0;
-        }
+        self.surprise = if faded { 0.0 } else { self.surprise_of(score, relative, ward) };
         ward.count_verdict();
         let begins = warm && Bout::begins(self.surprise);
         if !(begins || self.bout.is_on() || self.is_noted()) {
@@ -262,6 +263,37 @@ impl Track {
         }
         self.suspect(now, relative, ward, warm);
         true
+    }
+
+    /// Takes a vote, which begins no bout: its calibration learns one in [`VOTES_EACH`]; what it means is derived when
+    /// somebody asks ([`Track::said`]).
+    #[inline]
+    pub(crate) fn vote(&mut self, score: f32, ward: &mut Ward) {
+        self.repeated = score.to_bits() == self.score.to_bits();
+        self.score = score;
+        if self.unlearnt > 0 || score.is_nan() {
+            self.unlearnt = self.unlearnt.saturating_sub(1);
+            return;
+        }
+        self.unlearnt = VOTES_EACH - 1;
+        self.scores = self.scores.saturating_add(1);
+        ward.count_verdict();
+        self.learn(score / self.scale, 1.0, ward);
+    }
+
+    /// Surprise and evidence of the last score, of a vote as its pool calibrates it now.
+    pub(crate) fn said(&self, ward: &Ward, votes: bool) -> [f32; 2] {
+        if votes {
+            return [self.surprise_of(self.score, self.score / self.scale, ward), 0.0];
+        }
+        [self.surprise, self.evidence]
+    }
+
+    #[inline]
+    fn surprise_of(&self, score: f32, relative: f32, ward: &Ward) -> f32 {
+        let surprise = ward.scores.surprise(relative);
+        let small = score < NOTICE && ward.pace == Pace::Seconds && Bout::begins(surprise);
+        if small && self.wander.news(false).usually >= 1.0 { 0.0 } else { surprise }
     }
 
     /// Whether the last score is not the one before again.

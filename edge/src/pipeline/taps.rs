@@ -96,7 +96,7 @@ impl Pipeline {
                 };
                 let Some((series, track)) = name.zip(judge.track(slot)) else { continue };
                 if tap.follows_verdict(detector, &series) {
-                    let (surprise, evidence) = (track.surprise, track.evidence);
+                    let [surprise, evidence] = judge.said(track);
                     tap.push(Seen::Verdict {
                         at: time(at_ms),
                         detector: detector.clone(),
@@ -118,7 +118,8 @@ impl Pipeline {
             .map(|(slot, series)| {
                 let surprises = self.judges.iter().filter(|judge| judge.input().is_of_metrics()).filter_map(|judge| {
                     let track = judge.track(slot)?;
-                    Some((track.surprise.max(track.evidence), judge.slot.reference.name.as_str()))
+                    let [surprise, evidence] = judge.said(track);
+                    Some((surprise.max(evidence), judge.slot.reference.name.as_str()))
                 });
                 let (surprise, detector) = surprises.max_by(|a, b| a.0.total_cmp(&b.0)).unwrap_or((0.0, ""));
                 // A sum of nothing is a negative zero.

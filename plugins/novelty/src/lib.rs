@@ -163,12 +163,14 @@ impl Detector for Novelty {
             return f64::NAN;
         }
         let value = sample.value.at_least(-VALUE_MAX).at_most(VALUE_MAX);
+        // What was missed is not what was left out: nobody knows what happened.
+        let dt_ms = if sample.flags & Sample::GAP == 0 { sample.dt_ms } else { sample.dt_ms.min(state.step_ms) };
         if sample.hold() {
-            return if sample.dt_ms >= self.step_ms { state.held(value, sample.dt_ms) } else { state.last.score };
+            return if dt_ms >= self.step_ms { state.held(value, dt_ms) } else { state.last.score };
         }
         state.sum += value;
         state.count += 1;
-        state.since_ms = state.since_ms.saturating_add(sample.dt_ms);
+        state.since_ms = state.since_ms.saturating_add(dt_ms);
         if state.since_ms >= self.step_ms && f64::from(state.count) >= ENOUGH * state.usual_count {
             state.step();
         }

@@ -93,6 +93,20 @@ fn what_was_learnt_of_every_tenth_value_holds_for_all() {
 }
 
 #[test]
+fn what_was_missed_is_not_taken_for_left_out() {
+    let after = |dt_ms: u32, flags: u8| {
+        let (mut noise, mut rig) = (Noise(10), Rig::<Novelty>::new(&gauge()));
+        slow(&mut rig, (0..600).map(|step| daily(&mut noise, step)));
+        rig.step(dt_ms, flags, 80.0);
+        slow(&mut rig, (0..20).map(|step| daily(&mut noise, step)))
+    };
+    let [gap, left_out, usual] =
+        [(20, Sample::GAP), (20, 0), (1, 0)].map(|(steps, flags)| after(steps * FIVE_MINUTES_MS, flags));
+    assert_eq!(gap, usual);
+    assert_ne!(left_out, usual);
+}
+
+#[test]
 fn kinds_and_states_are_bounded_whatever_comes() {
     let (mut noise, mut rig) = (Noise(5), Rig::<Novelty>::new(&gauge()));
     let mut value = 1.0;
