@@ -27,6 +27,7 @@ mod setup;
 mod state;
 mod tally;
 mod terms;
+mod touch;
 
 #[cfg(test)]
 mod tests;

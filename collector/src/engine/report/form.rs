@@ -209,7 +209,7 @@ pub struct CauseReport {
     pub change: ChangeReport,
     /// Named terms.
     pub terms: CauseTerms,
-    /// Their weighted sum, less where findings began before it; not a probability.
+    /// Their weighted sum, less where findings began before it or much is changed on the host; not a probability.
     pub score: f64,
     /// From the change to the first onset that it can explain.
     pub delta_ms: i64,

@@ -72,3 +72,60 @@ fn a_log_file_that_was_written_to_is_no_cause_of_its_lines() {
     assert!(incident.causes.is_empty());
     assert_eq!(incident.cause_verdict.value, "inconclusive");
 }
+
+/// A process and a metric of its host from 100 s before on depart, 600 s after the start; changes as they come.
+fn nginx_departs(changes: &[(&str, ChangeKind, i64)]) -> Bench {
+    let mut bench = Bench::new(Vec::new());
+    for (n, (target, kind, at_ms)) in (1..).zip(changes) {
+        let change = Change { kind: *kind, service: String::new(), ..change(n, target, *at_ms) };
+        bench.change(*at_ms, 1, change);
+    }
+    let mut process = made::series("process.cpu.utilization");
+    process.attributes = vec![("process.executable.name".to_owned(), "nginx".to_owned())];
+    bench.open(601_000, 1, 1, Subject::Series(process));
+    bench.open(601_500, 1, 2, metric("system.cpu.utilization"));
+    bench
+}
+
+/// Path, score and verdict of the first cause.
+fn first_cause(changes: &[(&str, ChangeKind, i64)]) -> (String, f64, &'static str) {
+    let bench = nginx_departs(changes);
+    let incident = bench.only();
+    (incident.causes[0].change.path.clone(), incident.causes[0].score, incident.cause_verdict.value)
+}
+
+#[test]
+fn an_edit_of_what_is_affected_counts_more_than_a_later_one_of_something_else() {
+    let edited = ChangeKind::FileEdited;
+    let bench = nginx_departs(&[("/etc/nginx/nginx.conf", edited, 60_000), ("/etc/motd", edited, 590_000)]);
+    let causes = &bench.only().causes;
+    assert_eq!(
+        causes.iter().map(|cause| cause.change.path.as_str()).collect::<Vec<_>>(),
+        ["/etc/nginx/nginx.conf", "/etc/motd"]
+    );
+    assert!(causes[0].terms.touch > 0.0 && causes[1].terms.touch == 0.0);
+    assert!(causes[0].evidence.contains(&"touches nginx, which a finding is about".to_owned()), "{:?}", causes[0]);
+    let alone = |at_ms| first_cause(&[("/etc/motd", edited, at_ms)]);
+    assert_eq!((alone(590_000).2, alone(60_000).2), ("candidate", "inconclusive"), "of the host alone");
+    assert!(alone(590_000).1 < 0.75 && alone(60_000).1 < 0.5);
+}
+
+#[test]
+fn nearness_and_kind_of_a_change_count_each() {
+    let score = |kind, at_ms| first_cause(&[("/etc/nginx/nginx.conf", kind, at_ms)]).1;
+    let (near, far) = (score(ChangeKind::FileEdited, 590_000), score(ChangeKind::FileEdited, 10_000));
+    assert!(near > 0.9 && far < near - 0.15, "{near} {far}");
+    assert!(score(ChangeKind::UnitStarted, 590_000) < near - 0.05);
+}
+
+#[test]
+fn among_many_changes_an_hour_each_is_worth_less_but_what_comes_at_once_counts_once() {
+    let edited = ChangeKind::FileEdited;
+    let motd = ("/etc/motd", edited, 590_000);
+    let score = |changes: Vec<(&'static str, ChangeKind, i64)>| first_cause(&changes);
+    let busy: Vec<_> = (0..9).map(|n| ("/srv/other", ChangeKind::UnitStarted, n * 60_000)).chain([motd]).collect();
+    let at_once: Vec<_> = (0..9).map(|n| ("/srv/other", ChangeKind::UnitStarted, 540_000 + n)).chain([motd]).collect();
+    let (alone, busy, at_once) = (score(vec![motd]), score(busy), score(at_once));
+    assert!(busy.1 < alone.1 * 0.9 && at_once.1 > alone.1 * 0.97, "{alone:?} {busy:?} {at_once:?}");
+    assert_eq!((alone.2, busy.2), ("candidate", "inconclusive"));
+}
