@@ -66,7 +66,7 @@ pub(crate) fn touch<'a>(seen: &'a SeenChange, episode: &'a Episode) -> (f64, &'a
         return (0.0, "");
     }
     let things = things(&episode.finding.subject);
-    if things.iter().any(|thing| *thing == target) {
+    if things.contains(&target) {
         return (SAME, target);
     }
     if let Subject::LogTemplate { text, exemplar, .. } = &episode.finding.subject
