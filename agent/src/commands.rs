@@ -123,10 +123,18 @@ fn unreadable(path: &Path, error: &io::Error) -> Failure {
     let text = format!("{}: {error}", path.display());
     match error.kind() {
         io::ErrorKind::PermissionDenied => Failure::denied(text),
-        io::ErrorKind::NotFound => Failure::config(format!(
-            "{text}\nwrite one: `vedette-agent print-config --reference` explains every setting"
-        )),
+        io::ErrorKind::NotFound => Failure::config(format!("{text}\n{}", remedy_of_missing(path, Path::new("")))),
         _ => Failure::config(text),
+    }
+}
+
+/// Who keeps the file elsewhere has to say where; one in the folder `here` is most likely meant.
+fn remedy_of_missing(path: &Path, here: &Path) -> String {
+    let write = "write one: `vedette-agent print-config --reference` explains every setting";
+    let nearby = path.file_name().map(|name| here.join(name)).filter(|nearby| nearby != path && nearby.is_file());
+    match nearby {
+        Some(nearby) => format!("there is {} here: say `--config {0}`", nearby.display()),
+        None => format!("name another with `--config FILE`, or {write}"),
     }
 }
 
@@ -152,6 +160,18 @@ pub(crate) fn without_controls(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_has_a_configuration_at_hand_is_told_to_name_it() {
+        let here = tempfile::tempdir().expect("temporary folder");
+        let told = remedy_of_missing(Path::new("/etc/vedette/agent.toml"), here.path());
+        assert!(told.contains("`--config FILE`") && told.contains("print-config --reference"), "{told}");
+        let nearby = here.path().join("agent.toml");
+        std::fs::write(&nearby, "").expect("file");
+        let told = remedy_of_missing(Path::new("/etc/vedette/agent.toml"), here.path());
+        assert!(told.contains(&format!("`--config {}`", nearby.display())), "{told}");
+        assert!(!remedy_of_missing(&nearby, here.path()).contains("here"), "the very one that was looked for");
+    }
 
     #[test]
     fn nothing_speaks_to_the_terminal() {

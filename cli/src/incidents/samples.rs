@@ -14,7 +14,7 @@ pub(super) fn drawn(answer: &Value) -> String {
     let series = items(answer, "/series");
     let mut page = String::new();
     if series.is_empty() {
-        page.push_str("no samples: no directive brought any yet, or the hosts' flight recorders are off\n");
+        page.push_str(why_none(answer));
     }
     for one in series.iter().take(DRAWN_MAX) {
         page.push_str(&picture(one));
@@ -27,6 +27,16 @@ pub(super) fn drawn(answer: &Value) -> String {
     }
     page.truncate(page.trim_end().len());
     page
+}
+
+fn why_none(answer: &Value) -> &'static str {
+    match (answer["members"]["metrics"].as_u64(), answer["members"]["logs"].as_u64()) {
+        (Some(0), Some(1..)) => {
+            "no samples: all its findings are of logs, which have none; \
+             `vedette incidents show ID` has their templates, counts and lines\n"
+        }
+        _ => "no samples: no directive brought any yet, or the hosts' flight recorders are off\n",
+    }
 }
 
 fn picture(series: &Value) -> String {
@@ -94,6 +104,8 @@ mod tests {
         let mut answer = answer;
         answer["is_cut"] = json!(true);
         assert!(drawn(&answer).ends_with("than these, the earliest"), "{}", drawn(&answer));
-        assert!(drawn(&json!({ "series": [] })).contains("no samples"));
+        let none = |metrics, logs| drawn(&json!({ "series": [], "members": {"metrics": metrics, "logs": logs} }));
+        assert!(none(1, 1).contains("no directive brought any yet"), "{}", none(1, 1));
+        assert!(none(0, 2).contains("all its findings are of logs") && !none(0, 2).contains("directive"));
     }
 }

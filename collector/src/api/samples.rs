@@ -69,7 +69,8 @@ impl Subject {
 /// `GET /api/v1/incidents/{id}/samples`: `series` with `points` of milliseconds and value, by the collector's clock.
 ///
 /// Of the first 64 members that are series; `is_cut` says that there is more. A member without samples is not there: no
-/// directive reached its host, or its recorder held nothing.
+/// directive reached its host, or its recorder held nothing. `members` counts those of metrics, which can have samples, and
+/// those of logs, which cannot.
 pub(super) async fn show(State(api): State<Shared>, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
     let open = lock(&api.engine).incident(&id).map(|report| json_of(&report));
     let report = match open {
@@ -81,18 +82,23 @@ pub(super) async fn show(State(api): State<Shared>, Path(id): Path<String>) -> R
         }
     };
     let now_ms = api.clock.wall().unix_ms();
-    let (members, end_ms) = parse(&report, now_ms).map_err(|error| ApiError::bad(format!("its report: {error}")))?;
+    let (members, logs, end_ms) =
+        parse(&report, now_ms).map_err(|error| ApiError::bad(format!("its report: {error}")))?;
+    let counts = json!({ "metrics": members.len(), "logs": logs });
     let body = api.readers.long(move |reader| sampled(reader, &members, end_ms)).await?;
-    Ok(Json(json!({ "incident": id, "series": body.0, "is_cut": body.1 })))
+    Ok(Json(json!({ "incident": id, "members": counts, "series": body.0, "is_cut": body.1 })))
 }
 
-/// Members that are series, and until when samples are of interest.
-fn parse(report: &str, now_ms: i64) -> Result<(Vec<Finding>, i64), serde_json::Error> {
+/// Members that are series, how many others there are, and until when samples are of interest.
+fn parse(report: &str, now_ms: i64) -> Result<(Vec<Finding>, usize, i64), serde_json::Error> {
     let mut report: Value = serde_json::from_str(report)?;
     let ended = report["times"]["resolved_unix_ms"].as_i64().map_or(now_ms, |at| at + AFTER_MS);
     let members: Vec<Member> = serde_json::from_value(report["members"].take())?;
+    let all = members.len();
     let series = members.into_iter().map(|member| member.finding).filter(|one| one.subject.key().is_some());
-    Ok((series.collect(), ended))
+    let series: Vec<_> = series.collect();
+    let others = all - series.len();
+    Ok((series, others, ended))
 }
 
 fn sampled(reader: &dyn Reader, members: &[Finding], end_ms: i64) -> Result<(Vec<Value>, bool), StoreError> {
