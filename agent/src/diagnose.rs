@@ -100,7 +100,7 @@ fn unusable_config(file: &Path, unusable: &Unusable) -> Vec<Step> {
 }
 
 fn running(config: &Config) -> Option<Status> {
-    serde_json::from_str(&local::ask(&config.socket, Question::Status).ok()?).ok()
+    serde_json::from_str(&local::ask(&config.socket, &Question::Status).ok()?).ok()
 }
 
 fn agent(config: &Config, status: Option<&Status>) -> Step {

@@ -145,7 +145,8 @@ impl Gathered {
             (Question::Cost, "cost.json", "what `vedette-agent cost` says"),
             (Question::Oddest, "oddest.json", "the series that stand out most"),
         ] {
-            match local::ask(socket, question).and_then(|told| serde_json::from_str::<Value>(&told).map_err(Into::into))
+            match local::ask(socket, &question)
+                .and_then(|told| serde_json::from_str::<Value>(&told).map_err(Into::into))
             {
                 Ok(told) => {
                     let pid = told["agent"]["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok());
@@ -155,7 +156,7 @@ impl Gathered {
                 Err(error) => self.miss(name, format!("no agent answers on {}: {error}", socket.display())),
             }
         }
-        match local::ask(socket, Question::Metrics) {
+        match local::ask(socket, &Question::Metrics) {
             Ok(page) => self.text("metrics.txt", "the agent's own metrics", &page),
             Err(error) => self.miss("metrics.txt", format!("no agent answers on {}: {error}", socket.display())),
         }

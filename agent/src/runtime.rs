@@ -321,7 +321,7 @@ async fn close(agent: Agent, mut inputs: Inputs) -> Start {
 fn answer(agent: &Agent, question: Asked) {
     let answer = match question.question {
         Question::Status | Question::Metrics => Answer::Status(Box::new(agent.status())),
-        Question::Recorder => Answer::Recorder(Box::new(agent.unwritten())),
+        Question::Recorder(wanted) => Answer::Recorder(Box::new(agent.unwritten(&wanted))),
         Question::Cost => Answer::Cost(Box::new(agent.bill())),
         Question::Oddest => Answer::Oddest(agent.oddest(ODDEST)),
     };

@@ -8,7 +8,7 @@ use crate::args::{ExportForm, ExportRecorderArguments, Output, RecorderCommand, 
 use crate::clock::wall_now;
 use crate::local::{self, Question};
 use crate::recorder::FOLDER;
-use crate::recorder::read::{InMemory, RecordedSeries, Recording, Wanted, read};
+use crate::recorder::read::{RecordedSeries, Recording, Told, Wanted, read};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -31,7 +31,8 @@ pub(super) fn run(command: &RecorderCommand) -> Result<(), Failure> {
 }
 
 fn status(config: &Path, output: Output) -> Result<(), Failure> {
-    let (folder, recording) = recorded(config, &Wanted { begin_ms: i64::MAX, ..Wanted::default() })?;
+    // No sample, but of all blocks when they begin and end.
+    let (folder, recording) = recorded(config, &Wanted { begin_ms: i64::MAX, ..Wanted::ALL }, Wanted::ALL)?;
     let span = recording.span_ms.map(|(begin, end)| (time(begin), time(end)));
     match output {
         Output::Json => {
@@ -56,7 +57,8 @@ fn status(config: &Path, output: Output) -> Result<(), Failure> {
 }
 
 fn show(arguments: &ShowRecorderArguments) -> Result<(), Failure> {
-    let (folder, recording) = recorded(&arguments.window.config.config, &wanted(&arguments.window)?)?;
+    let wanted = wanted(&arguments.window)?;
+    let (folder, recording) = recorded(&arguments.window.config.config, &wanted, wanted.clone())?;
     something(&folder, &recording)?;
     print(&without_controls(&drawn(&recording.series, arguments.width)))
 }
@@ -73,7 +75,8 @@ fn drawn(series: &[RecordedSeries], width: usize) -> String {
 }
 
 fn export(arguments: &ExportRecorderArguments) -> Result<(), Failure> {
-    let (folder, recording) = recorded(&arguments.window.config.config, &wanted(&arguments.window)?)?;
+    let wanted = wanted(&arguments.window)?;
+    let (folder, recording) = recorded(&arguments.window.config.config, &wanted, wanted.clone())?;
     something(&folder, &recording)?;
     let write = |out: &mut dyn io::Write| match arguments.format {
         ExportForm::Csv => write_csv(out, &recording.series),
@@ -97,20 +100,30 @@ fn write_private(out: &Path, write: impl FnOnce(&mut dyn io::Write) -> io::Resul
     file.flush()
 }
 
-fn recorded(config: &Path, wanted: &Wanted) -> Result<(PathBuf, Recording), Failure> {
+/// What the disk holds of what is wanted, and what a running agent has of what it is `asked` for.
+fn recorded(config: &Path, wanted: &Wanted, asked: Wanted) -> Result<(PathBuf, Recording), Failure> {
     let config = load_config(config)?;
     let folder = config.data_dir.join(FOLDER);
     // Without a running agent the disk has everything there is. A block that comes to disk between the two is in both.
-    let told = local::ask(&config.socket, Question::Recorder);
+    let told = local::ask(&config.socket, &Question::Recorder(asked));
     let mut recording = match read(&folder, wanted) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Recording::default(),
         read => read.map_err(|error| Failure::io(folder.display(), &error))?,
     };
     if let Ok(told) = told {
-        let in_memory: Vec<InMemory> = serde_json::from_str(&told).map_err(|error| {
+        let told: Told = serde_json::from_str(&told).map_err(|error| {
             Failure::unavailable(format!("{}: not an answer of this version: {error}", config.socket.display()))
         })?;
-        recording.add(in_memory, wanted);
+        if told.left_out > 0 && wanted.begin_ms < i64::MAX {
+            let left_out = told.left_out;
+            // Not among the samples, which may go to a file.
+            let _ = writeln!(
+                io::stderr(),
+                "the oldest {left_out} samples that are in the agent's memory alone are left out: ask for fewer series or a \
+                 shorter time"
+            );
+        }
+        recording.add(told.series, wanted);
     }
     Ok((folder, recording))
 }

@@ -51,7 +51,7 @@ impl Socket {
     ///
     /// 77 if the socket is closed to this user, 69 if nobody answers, or an agent of another version.
     pub(super) fn ask(&self, question: Question) -> Result<String, Failure> {
-        local::ask(&self.path, question).map_err(|error| self.unreachable(&error))
+        local::ask(&self.path, &question).map_err(|error| self.unreachable(&error))
     }
 
     /// Follows what the agent sees.

@@ -19,7 +19,7 @@ const LINE_BYTES_MAX: u64 = 256 << 10;
 ///
 /// Of the connection, [`io::ErrorKind::TimedOut`], and [`io::ErrorKind::Unsupported`] with the agent's words if it does
 /// not know the question.
-pub fn ask(path: &Path, question: Question) -> io::Result<String> {
+pub fn ask(path: &Path, question: &Question) -> io::Result<String> {
     let mut stream = UnixStream::connect(path)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;

@@ -1,5 +1,6 @@
 //! What can be asked, and how it is written.
 
+use crate::recorder::read::Wanted;
 use std::fmt;
 use std::str::FromStr;
 use vedette_edge::tap::Patterns;
@@ -7,15 +8,18 @@ use vedette_edge::tap::Patterns;
 /// Version of questions and answers; one that another agent does not know is refused by name.
 const VERSION: &str = "v1";
 
+/// Longest pattern of series: it is compared with the names of all of them.
+const PATTERN_BYTES_MAX: usize = 512;
+
 /// A question to the running agent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Question {
     /// [`crate::status::Status`] as JSON.
     Status,
     /// The agent's own metrics as OpenMetrics text.
     Metrics,
-    /// What the flight recorder holds that is not on disk yet, as JSON.
-    Recorder,
+    /// What the flight recorder holds of this that is not on disk yet, [`crate::recorder::read::Told`] as JSON.
+    Recorder(Wanted),
     /// [`crate::cost::Bill`] as JSON.
     Cost,
     /// The series that stand out most, [`vedette_edge::pipeline::OddSeries`] as JSON.
@@ -63,15 +67,27 @@ impl FromStr for Line {
 const ALL: &[(&str, Question)] = &[
     ("status", Question::Status),
     ("metrics", Question::Metrics),
-    ("recorder", Question::Recorder),
+    ("recorder", Question::Recorder(Wanted::ALL)),
     ("cost", Question::Cost),
     ("oddest", Question::Oddest),
 ];
 
 impl fmt::Display for Question {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (name, _) = ALL.iter().find(|(_, question)| question == self).expect("every question has a name");
-        write!(f, "{VERSION} {name}")
+        let (name, _) = ALL.iter().find(|(_, known)| known.is_like(self)).expect("every question has a name");
+        write!(f, "{VERSION} {name}")?;
+        match self {
+            Self::Recorder(wanted) if *wanted != Wanted::ALL => {
+                write!(f, " {}", serde_json::to_string(wanted).map_err(|_| fmt::Error)?)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Question {
+    fn is_like(&self, other: &Self) -> bool {
+        std::mem::discriminant(self) == std::mem::discriminant(other)
     }
 }
 
@@ -80,10 +96,17 @@ impl FromStr for Question {
 
     /// # Errors
     ///
-    /// What can be asked instead.
+    /// What can be asked instead, or what is wrong with what is wanted.
     fn from_str(line: &str) -> Result<Self, String> {
-        let name = line.trim_end().strip_prefix(VERSION).and_then(|rest| rest.strip_prefix(' '));
-        ALL.iter().find(|(known, _)| Some(*known) == name).map(|(_, question)| *question).ok_or_else(|| {
+        let rest = line.trim_end().strip_prefix(VERSION).and_then(|rest| rest.strip_prefix(' '));
+        if let Some(wanted) = rest.and_then(|rest| rest.strip_prefix("recorder ")) {
+            let wanted: Wanted = serde_json::from_str(wanted).map_err(|error| format!("what is wanted: {error}"))?;
+            let fits = wanted.series.as_ref().is_none_or(|pattern| pattern.len() <= PATTERN_BYTES_MAX);
+            return fits
+                .then_some(Self::Recorder(wanted))
+                .ok_or_else(|| format!("a pattern may have {PATTERN_BYTES_MAX} bytes"));
+        }
+        ALL.iter().find(|(known, _)| Some(*known) == rest).map(|(_, question)| question.clone()).ok_or_else(|| {
             let names: Vec<_> = ALL.iter().map(|(name, _)| format!("`{VERSION} {name}`")).collect();
             format!("unknown question; this agent answers {}, `{VERSION} tap [GLOB, …]`", names.join(", "))
         })
@@ -97,8 +120,13 @@ mod tests {
     #[test]
     fn every_question_is_read_as_it_is_written() {
         for (_, question) in ALL {
-            assert_eq!(format!("{question}\n").parse(), Ok(*question));
+            assert_eq!(format!("{question}\n").parse(), Ok(question.clone()));
         }
+        let some = Wanted { begin_ms: -5, end_ms: 7, series: Some("a \"b\"*".to_owned()) };
+        let some = Question::Recorder(some);
+        assert_eq!(format!("{some}\n").parse(), Ok(some));
+        let long = Question::Recorder(Wanted { series: Some("*".repeat(PATTERN_BYTES_MAX + 1)), ..Wanted::ALL });
+        assert!(long.to_string().parse::<Question>().is_err() && "v1 recorder x".parse::<Question>().is_err());
     }
 
     #[test]

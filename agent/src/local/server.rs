@@ -50,16 +50,17 @@ impl Asked {
     /// If the loop has ended.
     pub async fn put(question: Question, loop_: &mpsc::Sender<Self>) -> io::Result<String> {
         let (answer, answered) = oneshot::channel();
+        let wants_metrics = question == Question::Metrics;
         loop_.send(Self { question, answer }).await.map_err(io::Error::other)?;
-        Ok(match (answered.await.map_err(io::Error::other)?, question) {
-            (Answer::Status(status), Question::Metrics) => metrics::render(&status),
-            (Answer::Status(status), _) => json(&*status),
+        Ok(match answered.await.map_err(io::Error::other)? {
+            Answer::Status(status) if wants_metrics => metrics::render(&status),
+            Answer::Status(status) => json(&*status),
             // Decoding takes a while, and the loop's thread has other things to do.
-            (Answer::Recorder(unwritten), _) => {
+            Answer::Recorder(unwritten) => {
                 tokio::task::spawn_blocking(move || json(&unwritten.take_out())).await.map_err(io::Error::other)?
             }
-            (Answer::Cost(bill), _) => json(&*bill),
-            (Answer::Oddest(series), _) => json(&series),
+            Answer::Cost(bill) => json(&*bill),
+            Answer::Oddest(series) => json(&series),
         })
     }
 }
@@ -159,7 +160,8 @@ mod tests {
         tokio::spawn(socket.serve(asked, mpsc::channel(1).0));
         for (question, expected) in [(Question::Status, "{\"version\":"), (Question::Metrics, "# HELP ")] {
             let path = path.clone();
-            let client = tokio::task::spawn_blocking(move || ask(&path, question));
+            let asks = question.clone();
+            let client = tokio::task::spawn_blocking(move || ask(&path, &asks));
             let asked = questions.recv().await.expect("a question");
             assert_eq!(asked.question, question);
             asked.answer.send(Answer::Status(Box::default())).expect("somebody waits");

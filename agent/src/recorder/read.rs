@@ -40,16 +40,25 @@ pub struct Unwritten {
     pub search: Search,
 }
 
+/// The same, as a running agent tells it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Told {
+    /// What was wanted of it.
+    pub series: Vec<InMemory>,
+    /// Samples that were wanted and found no room in the answer, the oldest.
+    pub left_out: u64,
+}
+
 impl Unwritten {
     /// Takes the samples out: some milliseconds for each block.
-    pub fn take_out(mut self) -> Vec<InMemory> {
+    pub fn take_out(mut self) -> Told {
         let mut series: Vec<_> = self.series.drain(..).map(Some).collect();
-        let windows = self.search.run().into_iter();
-        let named = windows.filter_map(|window| {
+        let (windows, left_out) = self.search.run_counted();
+        let named = windows.into_iter().filter_map(|window| {
             let meta = series.get_mut(window.label as usize)?.take()?;
             Some(InMemory { meta, points: window.points() })
         });
-        named.collect()
+        Told { series: named.collect(), left_out }
     }
 }
 
@@ -71,7 +80,7 @@ mod named {
 }
 
 /// What is wanted of a recording.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wanted {
     /// From when on, milliseconds since the Unix epoch.
     pub begin_ms: i64,
@@ -81,9 +90,19 @@ pub struct Wanted {
     pub series: Option<String>,
 }
 
+impl Wanted {
+    /// Everything.
+    pub const ALL: Self = Self { begin_ms: i64::MIN, end_ms: i64::MAX, series: None };
+
+    /// Whether a series of this name is wanted.
+    pub fn names(&self, name: &str) -> bool {
+        self.series.as_ref().is_none_or(|pattern| matches(pattern, name))
+    }
+}
+
 impl Default for Wanted {
     fn default() -> Self {
-        Self { begin_ms: i64::MIN, end_ms: i64::MAX, series: None }
+        Self::ALL
     }
 }
 
@@ -180,13 +199,13 @@ impl<'a> Reader<'a> {
         if end_ms < self.wanted.begin_ms || begin_ms > self.wanted.end_ms {
             return Ok(true);
         }
-        let (Wanted { begin_ms, end_ms, series }, room) = (self.wanted, LINES_MAX - self.recording.lines.len());
+        let (Wanted { begin_ms, end_ms, .. }, room) = (self.wanted, LINES_MAX - self.recording.lines.len());
         let is_within = |at_ms: i64| (*begin_ms..=*end_ms).contains(&at_ms);
         self.recording.lines.extend(sealed.lines.into_iter().filter(|line| is_within(line.at_ms)).take(room));
         let Ok(block) = codec::decode(&sealed.block) else { return Ok(false) };
         for (id, times_ms, values) in block.iter() {
             let Some(meta) = names.get(&id) else { return Ok(false) };
-            if series.as_ref().is_some_and(|pattern| !matches(pattern, &meta.display_name())) {
+            if !self.wanted.names(&meta.display_name()) {
                 continue;
             }
             let one = self
@@ -216,7 +235,7 @@ impl Recording {
                 *span = (span.0.min(begin_ms), span.1.max(end_ms));
             }
             points.retain(|(at_ms, _)| (wanted.begin_ms..=wanted.end_ms).contains(at_ms));
-            if points.is_empty() || wanted.series.as_ref().is_some_and(|one| !matches(one, &meta.display_name())) {
+            if points.is_empty() || !wanted.names(&meta.display_name()) {
                 continue;
             }
             let key = meta.key();

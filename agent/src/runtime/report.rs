@@ -10,7 +10,7 @@ use crate::lanes::inventories::InventoryView;
 use crate::lanes::lines::{FileState, JournalState};
 use crate::memory;
 use crate::recorder::RecorderDisk;
-use crate::recorder::read::{IN_MEMORY_MAX, Unwritten};
+use crate::recorder::read::{IN_MEMORY_MAX, Unwritten, Wanted};
 use crate::status::{
     ClassCounts, DetectorStatus, DirectiveStatus, FilesStatus, HostStatus, InventoryStatus, JournaldStatus, LogStatus,
     MemoryStatus, PolicyStatus, ProcessStatus, RecorderStatus, ScoresStatus, SeriesStatus, ShedReasons, SourceStatus,
@@ -22,6 +22,7 @@ use std::time::Duration;
 use vedette_detector_host::supervise;
 use vedette_edge::mask::Masks;
 use vedette_edge::pipeline::OddSeries;
+use vedette_protocol::series::SeriesMeta;
 use vedette_protocol::time::{MonoTime, WallTime};
 use vedette_protocol::v1::Class;
 
@@ -275,10 +276,12 @@ impl Agent {
         }
     }
 
-    /// What the flight recorder holds that is not on disk yet, to be taken out by who asked.
-    pub(super) fn unwritten(&self) -> Unwritten {
+    /// What the flight recorder holds of this that is not on disk yet, to be taken out by who asked.
+    pub(super) fn unwritten(&self, wanted: &Wanted) -> Unwritten {
         let lacking_from_ms = self.recorder.as_ref().map_or(i64::MAX, RecorderDisk::lacking_from_ms);
-        let (series, search) = self.pipeline.search_unwritten(lacking_from_ms, IN_MEMORY_MAX);
+        let span = (wanted.begin_ms, wanted.end_ms);
+        let names = |meta: &SeriesMeta| wanted.names(&meta.display_name());
+        let (series, search) = self.pipeline.search_unwritten(lacking_from_ms, span, names, IN_MEMORY_MAX);
         Unwritten { series, search }
     }
 

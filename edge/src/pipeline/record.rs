@@ -33,16 +33,23 @@ impl Pipeline {
         self.recorder.as_mut()?.poll_recorded()
     }
 
-    /// A search for samples of metrics in memory that the disk does not have yet, the newest ones if they are more than
-    /// `samples_max`: those since `lacking_from_ms`, from when on the disk lacks sealed blocks, those of the block that
-    /// fills, or all if nothing goes to disk. Labels are places among the series.
-    pub fn search_unwritten(&self, lacking_from_ms: i64, samples_max: usize) -> (Vec<SeriesMeta>, Search) {
+    /// A search for samples of metrics in memory that the disk does not have yet, of the span and the series that are
+    /// wanted, the newest ones if they are more than `samples_max`: those since `lacking_from_ms`, from when on the disk
+    /// lacks sealed blocks, those of the block that fills, or all if nothing goes to disk. Labels are places among the
+    /// series that are told.
+    pub fn search_unwritten(
+        &self,
+        lacking_from_ms: i64,
+        (begin_ms, end_ms): (i64, i64),
+        is_wanted: impl Fn(&SeriesMeta) -> bool,
+        samples_max: usize,
+    ) -> (Vec<SeriesMeta>, Search) {
         let Some(recorder) = &self.recorder else { return (Vec::new(), Search::default()) };
-        let series = (0u32..).zip(self.registry.iter());
-        let wanted = series.map(|(label, (slot, _))| (label, slot));
-        let begin_ms = recorder.unwritten_from_ms().min(lacking_from_ms);
-        let search = recorder.search(Sort::Metric, wanted, begin_ms, samples_max);
-        (self.registry.iter().map(|(_, series)| series.meta.clone()).collect(), search)
+        let series: Vec<_> = self.registry.iter().filter(|(_, series)| is_wanted(&series.meta)).collect();
+        let wanted = (0u32..).zip(&series).map(|(label, (slot, _))| (label, *slot));
+        let begin_ms = recorder.unwritten_from_ms().min(lacking_from_ms).max(begin_ms);
+        let search = recorder.search(Sort::Metric, wanted, begin_ms, samples_max).until(end_ms);
+        (series.into_iter().map(|(_, series)| series.meta.clone()).collect(), search)
     }
 
     /// Template counts of this tick; then the block is sealed if it is due.

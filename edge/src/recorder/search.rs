@@ -14,6 +14,7 @@ pub struct Search {
     /// For each of them, what waits.
     waiting: Vec<Window>,
     begin_ms: i64,
+    end_ms: i64,
     samples_max: usize,
 }
 
@@ -40,50 +41,67 @@ impl Recorder {
         begin_ms: i64,
         samples_max: usize,
     ) -> Search {
+        let end_ms = i64::MAX;
         let tracks = wanted.filter_map(|(label, place)| {
             let track = self.tracks[sort as usize].get(place as usize).filter(|track| track.key.is_some())?;
-            Some((track.id, Window::waiting(label, track, begin_ms)))
+            Some((track.id, Window::waiting(label, track, (begin_ms, end_ms))))
         });
         let (ids, waiting) = tracks.unzip();
         let blocks = self.ring.iter().filter(|sealed| sealed.end_ms >= begin_ms).map(Arc::clone).collect();
-        Search { blocks, ids, waiting, begin_ms, samples_max }
+        Search { blocks, ids, waiting, begin_ms, end_ms, samples_max }
     }
 }
 
 impl Search {
+    /// The same up to `end_ms`, that moment included.
+    #[must_use]
+    pub fn until(mut self, end_ms: i64) -> Self {
+        self.end_ms = end_ms;
+        self.blocks.retain(|sealed| sealed.begin_ms <= end_ms);
+        self
+    }
+
     /// Takes them out, oldest first. Takes time in proportion to all samples of the blocks, wanted or not.
     pub fn run(self) -> Vec<Window> {
-        let Self { blocks, ids, waiting, begin_ms, samples_max } = self;
+        self.run_counted().0
+    }
+
+    /// The same, and how many samples were left out because they are more than were asked for.
+    pub fn run_counted(self) -> (Vec<Window>, u64) {
+        let Self { blocks, ids, waiting, begin_ms, end_ms, samples_max } = self;
+        let span = (begin_ms, end_ms);
+        let mut left_out = 0;
         let begun = |one: &Window| Window { times_ms: Vec::new(), values: Vec::new(), ..*one };
         let mut windows: Vec<Window> = waiting.iter().map(begun).collect();
         let each = samples_max / windows.len().max(1);
         for block in blocks.iter().filter_map(|sealed| codec::decode(&sealed.block).ok()) {
             for (id, times_ms, values) in block.iter() {
                 if let Some(at) = ids.iter().position(|known| *known == id) {
-                    windows[at].extend(times_ms, values, begin_ms);
+                    windows[at].extend(times_ms, values, span);
                     // The ring can hold far more than is asked for.
-                    windows[at].keep_newest(each, 2 * each);
+                    left_out += windows[at].keep_newest(each, 2 * each);
                 }
             }
         }
         for (window, waiting) in windows.iter_mut().zip(&waiting) {
-            window.extend(&waiting.times_ms, &waiting.values, begin_ms);
-            window.keep_newest(each, each);
+            window.extend(&waiting.times_ms, &waiting.values, span);
+            left_out += window.keep_newest(each, each);
         }
         windows.retain(|window| !window.values.is_empty());
-        windows
+        (windows, left_out as u64)
     }
 }
 
 impl Window {
-    fn waiting(label: u32, track: &Track, begin_ms: i64) -> Self {
+    fn waiting(label: u32, track: &Track, span: (i64, i64)) -> Self {
         let mut window = Self { label, resolution: track.resolution, times_ms: Vec::new(), values: Vec::new() };
-        window.extend(&track.times_ms, &track.values, begin_ms);
+        window.extend(&track.times_ms, &track.values, span);
         window
     }
 
-    fn extend(&mut self, times_ms: &[i64], values: &[f64], begin_ms: i64) {
-        for (at_ms, value) in times_ms.iter().zip(values).filter(|(at_ms, _)| **at_ms >= begin_ms) {
+    fn extend(&mut self, times_ms: &[i64], values: &[f64], (begin_ms, end_ms): (i64, i64)) {
+        let is_within = |at_ms: &i64| (begin_ms..=end_ms).contains(at_ms);
+        for (at_ms, value) in times_ms.iter().zip(values).filter(|(at_ms, _)| is_within(at_ms)) {
             self.times_ms.push(*at_ms);
             self.values.push(*value);
         }
@@ -94,13 +112,14 @@ impl Window {
         self.times_ms.iter().copied().zip(self.values.iter().copied()).collect()
     }
 
-    /// Leaves the newest `count` if they are more than `most`.
-    fn keep_newest(&mut self, count: usize, most: usize) {
+    /// Leaves the newest `count` if they are more than `most`. How many went.
+    fn keep_newest(&mut self, count: usize, most: usize) -> usize {
         if self.values.len() <= most {
-            return;
+            return 0;
         }
         let surplus = self.values.len().saturating_sub(count);
         self.times_ms.drain(..surplus);
         self.values.drain(..surplus);
+        surplus
     }
 }

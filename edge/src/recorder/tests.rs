@@ -51,6 +51,21 @@ fn a_search_finds_what_was_there_when_it_was_asked_for() {
 }
 
 #[test]
+fn a_search_ends_where_it_is_told_and_counts_what_it_leaves_out() {
+    let mut recorder = recorder(1 << 20, false);
+    run(&mut recorder, 0..300, 1);
+    let search = |samples_max| {
+        let search = recorder.search(Sort::Metric, [(7, 0)].into_iter(), EPOCH_MS + 20_000, samples_max);
+        search.until(EPOCH_MS + 100_000).run_counted()
+    };
+    let (found, left_out) = search(1_000);
+    let seconds = |from| (from..=100).map(|second| EPOCH_MS + second * 1_000).collect::<Vec<_>>();
+    assert_eq!((&found[0].times_ms, left_out), (&seconds(20), 0));
+    let (found, left_out) = search(30);
+    assert_eq!((&found[0].times_ms, left_out), (&seconds(71), 51));
+}
+
+#[test]
 fn what_was_recorded_comes_back_across_blocks_and_the_one_that_fills() {
     let mut recorder = recorder(1 << 20, false);
     run(&mut recorder, 0..150, 3);
