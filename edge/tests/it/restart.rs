@@ -5,6 +5,7 @@ use super::shipping::{run, wobble};
 use std::time::Duration;
 use vedette_edge::learnt::{Away, ReturnCounts};
 use vedette_protocol::ids::Digest;
+use vedette_protocol::v1::EpisodeEvent;
 use vedette_protocol::worker::{DetectorInput, flags};
 
 const SOON: Away = Away::Agent(Duration::ZERO);
@@ -120,6 +121,27 @@ fn time_away_is_a_gap_and_is_learnt_through_before_an_episode_opens() {
     assert_eq!(host.asked.dt_ms, [7_201_000; 3]);
     assert_eq!(host.asked.flags, [flags::GAP; 3]);
     assert!(host.scorer.scores.iter().all(|score| !score.is_nan()), "states are of use all the same");
+}
+
+#[test]
+fn what_departs_over_a_restart_is_told_again_within_the_time_for_which_the_collector_waits() {
+    let departs = |host: &mut Host, seconds: u64| {
+        for _ in 0..seconds {
+            for (place, name) in ["b", "c"].iter().enumerate() {
+                let value = wobble(host.second * 3 + place as u64) * 40.0 + 400.0;
+                host.read(&super::shipping::LOAD, name, value);
+            }
+            run(host, 1, wobble);
+        }
+    };
+    let mut one = ended(DetectorInput::Metrics);
+    departs(&mut one, 60);
+    assert!(one.opened() > 0 && one.drain());
+    let mut other = next(&one, 5, SOON);
+    other.load(DetectorInput::Metrics);
+    departs(&mut other, 600);
+    let again = other.events(EpisodeEvent::Open).map(|(second, _)| second - one.second).min();
+    assert!(again.is_some_and(|second| second < 600), "{again:?}");
 }
 
 #[test]
