@@ -136,6 +136,11 @@ impl Board {
         }
     }
 
+    /// An alarm is over that was `beyond` as far.
+    pub fn note_alarm(&mut self, beyond: f32) {
+        self.thinning.note_alarm(beyond);
+    }
+
     /// One series of a family is odd since a moment; counts until another.
     pub fn report(&mut self, now: MonoTime, kin: Kin, series: SeriesKey, surprise: f32, [since, until]: [MonoTime; 2]) {
         self.witnesses.retain(|witness| witness.until >= now);

@@ -14,6 +14,7 @@ use crate::budget::Budget;
 use crate::episodes::{Board, Case, Turn};
 use crate::metric::family;
 use crate::planner::{FOUND, SURPRISED, SUSPECTED};
+use crate::quorum::Heard;
 pub(crate) use drift::{Conformity, Drift};
 pub(crate) use pace::{Pace, Wander};
 use recall::Recalled;
@@ -113,7 +114,7 @@ pub(crate) struct Judge {
     pub(crate) price_ns: f64,
     pub(crate) every: u8,
     pub(crate) telling: Telling,
-    /// Share of the episodes that the operator grants; none for a detector that only votes.
+    /// Share of the episodes that the operator grants; none for a detector that votes.
     pub(crate) budget: Option<Budget>,
     wards: Vec<Ward>,
     /// One of those of each metric.
@@ -463,8 +464,10 @@ impl Judge {
                 ward.alarm(now, board.alarm_weight());
                 opened = true;
             }
-            if let Some(beyond) = track.settle(ward) {
-                board.note_bout(beyond);
+            match track.settle(ward) {
+                Some((beyond, true)) => board.note_alarm(beyond),
+                Some((beyond, false)) => board.note_bout(beyond),
+                None => {}
             }
             if let Some(kind) = kind {
                 // A tick on which the detector was undecided has no score.
@@ -477,6 +480,19 @@ impl Judge {
             board.note(now, odd_ms, most_company, opened);
         }
         board.settle(now);
+    }
+
+    /// What the votes of the whole host mean for the series that stands for them. Nothing opens before the series was
+    /// watched for a tick.
+    pub(crate) fn stand(&mut self, now: MonoTime, slot: u32, heard: Heard) {
+        let Some(track) = self.track_mut(slot) else { return };
+        let watched = track.is_watched();
+        track.odd_since = heard.watch.then(|| track.odd_since.unwrap_or(now));
+        track.surprise = heard.surprise;
+        let score = if track.score.is_nan() { 0.0 } else { track.score };
+        if let Some(kind) = track.turn(now, heard.alarmed && watched, heard.surprise) {
+            self.decisions.push(Decision { slot, at: now, score, surprise: heard.surprise, kind });
+        }
     }
 
     fn refresh(&mut self, now: MonoTime) {

@@ -24,6 +24,8 @@ pub struct Learnt<'a> {
     #[serde(borrow)]
     pub(crate) detectors: Vec<LearntDetector<'a>>,
     pub(crate) company: LearntCompany,
+    /// How odd the host becomes: see [`crate::quorum`].
+    pub(crate) votes: LearntThinning,
     /// States beyond [`LEARNT_BYTES_MAX`].
     #[serde(skip)]
     pub(crate) left_out: u64,

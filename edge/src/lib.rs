@@ -25,6 +25,7 @@ pub mod evidence;
 mod judge;
 pub mod learnt;
 mod oddness;
+mod quorum;
 mod room;
 mod thinning;
 mod usual;

@@ -1,4 +1,4 @@
-//! How odd a host is, and what is new about it: the votes of detectors that open no episodes, added up.
+//! How odd a host is, and what is new about it: the votes of detectors that judge no series by itself, added up.
 //!
 //! A vote is a detector's score of one series, in units of what that series itself does: one and more is of a kind that
 //! was never seen. What a series contributes is the excess of its votes, averaged over some steps; contributions add up,
@@ -127,6 +127,15 @@ impl Oddness {
     /// Of all series together.
     pub(crate) fn state(&self) -> f32 {
         self.voters.iter().flat_map(|voter| &voter.leanings).map(|leaning| leaning.state).sum()
+    }
+
+    /// Detector and series that contribute most; none if nothing is odd.
+    pub(crate) fn leader(&self) -> Option<(u32, u32)> {
+        let of_all = self.voters.iter().flat_map(|voter| {
+            (0u32..).zip(&voter.leanings).map(|(slot, leaning)| (leaning.state, voter.detector, slot))
+        });
+        let most = of_all.max_by(|a, b| a.0.total_cmp(&b.0));
+        most.filter(|(state, ..)| *state > 0.0).map(|(_, detector, slot)| (detector, slot))
     }
 
     /// Of one series.

@@ -12,6 +12,7 @@ mod findings;
 mod footprint;
 mod learnt;
 mod plan;
+mod quorum;
 mod record;
 mod ship;
 mod taps;
@@ -26,6 +27,7 @@ use crate::metric::MetricSpec;
 use crate::normalise::{Clocks, Refusal};
 use crate::oddness::Oddness;
 use crate::planner::{Budgets, Planner};
+use crate::quorum::Quorum;
 use crate::recorder::{Recorder, Search, Sent, Sort};
 use crate::registry::{Found, Registry};
 use crate::tap::Taps;
@@ -149,6 +151,7 @@ pub struct Pipeline {
     board: Board,
     suspects: Suspects,
     oddness: Oddness,
+    quorum: Quorum,
     drifting: Vec<drift::Drifting>,
     checkpoints: Vec<VecDeque<u64>>,
     /// All states were asked for, and not all are there.
@@ -194,6 +197,7 @@ impl Pipeline {
             board: Board::default(),
             suspects: Suspects::default(),
             oddness: Oddness::default(),
+            quorum: Quorum::new(config.policy.episodes_per_day),
             drifting: Vec::new(),
             checkpoints: Vec::new(),
             checkpointing: false,

@@ -6,7 +6,8 @@
 //! falls off exponentially with their reach (peaks over threshold: Coles 2001, chapter 4), its slope and level are fitted
 //! to those within a window below the bar, and the bar is where that line meets the budget.
 //!
-//! What reaches the bar is not learnt, be it a fault or not: the fit knows that it is cut off there.
+//! What reaches the bar is not learnt, be it a fault or not: the fit knows that it is cut off there. Unless alarms come far
+//! more often than was asked for: then they are what this host does.
 
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -15,7 +16,7 @@ use vedette_protocol::time::MonoTime;
 /// Reaches are told apart from here on, in decades, by bins so wide. What stays below is not kept.
 const LOWEST: f64 = -8.0;
 const BIN: f64 = 0.25;
-const BINS: usize = 64;
+const BINS: usize = 80;
 /// What is fitted are the bouts that reach so far that as many come a day, or this often what the budget allows, whichever
 /// is more: lower they are the body of the distribution, which says nothing of its tail. At least so many decades.
 const FITTED_A_DAY: f64 = 3.0;
@@ -38,6 +39,9 @@ const AIM: f64 = 0.8;
 const SETTLING_DAYS: f64 = 1.0 / 24.0;
 /// What was seen counts half after this long.
 const HALVE_DAYS: f64 = 4.0;
+/// Alarms beyond the budget from which on they are what this host does; what comes within this time is the same one.
+const ALARMS_BELIEVED: f64 = 2.5;
+const OCCASION: Duration = Duration::from_secs(600);
 /// Fits until a bar stays where it is.
 const ROUNDS: usize = 8;
 /// How often the bar is set anew.
@@ -58,8 +62,13 @@ pub(crate) struct Thinning {
     looked: Option<MonoTime>,
     /// The farthest reach since: what one cause does to many series at once is one occasion.
     farthest: f64,
-    /// Reach that an episode takes.
+    /// The same of alarms; when the last of them was, and how many there were, faded as bouts are.
+    alarmed: f64,
+    alarmed_at: Option<MonoTime>,
+    alarms: f64,
+    /// Reach that an episode takes, and by which power of e fewer reach a decade farther.
     bar: f64,
+    slope: f64,
 }
 
 /// A [`Thinning`] on its way over a restart.
@@ -78,7 +87,11 @@ impl Thinning {
             days: -SETTLING_DAYS,
             looked: None,
             farthest: f64::NEG_INFINITY,
+            alarmed: f64::NEG_INFINITY,
+            alarmed_at: None,
+            alarms: 0.0,
             bar: usual_bar(budget),
+            slope: SLOPE_PRIOR,
         }
     }
 
@@ -98,7 +111,41 @@ impl Thinning {
 
     /// How far a bout reached that came to nothing: `beyond` is what it had in excess of what the budget asks for.
     pub(crate) fn note(&mut self, beyond: f32) {
-        self.farthest = self.farthest.max(f64::from(beyond) - self.budget.log10());
+        self.note_reach(f64::from(beyond) - self.budget.log10());
+    }
+
+    /// How far a bout reached that came to nothing.
+    pub(crate) fn note_reach(&mut self, reach: f64) {
+        self.farthest = self.farthest.max(reach);
+    }
+
+    /// How far an alarm reached that is over: `beyond` as for [`Thinning::note`].
+    pub(crate) fn note_alarm(&mut self, beyond: f32) {
+        self.note_alarm_reach(f64::from(beyond) - self.budget.log10());
+    }
+
+    /// How far an alarm reached that is over.
+    pub(crate) fn note_alarm_reach(&mut self, reach: f64) {
+        self.alarmed = self.alarmed.max(reach);
+    }
+
+    fn alarms_teach(&self) -> bool {
+        self.alarms > ALARMS_BELIEVED + self.budget * self.days.max(0.0)
+    }
+
+    /// Reach that an episode takes.
+    pub(crate) fn bar(&self) -> f64 {
+        self.bar
+    }
+
+    /// Bouts a day that reach so far, by the fit.
+    pub(crate) fn rate_beyond(&self, reach: f64) -> f64 {
+        AIM * self.budget * (-self.slope * (reach - self.bar)).exp()
+    }
+
+    /// Whether calibration has settled.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.days >= 0.0
     }
 
     /// Time passes, and verdicts come.
@@ -110,15 +157,25 @@ impl Thinning {
         }
         self.looked = Some(now);
         let days = elapsed.min(LOOK_MAX).as_secs_f64() / DAY_S;
-        let farthest = std::mem::replace(&mut self.farthest, f64::NEG_INFINITY);
+        let mut farthest = std::mem::replace(&mut self.farthest, f64::NEG_INFINITY);
+        let alarmed = std::mem::replace(&mut self.alarmed, f64::NEG_INFINITY);
         if self.days < 0.0 {
             self.days += days;
             return;
         }
         let kept = (-days / HALVE_DAYS).exp2();
         self.days = self.days * kept + days;
+        self.alarms *= kept;
         #[expect(clippy::cast_possible_truncation, reason = "a weight needs no more digits than f32 has")]
         self.bins.iter_mut().for_each(|bin| *bin *= kept as f32);
+        if alarmed > f64::NEG_INFINITY {
+            let is_another = self.alarmed_at.is_none_or(|last| now.since(last) >= OCCASION);
+            self.alarms += f64::from(u8::from(is_another));
+            self.alarmed_at = Some(now);
+            if is_another && self.alarms_teach() {
+                farthest = farthest.max(alarmed);
+            }
+        }
         if let Some(bin) = bin_of(farthest).and_then(|bin| self.bins.get_mut(bin)) {
             *bin += 1.0;
         }
@@ -139,14 +196,15 @@ impl Thinning {
 
     /// Finds the bar from where it usually is. What is fitted depends on where the bar is, so that takes a few rounds.
     fn begin_anew(&mut self) {
-        self.bar = usual_bar(self.budget);
+        (self.bar, self.slope) = (usual_bar(self.budget), SLOPE_PRIOR);
         (0..ROUNDS).for_each(|_| self.fit());
     }
 
     /// Sets the bar where the fitted line meets the budget.
     fn fit(&mut self) {
         // The bin that the bar is in is not whole.
-        let end = bin_of(self.bar).unwrap_or(0).min(BINS).max(bins(WINDOW_MIN));
+        let cut_off = bin_of(self.bar).filter(|_| !self.alarms_teach());
+        let end = cut_off.unwrap_or(BINS).clamp(bins(WINDOW_MIN), BINS);
         let days = self.days.max(0.0) + RATE_PRIOR_DAYS;
         let enough = (FITTED_A_DAY.max(FITTED_PER_BUDGET * self.budget) * days).max(FITTED_MIN);
         let usual = |reach: f64| RATE_PRIOR_DAYS * RATE_PRIOR * (-SLOPE_PRIOR * reach).exp();
@@ -162,7 +220,7 @@ impl Thinning {
         let slope = slope(count, sum, width);
         let within = 1.0 - (-slope * width).exp();
         let rate = (count / within + usual(lowest)) / days;
-        self.bar = bar(lowest, rate, slope, self.budget);
+        (self.bar, self.slope) = (bar(lowest, rate, slope, self.budget), slope);
     }
 }
 

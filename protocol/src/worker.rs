@@ -253,7 +253,7 @@ pub enum DetectorInput {
     Metrics,
     /// Template counts.
     LogTemplates,
-    /// Metric values; the scores are votes, which open no episode.
+    /// Metric values; the scores are votes, which count together.
     Votes,
     /// Metric values; a score below 1 says that the value is usual at this time, which holds back others' episodes.
     Seasonal,

@@ -76,7 +76,7 @@ fn description(described: &DetectorDescription) -> Value {
         "input": match described.input {
             DetectorInput::Metrics => "metrics",
             DetectorInput::LogTemplates => "log-templates",
-            DetectorInput::Votes => "metrics, votes only",
+            DetectorInput::Votes => "metrics, votes",
             DetectorInput::Seasonal => "metrics, knows what is usual when",
             DetectorInput::Timeless => "metrics, whatever the time",
         },

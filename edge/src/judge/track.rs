@@ -236,6 +236,11 @@ impl Track {
         self.episode.as_ref().is_some_and(|episode| episode.is_open())
     }
 
+    /// Whether its state was asked for when it became odd.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.snapshot_asked
+    }
+
     /// A value that is not judged says nothing.
     pub(crate) fn rest(&mut self) {
         self.score = f32::NAN;
@@ -363,8 +368,9 @@ impl Track {
         }
     }
 
-    /// Once a bout is over it teaches; an alarm only where alarms are usual. How far it reached, if it opened nothing.
-    pub(crate) fn settle(&mut self, ward: &mut Ward) -> Option<f32> {
+    /// Once a bout is over it teaches; an alarm only where alarms are usual. How far it reached, and whether it opened an
+    /// episode.
+    pub(crate) fn settle(&mut self, ward: &mut Ward) -> Option<(f32, bool)> {
         if self.bout.ticks == 0 || self.bout.is_on() || self.is_open() {
             return None;
         }
@@ -374,14 +380,14 @@ impl Track {
             // How high it was when it alarmed is learnt: what comes again has to be a little higher. What it was, is not.
             ward.bouts.record(bout.alarmed);
             if !ward.alarms_teach() {
-                return None;
+                return bout.beyond.map(|beyond| (beyond, true));
             }
         } else {
             ward.bouts.record(bout.peak);
         }
         let (scores, weight) = bout.scores();
         scores.iter().for_each(|relative| self.learn(*relative, weight, ward));
-        bout.beyond.filter(|_| !alarmed)
+        bout.beyond.map(|beyond| (beyond, alarmed))
     }
 }
 

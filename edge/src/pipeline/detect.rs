@@ -357,7 +357,7 @@ impl Pipeline {
         self.book_lost(at);
         self.ledger.excused += self.judges[at].take_excused();
         if fits {
-            self.count_votes(at, tick);
+            self.count_votes(now, at, tick);
             if self.taps.any() {
                 self.tap_verdicts(now, at);
             }
@@ -379,16 +379,6 @@ impl Pipeline {
         for chunk in snapshots.chunks(self.judges[at].slot.description.series_per_request()) {
             self.checkpoints[at].push_back(self.judges[at].last_asked());
             self.ask(WorkerRequest::Snapshot { detector, ids: chunk.to_vec() });
-        }
-    }
-
-    /// Adds up what a detector that only votes has said at a tick.
-    fn count_votes(&mut self, at: usize, tick: u64) {
-        let judge = &self.judges[at];
-        if judge.input() == DetectorInput::Votes {
-            for (slot, score, interval_ms) in judge.scored() {
-                self.oddness.vote(tick, judge.id(), slot, score, interval_ms);
-            }
         }
     }
 
@@ -468,8 +458,9 @@ impl Pipeline {
         // Votes open nothing, so they have no share.
         let judging = |judge: &&Judge| judge.input() != DetectorInput::Votes;
         let tracks = self.judges.iter().filter(judging).flat_map(|judge| judge.tracks.iter().flatten()).count();
-        let budget = Budget::new(self.policy.episodes_per_day, tracks);
+        let budget = Budget::new(self.budget_of_judges(), tracks);
         self.board.set_budget(budget.episodes_per_day);
+        self.quorum.set_budget(Budget::new(self.policy.episodes_per_day, tracks).episodes_per_day);
         for judge in self.judges.iter_mut().filter(|judge| judge.input() != DetectorInput::Votes) {
             judge.budget = Some(budget);
             judge

@@ -26,7 +26,7 @@ impl Pipeline {
         detectors.extend(self.memory.detectors.iter().map(|one| one.later(later)));
         let (mut room, mut left_out) = (LEARNT_BYTES_MAX, 0);
         detectors.iter_mut().for_each(|detector| left_out += detector.shrink(&mut room));
-        Learnt { detectors, company: self.board.learnt(now), left_out }
+        Learnt { detectors, company: self.board.learnt(now), votes: self.quorum.learnt(), left_out }
     }
 
     /// What an earlier life of the agent had learnt, and for how long nobody watched since. Call it before the first
@@ -41,6 +41,9 @@ impl Pipeline {
         }
         if learnt.company.is_sound() {
             self.board.recall(now, &learnt.company, away.time());
+        }
+        if learnt.votes.is_sound() {
+            self.quorum.recall(&learnt.votes);
         }
     }
 

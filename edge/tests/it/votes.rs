@@ -1,8 +1,8 @@
-//! Detectors that only vote.
+//! Detectors that vote: what they say opens an episode once the whole host is odd by its own measure.
 
 use super::host::{Host, detector};
 use vedette_edge::metric::{MetricKind, MetricSpec};
-use vedette_protocol::v1::EpisodeEvent;
+use vedette_protocol::v1::{EpisodeEvent, Subject};
 use vedette_protocol::worker::{DetectorInput, flags};
 
 static METRIC: MetricSpec = MetricSpec {
@@ -15,22 +15,35 @@ static METRIC: MetricSpec = MetricSpec {
     doc: "",
 };
 
-/// Ten minutes as usual and two far away, on four series at once; the highest news of all ticks.
-fn departing(input: DetectorInput) -> (Host, f32) {
-    let (mut host, mut news) = (Host::new(7), 0.0f32);
-    host.load(input);
-    for second in 0..720u32 {
-        let wobble = f64::from(second * 7_919 % 13) / 10.0;
-        let value = wobble + if second < 600 { 0.0 } else { 500.0 };
-        ["a", "b", "c", "d"].iter().for_each(|name| host.read(&METRIC, name, value));
+/// How much series move from second to second: so that even usual scores are votes, and so that none is.
+const NOISY: f64 = 0.1;
+const QUIET: f64 = 0.0;
+
+/// Four series for so many seconds as usual, then far away, or as usual, `d` farthest; the highest news of all ticks.
+fn live(host: &mut Host, seconds: u32, wobble: f64, away: f64) -> f32 {
+    let mut news = 0.0f32;
+    for second in 0..seconds {
+        let wobble = f64::from(second * 7_919 % 13) * wobble;
+        for (name, share) in [("a", 1.0), ("b", 1.0), ("c", 1.0), ("d", 1.2)] {
+            host.read(&METRIC, name, wobble + away * share);
+        }
         host.tick();
         news = news.max(host.pipeline.news());
     }
+    news
+}
+
+/// Ten minutes as usual and two far away.
+fn departing(input: DetectorInput) -> (Host, f32) {
+    let mut host = Host::new(7);
+    host.load(input);
+    live(&mut host, 600, NOISY, 0.0);
+    let news = live(&mut host, 120, NOISY, 500.0);
     (host, news)
 }
 
 #[test]
-fn votes_open_no_episode_hold_no_learning_and_make_the_host_odd() {
+fn votes_of_a_host_that_is_not_known_yet_open_no_episode_hold_no_learning_and_make_it_odd() {
     let (judged, silent) = departing(DetectorInput::Metrics);
     assert!(judged.opened() > 0, "the same scores open one where they are judged");
     assert_eq!((judged.pipeline.oddness(), silent), (0.0, 0.0));
@@ -39,6 +52,33 @@ fn votes_open_no_episode_hold_no_learning_and_make_the_host_odd() {
     assert!(host.asked.flags.iter().all(|flag| flag & flags::HOLD_LEARNING == 0), "{:?}", host.asked.flags);
     assert!(host.pipeline.oddness() > 4.0 && news > 4.0, "{} {news}", host.pipeline.oddness());
     assert!(host.pipeline.ledger().verdicts > 0);
+}
+
+#[test]
+fn votes_of_a_host_that_is_known_open_one_episode_about_the_series_that_departs_most() {
+    let mut host = Host::new(7);
+    host.load(DetectorInput::Votes);
+    live(&mut host, 7_200, QUIET, 0.0);
+    assert_eq!(host.findings.len(), 0);
+    live(&mut host, 120, QUIET, 500.0);
+    let opened: Vec<_> = host.events(EpisodeEvent::Open).cloned().collect();
+    let [(_, opened)] = opened.as_slice() else { panic!("one cause, one episode: {opened:?}") };
+    let Subject::Series(series) = &opened.subject else { panic!("{opened:?}") };
+    assert!(series.display_name().contains('d'), "{series:?}");
+    assert!(opened.surprise > 4.0 && opened.evidence.is_some(), "{opened:?}");
+    live(&mut host, 1_800, QUIET, 0.0);
+    assert_eq!((host.events(EpisodeEvent::Open).count(), host.events(EpisodeEvent::Clear).count()), (1, 1));
+}
+
+#[test]
+fn an_episode_of_votes_ends_with_its_detector() {
+    let mut host = Host::new(7);
+    host.load(DetectorInput::Votes);
+    live(&mut host, 7_200, QUIET, 0.0);
+    live(&mut host, 120, QUIET, 500.0);
+    host.pipeline.set_detectors(host.now(), Vec::new());
+    live(&mut host, 1, QUIET, 500.0);
+    assert_eq!((host.events(EpisodeEvent::Open).count(), host.events(EpisodeEvent::Clear).count()), (1, 1));
 }
 
 #[test]

@@ -12,7 +12,7 @@
 //! that is shown less often than it is read counts each value for the steps since the one before, in its means and in
 //! what is usual: so what was learnt of some values holds for all.
 //!
-//! It votes and opens no episode: a new kind is news, and seldom a fault. What it cannot see: what stays within a
+//! It votes: a new kind is news, and seldom a fault by itself. What it cannot see: what stays within a
 //! deviation of what was there before, such as a pattern that stands still at a usual level; and rhythms whose phase
 //! changes.
 

@@ -52,7 +52,7 @@ pub enum Input {
     Metrics,
     /// Counts of log templates, whole numbers.
     LogTemplates,
-    /// Values of metrics; the scores are votes, which open no episode.
+    /// Values of metrics; the scores are votes, which count together.
     Votes,
     /// Values of metrics; no usual time excuses what the scores tell.
     Timeless,
