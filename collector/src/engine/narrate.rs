@@ -15,8 +15,10 @@ pub(crate) struct Severity {
 const LEVELS: [&str; 4] = ["low", "medium", "high", "critical"];
 const TITLE_CHARS_MAX: usize = 240;
 const TEMPLATE_CHARS: usize = 60;
-/// The code of a value that is repeated (registry: `wit/README.md`).
+/// The codes of a value that is repeated, and of what a series never or hardly ever does (registry: `wit/README.md`).
 const STANDS_STILL: u32 = 601;
+const NEW_KIND: u32 = 501;
+const YOUNG_KIND: u32 = 502;
 /// Larger values are not written out.
 const PLAIN_MAX: f64 = 1e15;
 
@@ -126,7 +128,11 @@ pub(crate) fn phrase(episode: &Episode) -> String {
     let peak = &episode.peak;
     match &episode.finding.subject {
         Subject::Series(meta) => {
-            let at = if peak.code == STANDS_STILL { "standing still at" } else { "at" };
+            let at = match peak.code {
+                STANDS_STILL => "standing still at",
+                NEW_KIND | YOUNG_KIND => "unlike itself at",
+                _ => "at",
+            };
             let seen = format!("{} {at} {}", meta.display_name(), quantity(peak.observed, &meta.unit));
             if peak.expected.is_finite() {
                 format!("{seen} instead of {}", quantity(peak.expected, &meta.unit))

@@ -83,3 +83,10 @@ fn a_value_that_is_repeated_is_said_to_stand_still() {
     bench.find(20_000, 1, Finding { code: 601, expected: f64::NAN, ..word(EpisodeEvent::Update, 20_000, 0.48, 12.0) });
     assert_eq!(bench.only().members[0].finding.text, "system.disk.io_time standing still at 48.0 %");
 }
+
+#[test]
+fn what_a_series_never_did_is_said_to_be_unlike_it() {
+    let mut bench = bench();
+    bench.find(20_000, 1, Finding { code: 501, expected: 0.47, ..word(EpisodeEvent::Update, 20_000, 0.48, 12.0) });
+    assert_eq!(bench.only().members[0].finding.text, "system.disk.io_time unlike itself at 48.0 % instead of 47.0 %");
+}
