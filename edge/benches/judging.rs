@@ -25,6 +25,8 @@ const PART: u64 = 20;
 const PARTS: u64 = 12;
 /// What others touch in between.
 const OTHERS_BYTES: usize = 64 << 20;
+/// What a look is said to cost.
+const VALUE_NS: f64 = 100.0;
 /// Scores that were made up, of which each tick has others.
 const SCORES: usize = 1 << 16;
 
@@ -51,11 +53,14 @@ fn main() {
         for (state, others_bytes) in [("warm", 0), ("cold", OTHERS_BYTES)] {
             let spent = |inputs: &[DetectorInput], budget| spent_ns(series, inputs, budget, &noise, others_bytes);
             println!("{series} series each second, 8 metrics, {state} caches; ns a value");
-            let alone = spent(&[], None);
+            let alone = spent(&[], None).0;
             println!("  pipeline without detectors     {alone:6.1}");
-            println!("  under a budget that suffices   {:6.1}", spent(&[], Some(1e15)) - alone);
+            println!("  planner, a budget that suffices{:6.1}", spent(&[], Some(1e15)).0 - alone);
+            let judged = spent(&[DetectorInput::Metrics], None).0 - alone;
+            let (thinned, looks) = spent(&[DetectorInput::Metrics], Some(0.1 * per(series as u64) * VALUE_NS));
+            println!("  planner, {:4.1} % of looks       {:6.1}", 100.0 * looks, thinned - alone - looks * judged);
             for (what, input) in [("judging", DetectorInput::Metrics), ("a vote", DetectorInput::Votes)] {
-                let [one, three] = [1, 3].map(|count| spent(&vec![input; count], None));
+                let [one, three] = [1, 3].map(|count| spent(&vec![input; count], None).0);
                 println!("  {what:8} the first            {:6.1}", one - alone);
                 println!("  {what:8} each further one      {:6.1}", (three - one) / 2.0);
             }
@@ -63,9 +68,15 @@ fn main() {
     }
 }
 
-/// Time of a pipeline per value read, with these detectors, which see each value; a budget of so many nanoseconds a
-/// second binds nothing.
-fn spent_ns(series: usize, inputs: &[DetectorInput], budget: Option<f64>, noise: &[f32], others_bytes: usize) -> f64 {
+/// Time of a pipeline per value read, with these detectors and a budget of so many nanoseconds a second; and the share of
+/// values that were looked at.
+fn spent_ns(
+    series: usize,
+    inputs: &[DetectorInput],
+    budget: Option<f64>,
+    noise: &[f32],
+    others_bytes: usize,
+) -> (f64, f64) {
     let names: Vec<String> = (0..series).map(|n| n.to_string()).collect();
     let config = PipelineConfig {
         host: HostId([1; 16]),
@@ -75,7 +86,7 @@ fn spent_ns(series: usize, inputs: &[DetectorInput], budget: Option<f64>, noise:
         sources: vec![("sim".into(), 1_000)],
     };
     let mut pipeline = Pipeline::new(config, MonoTime::default(), WallTime::default());
-    pipeline.set_prices(Prices::default());
+    pipeline.set_prices(Prices { value_ns: VALUE_NS, reading_ns: 0.0, ..Prices::default() });
     if let Some(cpu_ns_per_s) = budget {
         let budgets = Budgets { cpu_ns_per_s: Some(cpu_ns_per_s), uplink_bytes_per_hour: None };
         pipeline.set_budgets(MonoTime::default(), budgets);
@@ -99,7 +110,8 @@ fn spent_ns(series: usize, inputs: &[DetectorInput], budget: Option<f64>, noise:
             *part_s += begin.elapsed().as_secs_f64();
         }
     }
-    parts_s.into_iter().fold(f64::INFINITY, f64::min) * 1e9 / per(PART) / names.len() as f64
+    let (ledger, ns) = (pipeline.ledger(), 1e9 * parts_s.into_iter().fold(f64::INFINITY, f64::min));
+    (ns / per(PART) / per(names.len() as u64), per(ledger.looks_taken) / per(ledger.looks_due).max(1.0))
 }
 
 fn tick(pipeline: &mut Pipeline, second: u64, names: &[String], noise: &[f32]) {

@@ -272,11 +272,6 @@ impl Pipeline {
                     let meta = || Some(series.meta.clone());
                     recorder.sample((Sort::Metric, slot), series.key, resolution, (at_ms, sample.value), meta);
                 }
-                if self.planner.is_limited()
-                    && let Some(interest) = series.attention.screen(sample.value, series.meta.resolution)
-                {
-                    self.planner.alert(slot, interest);
-                }
                 if let Some((_, buffer)) = series.raw.and_then(|at| self.raw.get_mut(at as usize)) {
                     self.ledger.raw_due += 1;
                     self.ledger.raw_dropped += u64::from(!buffer.push(&sample));

@@ -2,8 +2,8 @@
 //! which windows leave the host. Three decisions, kept apart, because they save different things.
 //!
 //! A [`crate::pipeline::Pipeline`] has a planner; without a budget it plans nothing. With one it is told what work costs
-//! ([`Prices`]), books what it does, or is told what was spent ([`Spent`]), and every ten seconds makes a plan that fits
-//! 92 % of the budget; the rest is for what comes unplanned:
+//! ([`Prices`]), books what it does, or is told what was spent ([`Spent`]), and with every fifteenth reading of the source
+//! that is read most often makes a plan that fits 92 % of the budget; the rest is for what comes unplanned:
 //!
 //! - *collect*: intervals of sources, lengthened only where thinner detection cannot pay for them, the dear ones first;
 //! - *detect*: a stride for each series, in its readings. Where votes tell most, for a half only: every reading passes a
@@ -49,8 +49,8 @@ use vedette_protocol::policy::Policy;
 use vedette_protocol::time::MonoTime;
 use vedette_protocol::worker::DetectorInput;
 
-/// A plan holds for this long.
-const PLAN_EACH: Duration = Duration::from_secs(10);
+/// A plan holds for this part of a budget's window: fifteen readings of the source that is read most often.
+const PLAN_SHARE: f64 = 0.25;
 /// Sources are read at least this often, or at their own interval.
 const READ_EACH_MS: u32 = 60_000;
 /// Part of what can be planned that detection may have before sources are read less often.
@@ -58,19 +58,20 @@ const DETECT_SHARE: f64 = 0.35;
 /// Part of what detection has that is planned; the rest is for what stands out, unless hardly anything does.
 const REGULAR_SHARE: f64 = 0.5;
 const REGULAR_SHARE_MAX: f64 = 0.9;
-/// The bar of what stands out: where it begins, its bounds, and by how much a plan may move it. It is in balance where half
-/// of what a window allows for it is left, so that there is some for what comes.
+/// The bar of what stands out: where it begins, its bounds, and by how much it may move with each reading of the source that
+/// is read most often. It is in balance where half of what a window allows for it is left, so that there is some for what
+/// comes.
 const BAR: f32 = 1.0;
 const BAR_BOUNDS: [f32; 2] = [0.05, 10.0];
-const BAR_STEP: f32 = 0.1;
+const BAR_STEP: f64 = 0.1;
+/// Readings of that source in a budget's window.
+const WINDOW_READINGS: f64 = 60.0;
 /// The least worthy source is read only while this part of a budget's window is left; the worthiest to the end.
 const RESERVE: f64 = 0.05;
 /// Votes count towards worth up to this.
 pub(crate) const VOTES_MAX: f32 = 3.0;
 /// A sample of a block that is sent, in bytes; measured: docs/budgets.md.
 pub(crate) const SAMPLE_BYTES: f64 = 2.0;
-/// Values that stood out in one tick and are remembered until its end.
-const ALERTS_MAX: usize = 256;
 
 /// A source, by its place.
 #[derive(Clone, Debug, Default)]
@@ -103,12 +104,13 @@ pub(crate) struct Planner {
     read_ns: f64,
     /// What detectors of log templates have cost since the last plan, in nanoseconds: nobody thins these.
     log_ns: f64,
-    alerts: Vec<(u32, f32)>,
     /// What looks at what stands out may cost a second, and at once, in nanoseconds.
     standing_ns_per_s: f64,
     standing_ns: f64,
     bar: f32,
     items: Vec<Item>,
+    /// Where the thresholds of collecting, detecting and shipping were at the last plan.
+    guesses: [f32; 3],
     planned_at: Option<MonoTime>,
     ticked_at: Option<MonoTime>,
     turn: usize,
@@ -127,11 +129,11 @@ impl Planner {
             pick_ns: 0.0,
             read_ns: 0.0,
             log_ns: 0.0,
-            alerts: Vec::with_capacity(ALERTS_MAX),
             standing_ns_per_s: 0.0,
             standing_ns: 0.0,
             bar: BAR,
             items: Vec::new(),
+            guesses: [0.0; 3],
             planned_at: None,
             ticked_at: None,
             turn: 0,
@@ -140,7 +142,7 @@ impl Planner {
 
     /// Bytes of the heap that a planner for `series_max` series takes at most, beside its few sources.
     pub(crate) fn bytes_max(series_max: usize) -> usize {
-        room::list::<(u32, f32)>(ALERTS_MAX) + room::list::<Item>(series_max)
+        room::list::<Item>(series_max)
     }
 
     /// These budgets from now on; the next tick plans.
@@ -177,24 +179,6 @@ impl Planner {
         self.read_ns += self.sources.get(usize::from(place)).map_or(0.0, |source| source.value_ns);
     }
 
-    /// The value of a series stood out.
-    pub(crate) fn alert(&mut self, slot: u32, interest: f32) {
-        if self.alerts.len() < ALERTS_MAX {
-            self.alerts.push((slot, interest));
-        }
-    }
-
-    /// Series of which a value stood out since the last call.
-    pub(crate) fn take_alerts(&mut self) -> Vec<(u32, f32)> {
-        std::mem::take(&mut self.alerts)
-    }
-
-    /// Gives the memory of [`Planner::take_alerts`] back.
-    pub(crate) fn put_alerts(&mut self, mut alerts: Vec<(u32, f32)>) {
-        alerts.clear();
-        self.alerts = alerts;
-    }
-
     /// Books what was read, and what is spent whatever is planned.
     pub(crate) fn begin_tick(&mut self, now: MonoTime) {
         let elapsed_s = self.ticked_at.replace(now).map_or(0.0, |last| now.since(last).as_secs_f64());
@@ -202,6 +186,11 @@ impl Planner {
         self.cpu.book(now, read_ns + prices::sane(self.prices.fixed_ns_per_s) * elapsed_s);
         let most_ns = self.standing_ns_per_s * self.cpu.window_s();
         self.standing_ns = (self.standing_ns + self.standing_ns_per_s * elapsed_s).min(most_ns);
+        let readings = elapsed_s / self.cpu.window_s() * WINDOW_READINGS;
+        let fullness = (self.standing_ns / most_ns.max(1e-9)).clamp(0.0, 1.0);
+        #[expect(clippy::cast_possible_truncation, reason = "a factor needs no more digits than f32 has")]
+        let step = 1.0 + (BAR_STEP * readings.min(1.0) * (1.0 - 2.0 * fullness)) as f32;
+        self.bar = (self.bar * step).clamp(BAR_BOUNDS[0], BAR_BOUNDS[1]);
         self.uplink.book(now, prices::sane(self.prices.fixed_bytes_per_s) * elapsed_s);
     }
 
@@ -269,11 +258,12 @@ impl Planner {
         oddness: &Oddness,
     ) {
         let elapsed = self.planned_at.map(|last| now.since(last));
-        if elapsed.is_some_and(|elapsed| elapsed < PLAN_EACH) {
+        let lasts_s = self.cpu.window_s() * PLAN_SHARE;
+        if elapsed.is_some_and(|elapsed| elapsed.as_secs_f64() < lasts_s) {
             return;
         }
         self.planned_at = Some(now);
-        let log_ns_per_s = std::mem::take(&mut self.log_ns) / elapsed.unwrap_or(PLAN_EACH).as_secs_f64();
+        let log_ns_per_s = std::mem::take(&mut self.log_ns) / elapsed.map_or(lasts_s, |elapsed| elapsed.as_secs_f64());
         self.turn = self.turn.wrapping_add(17);
         self.price(judges);
         self.weigh_sources(policy, registry, oddness);
@@ -359,7 +349,7 @@ impl Planner {
         let least = looks * self.look_ns[SLOWEST] / self.look_ns[0].max(1e-9) / f64::from(LADDER[SLOWEST]);
         let kept = looks.min(least.max(room * DETECT_SHARE));
         let shares = plain();
-        let spent = fit(items, &shares, room - kept, self.turn);
+        let spent = fit(items, &shares, room - kept, self.turn, &mut self.guesses[0]);
         for (place, item) in items.iter().enumerate() {
             self.intervals.set_stride(place, stride(item.rung));
         }
@@ -397,11 +387,7 @@ impl Planner {
             () => REGULAR_SHARE,
         };
         self.standing_ns_per_s = for_others * (1.0 - share);
-        let fullness = self.standing_ns / (self.standing_ns_per_s * self.cpu.window_s()).max(1e-9);
-        #[expect(clippy::cast_possible_truncation, reason = "a factor needs no more digits than f32 has")]
-        let step = 1.0 + BAR_STEP * (1.0 - 2.0 * fullness.clamp(0.0, 1.0)) as f32;
-        self.bar = (self.bar * step).clamp(BAR_BOUNDS[0], BAR_BOUNDS[1]);
-        fit(&mut self.items, &shares, room - self.standing_ns_per_s, self.turn);
+        fit(&mut self.items, &shares, room - self.standing_ns_per_s, self.turn, &mut self.guesses[1]);
         for (item, (slot, series)) in self.items.iter().zip(registry.iter_mut()) {
             series.attention.plan(now, item.rung, slot);
         }
@@ -419,7 +405,7 @@ impl Planner {
             let slowest = if attention.is_raised(now) { 0 } else { SLOWEST_RUNG };
             self.items.push(Item::new(price, worth(attention.worth(), votes), window_s, slowest));
         }
-        fit(&mut self.items, &plain(), room, self.turn);
+        fit(&mut self.items, &plain(), room, self.turn, &mut self.guesses[2]);
         for (item, (_, series)) in self.items.iter().zip(registry.iter_mut()) {
             series.attention.plan_windows(stride(item.rung));
         }

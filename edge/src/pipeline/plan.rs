@@ -2,6 +2,7 @@
 
 use super::Pipeline;
 use crate::judge::NEW_KIND;
+use crate::normalise::Sample;
 use crate::planner::{
     Account, Budgets, CLASSES, Class, FOUND, OVERDUE, PlanView, Prices, SLOWEST_RUNG, STOOD_OUT, SURPRISED, SUSPECTED,
     Spent, VOTES_MAX, every_at, is_standing, rung_of, stride,
@@ -125,13 +126,10 @@ impl Pipeline {
         view
     }
 
-    /// Begins a tick: books what was read, raises what stood out.
+    /// Begins a tick: books what was read.
     pub(super) fn begin_plan(&mut self, now: MonoTime) {
         self.spreads_left = SPREADS_MAX;
         self.planner.begin_tick(now);
-        let alerts = self.planner.take_alerts();
-        alerts.iter().for_each(|(slot, interest)| self.raise(now, *slot, *interest));
-        self.planner.put_alerts(alerts);
     }
 
     /// Ends it: plans anew if that is due.
@@ -144,21 +142,12 @@ impl Pipeline {
     pub(super) fn choose_looks(&mut self, now: MonoTime) {
         self.looks.clear();
         self.ledger.looks_due += self.due.len() as u64;
+        let wanted = if self.planner.is_limited() { self.screen(now) } else { [0; CLASSES] };
         if !self.planner.cpu.is_limited() {
+            self.looks.clear();
             self.looks.extend(self.due.iter().map(|slot| Look::each_time(*slot)));
             self.ledger.looks_taken += self.due.len() as u64;
             return;
-        }
-        let (mut wanted, bar) = ([0; CLASSES], self.planner.bar());
-        for slot in &self.due {
-            let Some(series) = self.registry.get_mut(*slot) else { continue };
-            let flags = series.due.map_or(0, |sample| sample.flags);
-            // Votes count as they add up to the host's oddness: what is odd already is looked at sooner.
-            let votes = self.oddness.state_of(*slot).clamp(0.0, VOTES_MAX);
-            if let Some(class) = series.attention.due(now, flags, bar / (1.0 + votes)) {
-                wanted[usize::from(class)] += 1;
-                self.looks.push(Look { class, ..Look::each_time(*slot) });
-            }
         }
         let due = self.looks.len();
         let granted = self.grant(now, &wanted);
@@ -182,6 +171,31 @@ impl Pipeline {
         self.ledger.looks_taken += self.looks.len() as u64;
         self.ledger.looks_thinned += (self.due.len() - due) as u64;
         self.ledger.looks_withheld += (due - self.looks.len()) as u64;
+    }
+
+    /// Passes what was read through the screen, raises what stands out, and notes whose turn it is. How many of each class.
+    fn screen(&mut self, now: MonoTime) -> [usize; CLASSES] {
+        let (mut wanted, bar, mut is_news) = ([0; CLASSES], self.planner.bar(), false);
+        for slot in &self.due {
+            let Some(series) = self.registry.get_mut(*slot) else { continue };
+            let Some(Sample { value, flags, .. }) = series.due else { continue };
+            let attention = &mut series.attention;
+            if let Some(interest) = attention.screen(value, series.meta.resolution) {
+                attention.raise(now, series.pace_ms, interest);
+                let (place, until) = (usize::from(attention.source), attention.raised_until());
+                is_news |= interest >= SURPRISED && self.planner.intervals.raise(place, until, now);
+            }
+            // Votes count as they add up to the host's oddness: what is odd already is looked at sooner.
+            let votes = || self.oddness.state_of(*slot).clamp(0.0, VOTES_MAX);
+            if let Some(class) = attention.due(now, flags, bar, votes) {
+                wanted[usize::from(class)] += 1;
+                self.looks.push(Look { class, ..Look::each_time(*slot) });
+            }
+        }
+        if is_news {
+            self.replan(now);
+        }
+        wanted
     }
 
     /// How many looks of each class there is room for.

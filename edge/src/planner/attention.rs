@@ -1,5 +1,6 @@
 //! What the planner knows of one series, and what it decided on it.
 
+use super::VOTES_MAX;
 use super::screen::Screen;
 use super::thinning::{LADDER, SLOWEST, SLOWEST_RUNG, stride};
 use std::time::Duration;
@@ -130,6 +131,9 @@ impl Attention {
         let is_news = !is_raised || interest > self.raised_for;
         self.raised_for = if is_raised { self.raised_for.max(interest) } else { interest };
         let lasts = if interest > SURPRISED { RAISE } else { GLANCE };
+        if interest > STOOD_OUT {
+            self.windows = 1;
+        }
         self.raise_until(now + for_as_long(lasts, interval_ms), interest);
         is_news
     }
@@ -202,20 +206,28 @@ impl Attention {
     }
 
     /// A value is there. The class of the look that is due, if one is; a value that nobody looks at counts as well. Who is
-    /// as far out as the `bar` stands out.
+    /// as far out as the bar of the host stands out; what votes made odd so many times sooner as `sooner` says.
     #[inline]
-    pub(crate) fn due(&mut self, now: MonoTime, flags: u8, bar: f32) -> Option<Class> {
+    pub(crate) fn due(&mut self, now: MonoTime, flags: u8, bar: f32, sooner: impl FnOnce() -> f32) -> Option<Class> {
         self.unlooked = self.unlooked.saturating_add(1);
         self.waited = self.waited.saturating_add(1);
         self.flags |= flags & flags::GAP;
-        let rung = self.rung(now);
         if self.unlooked >= u16::from(LADDER[SLOWEST]) {
             return Some(OVERDUE);
         }
-        let out = if self.is_raised(now) { BOOST * self.out } else { self.out };
+        // Hardly anybody is raised, and hardly anybody's value is anywhere near the bar.
+        let rung = if self.raised_until.is_some() { self.rung(now) } else { self.rung };
+        if self.raised_until.is_some() && self.is_suspect(now) {
+            return Some(RAISED);
+        }
+        if self.waited >= stride(rung).min(self.early) {
+            return Some(PLANNED + rung);
+        }
+        if BOOST * (1.0 + VOTES_MAX) * self.out < bar {
+            return None;
+        }
+        let out = if self.is_raised(now) { BOOST * self.out } else { self.out } * (1.0 + sooner());
         match () {
-            () if self.is_suspect(now) => Some(RAISED),
-            () if self.waited >= stride(rung).min(self.early) => Some(PLANNED + rung),
             () if out >= bar => Some(STANDING[if out >= 4.0 * bar { 0 } else { usize::from(out < 2.0 * bar) + 1 }]),
             () => None,
         }
@@ -291,11 +303,11 @@ mod tests {
     fn a_raise_is_felt_at_once_and_goes_down_the_ladder_later() {
         let mut attention = Attention::default();
         attention.plan(at(0), SLOWEST_RUNG, 3);
-        assert_eq!(attention.due(at(1), 0, 1.0), None);
+        assert_eq!(attention.due(at(1), 0, 1.0, || 0.0), None);
         assert!(attention.raise(at(1), 1_000, SUSPECTED), "it is news");
         assert!(!attention.raise(at(2), 1_000, SUSPECTED), "and is not twice");
         assert!(attention.raise(at(2), 1_000, FOUND), "but a better reason is");
-        assert_eq!(attention.due(at(2), 0, 1.0), Some(1));
+        assert_eq!(attention.due(at(2), 0, 1.0, || 0.0), Some(1));
         let rungs: Vec<u8> = (0..13).map(|step| attention.rung(at(2 + step * 10))).collect();
         assert_eq!(rungs, [0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 7, 7, 7]);
         attention.plan(at(600), SLOWEST_RUNG, 3);
@@ -307,14 +319,14 @@ mod tests {
         let mut attention = Attention::default();
         attention.plan(at(0), SLOWEST_RUNG, 59);
         attention.out = 0.6;
-        assert_eq!(attention.due(at(0), 0, 1.0), None);
+        assert_eq!(attention.due(at(0), 0, 1.0, || 0.0), None);
         attention.raise_for_relative(at(1), 1_000);
-        assert_eq!(attention.due(at(1), 0, 1.0), Some(STANDING[2]));
+        assert_eq!(attention.due(at(1), 0, 1.0, || 0.0), Some(STANDING[2]));
         attention.out = 0.1;
-        assert_eq!(attention.due(at(1), 0, 1.0), None);
+        assert_eq!(attention.due(at(1), 0, 1.0, || 0.0), None);
         assert!(attention.raise(at(2), 1_000, FOUND));
         attention.raise_for_relative(at(3), 1_000);
-        assert_eq!(attention.due(at(3), 0, 1.0), Some(RAISED));
+        assert_eq!(attention.due(at(3), 0, 1.0, || 0.0), Some(RAISED));
     }
 
     #[test]
@@ -322,7 +334,7 @@ mod tests {
         let class = |out| {
             let mut attention = Attention { out, ..Attention::default() };
             attention.plan(at(0), SLOWEST_RUNG, 59);
-            attention.due(at(0), 0, 0.5)
+            attention.due(at(0), 0, 0.5, || 0.0)
         };
         assert_eq!([2.0, 1.0, 0.5].map(class), STANDING.map(Some));
         assert_eq!(class(0.4), None);
@@ -335,7 +347,7 @@ mod tests {
         let mut regular = 0;
         for second in 0..100 {
             attention.out = if second % 3 == 0 { 2.0 } else { 0.0 };
-            if let Some(class) = attention.due(at(second), 0, 1.0) {
+            if let Some(class) = attention.due(at(second), 0, 1.0, || 0.0) {
                 attention.look(class);
                 regular += u32::from(!is_standing(class));
             }
@@ -350,7 +362,7 @@ mod tests {
         let mut since = 0;
         for second in 0..500 {
             since += 1;
-            if let Some(class) = attention.due(at(second), 0, 1.0) {
+            if let Some(class) = attention.due(at(second), 0, 1.0, || 0.0) {
                 assert_eq!(class, OVERDUE);
                 assert_eq!(attention.look(class).0, since);
                 since = 0;

@@ -8,12 +8,14 @@
 /// Values that are remembered by mean and deviation, and by the short mean.
 const MEMORY: f64 = 64.0;
 const SHORT: f64 = 8.0;
-/// The short mean of independent values spreads over this part of theirs.
-const SHORT_SPREAD: f64 = 0.26;
+/// One over the part of their spread over which the short mean of independent values spreads.
+const SHORT_SCALE: f64 = 1.0 / 0.26;
 /// Distances count as so many deviations at most when they are learnt.
 const WINSOR: f64 = 4.0;
 /// Values before anything stands out.
 const WARM_UP: u16 = 24;
+/// After so many values the memory is as long as it gets.
+const SETTLED: u16 = 64;
 /// Deviations that are far: where it begins, its bounds, and how it grows with each value that is farther and shrinks with
 /// each that is not: in balance at one in a hundred (multiplicative, as DUMIQE: Yazidi and Hammer 2017).
 const FAR: f32 = 5.0;
@@ -35,7 +37,8 @@ pub(crate) struct Screen {
     mean: f64,
     short: f64,
     deviation: f64,
-    far: f32,
+    /// One over what is far: a division less for each value.
+    nearness: f32,
     startling: f32,
     seen: u16,
     /// Share of values that were not the mean exactly: 0 for a series that stands still.
@@ -44,7 +47,15 @@ pub(crate) struct Screen {
 
 impl Default for Screen {
     fn default() -> Self {
-        Self { mean: 0.0, short: 0.0, deviation: 0.0, far: FAR, startling: STARTLING, seen: 0, activity: 0.0 }
+        Self {
+            mean: 0.0,
+            short: 0.0,
+            deviation: 0.0,
+            nearness: 1.0 / FAR,
+            startling: STARTLING,
+            seen: 0,
+            activity: 0.0,
+        }
     }
 }
 
@@ -57,33 +68,39 @@ impl Screen {
         if self.seen == 0 {
             (self.mean, self.short) = (value, value);
         }
-        self.seen = self.seen.saturating_add(1);
         let distance = value - self.mean;
         self.short += (value - self.short) / SHORT;
         let least = resolution.max(RELATIVE * self.mean.abs()).max(LEAST);
         let scale = self.deviation.max(least);
-        let deviations = distance.abs().max((self.short - self.mean).abs() / SHORT_SPREAD) / scale;
-        self.learn(distance, scale);
-        if self.seen < WARM_UP {
-            return (0.0, false);
+        let farther = distance.abs().max((self.short - self.mean).abs() * SHORT_SCALE);
+        if self.seen < SETTLED {
+            self.seen += 1;
+            self.learn(distance, if self.seen < WARM_UP { f64::INFINITY } else { scale }, 1.0 / f64::from(self.seen));
+            if self.seen < WARM_UP {
+                return (0.0, false);
+            }
+        } else {
+            self.learn(distance, scale, 1.0 / MEMORY);
         }
         #[expect(clippy::cast_possible_truncation, reason = "a distance needs no more digits than f32 has")]
-        let deviations = deviations as f32;
-        let (out, startles) = (deviations / self.far, deviations >= self.startling);
+        let deviations = (farther / scale) as f32;
+        let (out, startles) = (deviations * self.nearness, deviations >= self.startling);
         if !watched {
-            let factor = if out >= 1.0 { GROWS } else { SHRINKS };
-            self.far = (self.far * factor).clamp(FAR_BOUNDS[0], FAR_BOUNDS[1]);
+            let factor = if out >= 1.0 { 1.0 / GROWS } else { 1.0 / SHRINKS };
+            self.nearness = (self.nearness * factor).clamp(1.0 / FAR_BOUNDS[1], 1.0 / FAR_BOUNDS[0]);
             let factor = if startles { GROWS } else { SHRINKS_SLOWLY };
-            self.startling = (self.startling * factor).clamp(self.far, FAR_BOUNDS[1]);
+            let startling = self.startling * factor;
+            // It is never nearer than what is far.
+            let nearer = startling * self.nearness < 1.0;
+            self.startling = if nearer { self.startling.max(startling) } else { startling.min(FAR_BOUNDS[1]) };
         }
         (out, startles)
     }
 
     #[inline]
-    fn learn(&mut self, distance: f64, scale: f64) {
-        let share = (1.0 / f64::from(self.seen)).max(1.0 / MEMORY);
-        let limit = if self.seen < WARM_UP { f64::INFINITY } else { WINSOR * scale };
-        let limited = distance.clamp(-limit, limit);
+    fn learn(&mut self, distance: f64, scale: f64, share: f64) {
+        let limit = WINSOR * scale;
+        let limited = distance.max(-limit).min(limit);
         self.mean += share * limited;
         self.deviation += share * (limited.abs() - self.deviation);
         let moved = f32::from(u8::from(distance != 0.0));
