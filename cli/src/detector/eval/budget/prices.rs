@@ -6,9 +6,11 @@ use super::tally::Cost;
 use vedette_edge::planner::{Budgets, Prices};
 
 /// By detector: what it takes inside the guest at 1,000 series a call.
-const GUEST_NS: [(&str, f64); 3] = [("level", 15.0), ("exhaustion", 14.0), ("novelty", 8.0)];
-/// Around any detector: calibration, persistence, confirmation, half of the pipeline under two of them.
-const JUDGING_NS: f64 = 127.0;
+const GUEST_NS: [(&str, f64); 5] =
+    [("level", 16.0), ("exhaustion", 12.0), ("flatline", 10.0), ("seasonal", 9.0), ("novelty", 9.0)];
+/// Around any guest: the question, calibration, persistence, confirmation; and the pipe to the worker and its call. A vote
+/// is no cheaper: what it is spared is little beside the question.
+const JUDGING_NS: f64 = 29.0 + 33.0;
 
 /// Nanoseconds a value.
 pub(super) fn value_ns(detector: &str) -> f64 {
@@ -16,8 +18,8 @@ pub(super) fn value_ns(detector: &str) -> f64 {
     JUDGING_NS + guest.map_or(GUEST_NS[0].1, |(_, ns)| *ns)
 }
 
-/// Nanoseconds in which the planner looks at a reading by itself; nobody else does.
-pub(super) const SCREEN_NS: f64 = 5.0;
+/// Nanoseconds that the planner itself takes for a reading: the screen, whose turn it is, and its part of the next plan.
+pub(super) const SCREEN_NS: f64 = 20.0;
 
 /// What everything costs at full rate.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
