@@ -461,7 +461,10 @@ impl Judge {
             }
             let kind = track.turn(now, confirmed, case.total());
             if matches!(kind, Some(DecisionKind::Open)) {
-                ward.alarm(now, board.alarm_weight());
+                track.alarms = track.alarms.saturating_add(1);
+                if !track.is_first_of_its_kind() {
+                    ward.alarm(now, board.alarm_weight());
+                }
                 opened = true;
             }
             match track.settle(ward) {

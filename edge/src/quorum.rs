@@ -11,7 +11,8 @@ use crate::thinning::{LearntThinning, Thinning};
 use std::time::Duration;
 use vedette_protocol::time::MonoTime;
 
-/// Share of the operator's budget that is the votes'; the rest is for what detectors tell of single series.
+/// Budget of the votes, as a share of the operator's. Both stages aim below theirs ([`crate::thinning`]), together at
+/// 0.8 + 0.8 · 0.25 = 1 of it.
 pub(crate) const SHARE: f64 = 0.25;
 /// Peaks of oddness fall off as a power on healthy hosts: SHARPNESS · ln(oddness / ODD) falls off exponentially, at about
 /// the rate and the slope that a [`Thinning`] takes as usual.
@@ -24,6 +25,8 @@ const OVER: f32 = 0.5;
 const CALMED: f32 = 0.3;
 /// What lasts longer is another bout.
 const BOUT_MAX: Duration = Duration::from_secs(3_600);
+/// What is rarer is as rare as this.
+const SURPRISE_MAX: f64 = 300.0;
 /// Looks at a host a day, one each minute: votes tell of minutes.
 const LOOKS_A_DAY: f64 = 1_440.0;
 
@@ -54,7 +57,8 @@ pub(crate) struct Quorum {
     since: MonoTime,
     /// It is an alarm.
     alarmed: bool,
-    /// The host was less odd than an alarm takes since it is known: what has lasted for as long as it is known is usual.
+    /// The host was less odd than an alarm takes since it is known, and since the last one: what has lasted for as long as
+    /// it is known is usual, and what fades is no other alarm.
     armed: bool,
     /// Detector and series that are watched, or that an episode is about.
     pub(crate) speaker: Option<(u32, u32)>,
@@ -95,7 +99,10 @@ impl Quorum {
     fn end_bout(&mut self, now: MonoTime) {
         let reach = reach(self.peak);
         match std::mem::take(&mut self.alarmed) {
-            true => self.thinning.note_alarm_reach(reach),
+            true => {
+                self.thinning.note_alarm_reach(reach);
+                self.armed = false;
+            }
             false => self.thinning.note_reach(reach),
         }
         (self.peak, self.since) = (0.0, now);
@@ -103,7 +110,12 @@ impl Quorum {
 
     #[expect(clippy::cast_possible_truncation, reason = "decades need no more digits than f32 has")]
     fn surprise(&self, reach: f64) -> f32 {
-        -(self.thinning.rate_beyond(reach) / LOOKS_A_DAY).log10().min(0.0) as f32
+        (-(self.thinning.rate_beyond(reach) / LOOKS_A_DAY).log10()).clamp(0.0, SURPRISE_MAX) as f32
+    }
+
+    /// Detectors have other numbers from now on; those that have none are gone.
+    pub(crate) fn renumber(&mut self, now: impl Fn(u32) -> Option<u32>) {
+        self.speaker = self.speaker.and_then(|(detector, slot)| Some((now(detector)?, slot)));
     }
 
     /// What outlives a restart.
@@ -171,7 +183,8 @@ mod tests {
         assert!(!hear(30.0).opens && hear(12.0).surprise > 0.0, "it goes on");
         let over = hear(5.0);
         assert!(!over.alarmed && over.surprise == 0.0);
-        assert!(hear(20.0).opens, "it came to nothing and begins anew");
+        assert!(!hear(20.0).opens, "what fades is no other alarm");
+        assert!(!hear(0.01).alarmed && hear(20.0).opens, "it came to nothing and begins anew");
     }
 
     #[test]

@@ -40,7 +40,7 @@ const SETTLING_DAYS: f64 = 1.0 / 24.0;
 /// What was seen counts half after this long.
 const HALVE_DAYS: f64 = 4.0;
 /// Alarms beyond the budget from which on they are what this host does; what comes within this time is the same one.
-const ALARMS_BELIEVED: f64 = 2.5;
+const ALARMS_BELIEVED: f64 = 10.0;
 const OCCASION: Duration = Duration::from_secs(600);
 /// Fits until a bar stays where it is.
 const ROUNDS: usize = 8;
@@ -76,6 +76,7 @@ pub(crate) struct Thinning {
 pub(crate) struct LearntThinning {
     bins: Vec<f32>,
     days: f64,
+    alarms: f64,
 }
 
 impl Thinning {
@@ -184,13 +185,13 @@ impl Thinning {
 
     /// What outlives a restart.
     pub(crate) fn learnt(&self) -> LearntThinning {
-        LearntThinning { bins: self.bins.to_vec(), days: self.days }
+        LearntThinning { bins: self.bins.to_vec(), days: self.days, alarms: self.alarms }
     }
 
     /// Takes over what was learnt, which is sound.
     pub(crate) fn recall(&mut self, learnt: &LearntThinning) {
         self.bins.iter_mut().zip(&learnt.bins).for_each(|(bin, learnt)| *bin = *learnt);
-        self.days = learnt.days;
+        (self.days, self.alarms) = (learnt.days, learnt.alarms);
         self.begin_anew();
     }
 
@@ -237,7 +238,9 @@ impl LearntThinning {
     /// Whether a host can have learnt it.
     pub(crate) fn is_sound(&self) -> bool {
         let bins = self.bins.iter().all(|bin| bin.is_finite() && *bin >= 0.0);
-        bins && self.bins.len() <= BINS && self.days.is_finite() && self.days >= -SETTLING_DAYS
+        let times =
+            self.days.is_finite() && self.days >= -SETTLING_DAYS && self.alarms.is_finite() && self.alarms >= 0.0;
+        bins && times && self.bins.len() <= BINS
     }
 }
 
@@ -355,8 +358,9 @@ mod tests {
         again.recall(&thinning.learnt());
         assert!((again.bar - thinning.bar).abs() < 0.1, "{} and {}", again.bar, thinning.bar);
         assert!(thinning.learnt().is_sound());
-        assert!(!LearntThinning { bins: vec![0.0; BINS + 1], days: 1.0 }.is_sound());
-        assert!(!LearntThinning { bins: vec![-1.0], days: 1.0 }.is_sound());
-        assert!(!LearntThinning { bins: Vec::new(), days: f64::NAN }.is_sound());
+        assert!(!LearntThinning { bins: vec![0.0; BINS + 1], days: 1.0, alarms: 0.0 }.is_sound());
+        assert!(!LearntThinning { bins: vec![-1.0], days: 1.0, alarms: 0.0 }.is_sound());
+        assert!(!LearntThinning { bins: Vec::new(), days: f64::NAN, alarms: 0.0 }.is_sound());
+        assert!(!LearntThinning { alarms: -1.0, ..LearntThinning::default() }.is_sound());
     }
 }

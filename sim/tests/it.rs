@@ -1,6 +1,11 @@
 //! Agents without shells on simulated hosts, for virtual hours: what the pipeline promises of false alarms, of faults,
 //! of books that balance.
 
+#[path = "../examples/calibration/native.rs"]
+mod native;
+#[path = "it/news.rs"]
+mod news;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 use vedette_edge::planner::{Budgets, Prices};

@@ -4,7 +4,7 @@ use super::group::GroupId;
 use super::intake::{Enriched, Life, Normalised};
 use super::observation::Observation;
 use super::promote::later;
-use super::setup::Correlate;
+use super::setup::{Correlate, RESTART_HOLD_MS};
 use serde::{Deserialize, Serialize};
 use vedette_protocol::ids::{EpisodeId, HostId, TemplateId};
 use vedette_protocol::time::WallTime;
@@ -201,10 +201,10 @@ impl Episode {
         extreme.then(|| later(self.detected, correlate.persist_alone_ms))
     }
 
-    /// Whether it is what `other` tells of, as its agent knew it before it restarted.
-    pub(crate) fn was_known_as(&self, other: &Self) -> bool {
-        let is_lost = self.ended.is_some_and(|ended| ended.how == End::AgentRestarted);
-        is_lost && self.id != other.id && self.subject_key == other.subject_key
+    /// Whether it is what `other` tells of, as its agent knew it before it restarted, no longer ago than it is waited for.
+    pub(crate) fn is_awaited_as(&self, other: &Self, now: WallTime) -> bool {
+        let is_lost = |ended: Ended| ended.how == End::AgentRestarted && later(ended.at, RESTART_HOLD_MS) > now;
+        self.ended.is_some_and(is_lost) && self.id != other.id && self.subject_key == other.subject_key
     }
 
     pub(crate) fn is_log(&self) -> bool {

@@ -49,7 +49,7 @@ impl State {
             .filter_map(|id| self.groups.get(id))
             .filter(|group| group.tally.awaited > 0 && group.members.len() < limits::MEMBERS)
             .find_map(|group| {
-                let known = self.members(group.id).find(|one| one.was_known_as(episode))?;
+                let known = self.members(group.id).find(|one| one.is_awaited_as(episode, self.now))?;
                 Some((group.id, known.id))
             })
     }
@@ -60,7 +60,8 @@ impl State {
         let (now, name) = (self.now, self.host_name(episode.host));
         let Some(group) = self.groups.get_mut(&episode.group) else { return };
         for member in &group.members {
-            let Some(known) = self.episodes.get_mut(&member.episode).filter(|one| one.was_known_as(&episode)) else {
+            let Some(known) = self.episodes.get_mut(&member.episode).filter(|one| one.is_awaited_as(&episode, now))
+            else {
                 continue;
             };
             group.tally.leave(known);

@@ -66,17 +66,30 @@ pub(crate) fn touch<'a>(seen: &'a SeenChange, episode: &'a Episode) -> (f64, &'a
         return (0.0, "");
     }
     let things = things(&episode.finding.subject);
+    // The root of all paths is in every one.
+    if target.len() < NAME_CHARS_MIN {
+        return (0.0, "");
+    }
     if things.contains(&target) {
         return (SAME, target);
     }
     if let Subject::LogTemplate { text, exemplar, .. } = &episode.finding.subject
         && target.starts_with('/')
-        && [text, exemplar].iter().any(|text| text.contains(target))
+        && [text, exemplar].iter().any(|text| names_path(text, target))
     {
         return (SAME, target);
     }
     let found = names(target).find(|name| things.iter().any(|thing| names(thing).any(|other| other == *name)));
     found.map_or((0.0, ""), |name| (NAMED, name))
+}
+
+/// Whether a text has this path, and not one that goes on after it (`/etc/app` is not in `/etc/application.log`).
+fn names_path(text: &str, path: &str) -> bool {
+    let goes_on = |rest: &str| rest.starts_with(|c: char| c.is_alphanumeric() || "._-".contains(c));
+    text.match_indices(path).any(|(at, _)| {
+        let rest = &text[at + path.len()..];
+        !goes_on(rest) || rest.starts_with('.') && !goes_on(&rest[1..])
+    })
 }
 
 /// What a finding names: the thing that was measured, or the log and who wrote to it.

@@ -76,6 +76,8 @@ pub(crate) struct Track {
     pub(crate) state: Vec<u8>,
     snapshot_asked: bool,
     alarmed: bool,
+    /// Alarms that it alone accounts for: a kind of lines is told of once before it can be usual.
+    pub(crate) alarms: u16,
     repeated: bool,
     /// Votes until the next one that is learnt from.
     unlearnt: u8,
@@ -139,6 +141,7 @@ impl Track {
             state: Vec::new(),
             snapshot_asked: false,
             alarmed: false,
+            alarms: 0,
             repeated: false,
             unlearnt: 0,
             scores: 0,
@@ -147,6 +150,11 @@ impl Track {
             elsewhere: None,
             seen: Seen::Never,
         }
+    }
+
+    /// A template's first alarm says nothing of what other templates do.
+    pub(crate) fn is_first_of_its_kind(&self) -> bool {
+        self.scores_min == 0 && self.alarms <= 1
     }
 
     /// What outlives a restart.
@@ -347,7 +355,7 @@ impl Track {
             let turn = episode.advance(now, self.surprise, told, self.interval_ms, confirmed);
             match turn {
                 Turn::None => return None,
-                Turn::Forget => self.episode = None,
+                Turn::Forget => (self.episode, self.snapshot_asked) = (None, false),
                 Turn::Reopen => self.opened_at = now,
                 Turn::Update | Turn::Clear => {}
             }
@@ -376,6 +384,9 @@ impl Track {
         }
         let bout = std::mem::take(&mut self.bout);
         let alarmed = std::mem::take(&mut self.alarmed);
+        if alarmed && self.is_first_of_its_kind() {
+            return bout.beyond.map(|beyond| (beyond, true));
+        }
         if alarmed {
             // How high it was when it alarmed is learnt: what comes again has to be a little higher. What it was, is not.
             ward.bouts.record(bout.alarmed);

@@ -61,6 +61,7 @@ impl Pipeline {
         let voters = self.judges.iter().filter(|judge| judge.input() == DetectorInput::Votes);
         let earlier = |id| renumbered.iter().find(|(now, _)| *now == id).map(|(_, before)| *before);
         self.oddness.set_voters(voters.map(|judge| (judge.id(), earlier(judge.id()))));
+        self.quorum.renumber(|id| renumbered.iter().find(|(_, before)| *before == id).map(|(now, _)| *now));
         self.planner.price(&mut self.judges);
         self.sync(now);
     }
@@ -455,12 +456,12 @@ impl Pipeline {
 
     /// Shares the operator's budget among all verdicts of a day.
     pub(super) fn rebudget(&mut self) {
-        // Votes open nothing, so they have no share.
+        // What votes open has a budget of its own.
         let judging = |judge: &&Judge| judge.input() != DetectorInput::Votes;
         let tracks = self.judges.iter().filter(judging).flat_map(|judge| judge.tracks.iter().flatten()).count();
-        let budget = Budget::new(self.budget_of_judges(), tracks);
+        let budget = Budget::new(self.policy.episodes_per_day, tracks);
         self.board.set_budget(budget.episodes_per_day);
-        self.quorum.set_budget(Budget::new(self.policy.episodes_per_day, tracks).episodes_per_day);
+        self.quorum.set_budget(budget.episodes_per_day);
         for judge in self.judges.iter_mut().filter(|judge| judge.input() != DetectorInput::Votes) {
             judge.budget = Some(budget);
             judge

@@ -266,6 +266,7 @@ impl Pipeline {
         if self.judges[at].input() == DetectorInput::Votes {
             let new = self.judges[at].scored().filter(|(_, score, _)| *score >= NEW_KIND);
             suspects.extend(new.map(|(slot, _, _)| (slot, STOOD_OUT)));
+            suspects.extend(self.spoken_of(self.judges[at].id()).map(|slot| (slot, FOUND)));
         }
         suspects.drain(..).for_each(|(slot, interest)| self.raise(now, slot, interest));
         self.raises = suspects;

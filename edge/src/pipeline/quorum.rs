@@ -1,13 +1,12 @@
 //! The votes of a tick, and the episode that they open together.
 
 use super::Pipeline;
-use crate::judge::Judge;
-use crate::quorum::{Heard, SHARE};
+use crate::quorum::Heard;
 use vedette_protocol::time::MonoTime;
 use vedette_protocol::worker::DetectorInput;
 
 impl Pipeline {
-    /// Adds up what a detector that only votes has said at a tick. What follows is decided of the series that contributes
+    /// Adds up what a detector that votes has said at a tick. What follows is decided of the series that contributes
     /// most, or did when the alarm began.
     pub(super) fn count_votes(&mut self, now: MonoTime, at: usize, tick: u64) {
         let judge = &self.judges[at];
@@ -21,7 +20,8 @@ impl Pipeline {
         let before = self.quorum.speaker.filter(|speaker| self.is_known(*speaker));
         let goes_on = heard.alarmed && !heard.opens;
         let keeps = before.filter(|speaker| goes_on || self.has_episode(*speaker));
-        let speaker = keeps.or_else(|| self.oddness.leader().filter(|_| heard.watch));
+        // Who spoke and is gone has no successor: one alarm, one episode.
+        let speaker = keeps.or_else(|| self.oddness.leader().filter(|_| heard.watch && !goes_on));
         self.quorum.speaker = speaker;
         let judge = &mut self.judges[at];
         let mut stand = |who: Option<(u32, u32)>, heard| match who {
@@ -30,6 +30,13 @@ impl Pipeline {
         };
         stand(before.filter(|before| Some(*before) != speaker), Heard::CALM);
         stand(speaker, heard);
+    }
+
+    /// The series that an open episode of this detector's votes is about.
+    pub(super) fn spoken_of(&self, detector: u32) -> Option<u32> {
+        let (speaker, slot) = self.quorum.speaker.filter(|(speaker, _)| *speaker == detector)?;
+        let judge = self.judges.iter().find(|judge| judge.id() == speaker)?;
+        judge.track(slot).filter(|track| track.is_open()).map(|_| slot)
     }
 
     fn is_known(&self, (detector, slot): (u32, u32)) -> bool {
@@ -41,12 +48,5 @@ impl Pipeline {
     fn has_episode(&self, (detector, slot): (u32, u32)) -> bool {
         let judge = self.judges.iter().find(|judge| judge.id() == detector);
         judge.and_then(|judge| judge.track(slot)).is_some_and(|track| track.episode.is_some())
-    }
-
-    /// What the operator grants to detectors that judge single series: votes have a share of their own, if anybody votes.
-    pub(super) fn budget_of_judges(&self) -> f64 {
-        let all = self.policy.episodes_per_day;
-        let votes = |judge: &Judge| judge.input() == DetectorInput::Votes;
-        if self.judges.iter().any(votes) { all * (1.0 - SHARE) } else { all }
     }
 }
