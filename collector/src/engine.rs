@@ -172,9 +172,13 @@ impl Engine {
         self.state.suppressed().collect()
     }
 
-    /// Episodes that were ended without a word of their agent, by how.
+    /// Episodes that were ended without a word of their agent, by how. Those of an agent that restarted count once it is
+    /// too late for it to tell of them again.
     pub fn expired_episodes(&self) -> impl Iterator<Item = (End, u64)> {
-        End::ALL.into_iter().zip(self.state.closed.ends).filter(|(how, _)| how.is_unknown())
+        let given_up = self.state.given_up();
+        let not_closed = move |how| if how == End::AgentRestarted { given_up } else { 0 };
+        let ends = End::ALL.into_iter().zip(self.state.closed.ends);
+        ends.filter(|(how, _)| how.is_unknown()).map(move |(how, closed)| (how, closed + not_closed(how)))
     }
 
     /// The incident as it is now; `None` if it is not in memory.

@@ -5,7 +5,7 @@
 //! its newest members, the first sufficient of which counts.
 
 use super::changes::SeenChange;
-use super::episode::{Episode, Suppression};
+use super::episode::{End, Episode, Suppression};
 use super::group::{Group, GroupId, NearMiss, WhyNot};
 use super::intake::Normalised;
 use super::setup::{limits, weights};
@@ -37,9 +37,13 @@ impl State {
             self.suppress(if live { Suppression::Duplicate } else { Suppression::Closed });
             return Vec::new();
         };
-        let onset = episode.onset;
+        let (onset, ended, given_up) = (episode.onset, episode.ended, episode.is_given_up(self.now));
         group.tally.leave(episode);
         episode.hear(word);
+        if given_up && episode.ended != ended {
+            // It had expired, whatever is known of it now.
+            self.closed.count_end(End::AgentRestarted, 1);
+        }
         group.tally.findings += 1;
         group.tally.enter(episode, &self.setup.correlate);
         if episode.onset == onset { vec![group.id] } else { self.rejoin(id) }

@@ -203,8 +203,14 @@ impl Episode {
 
     /// Whether it is what `other` tells of, as its agent knew it before it restarted, no longer ago than it is waited for.
     pub(crate) fn is_awaited_as(&self, other: &Self, now: WallTime) -> bool {
-        let is_lost = |ended: Ended| ended.how == End::AgentRestarted && later(ended.at, RESTART_HOLD_MS) > now;
-        self.ended.is_some_and(is_lost) && self.id != other.id && self.subject_key == other.subject_key
+        let is_lost = self.ended.is_some_and(|ended| ended.how == End::AgentRestarted) && !self.is_given_up(now);
+        is_lost && self.id != other.id && self.subject_key == other.subject_key
+    }
+
+    /// Whether its agent restarted so long ago that what it tells now is not waited for any more.
+    pub(crate) fn is_given_up(&self, now: WallTime) -> bool {
+        let long_ago = |ended: Ended| later(ended.at, RESTART_HOLD_MS) <= now;
+        self.ended.is_some_and(|ended| ended.how == End::AgentRestarted && long_ago(ended))
     }
 
     pub(crate) fn is_log(&self) -> bool {

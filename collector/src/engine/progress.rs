@@ -73,7 +73,16 @@ impl State {
         }
     }
 
-    /// Ends those members that go on and that `ends` names, and counts the group anew. Returns how many.
+    /// Episodes in live groups that their restarted agents did not tell of again in time. They are summed up when somebody
+    /// asks, and counted once their group is closed.
+    pub(crate) fn given_up(&self) -> u64 {
+        let groups = self.groups.values().filter(|group| group.is_live() && group.tally.awaited > 0);
+        let members = groups.flat_map(|group| self.members(group.id));
+        members.filter(|episode| episode.is_given_up(self.now)).count() as u64
+    }
+
+    /// Ends those members that go on and that `ends` names, and counts the group anew. Returns how many. Whoever may be told
+    /// of again has not expired yet.
     fn end_members(&mut self, id: GroupId, how: End, ends: impl Fn(&Episode) -> bool) -> usize {
         let (now, Some(group)) = (self.now, self.groups.get_mut(&id)) else { return 0 };
         let mut ended = 0;
@@ -86,7 +95,9 @@ impl State {
         }
         let members = group.members.iter().filter_map(|member| self.episodes.get(&member.episode));
         group.tally = Tally::of(members, &self.setup.correlate);
-        self.closed.count_end(how, ended);
+        if how == End::Silent {
+            self.closed.count_end(how, ended);
+        }
         ended
     }
 
@@ -121,6 +132,7 @@ impl State {
     fn close(&mut self, id: GroupId) {
         self.unindex(id);
         let Some(group) = self.groups.get(&id) else { return };
+        self.closed.count_end(End::AgentRestarted, group.tally.awaited);
         for member in &group.members {
             let Some(episode) = self.episodes.get(&member.episode) else { continue };
             leave(&mut self.episodes_of_host, episode.host);

@@ -58,7 +58,7 @@ pub(crate) struct Closed {
     pub(crate) suppressed: [u64; Suppression::ALL.len()],
     pub(crate) changes: u64,
     pub(crate) hosts_unnamed: u64,
-    /// Episodes that were ended by us, by how.
+    /// Episodes that were ended by us, by how; those of restarted agents, once nothing can be told of them any more.
     pub(crate) ends: [u64; End::ALL.len()],
 }
 
@@ -158,6 +158,9 @@ impl State {
         self.schedule(id, None);
         let Some(group) = self.groups.remove(&id) else { return 0 };
         let live = group.is_live();
+        if live {
+            self.closed.count_end(End::AgentRestarted, group.tally.awaited);
+        }
         for member in &group.members {
             if let Some(episode) = self.episodes.remove(&member.episode) {
                 if live {

@@ -86,6 +86,10 @@ fn audit(engine: &Engine) {
     assert_eq!(of_host, state.episodes_of_host.iter().map(|(host, count)| (*host, *count)).collect());
 }
 
+fn expired_episodes(engine: &Engine) -> u64 {
+    engine.expired_episodes().map(|(_, count)| count).sum()
+}
+
 /// What restarts of agents do to a stream: from then on findings of the host made before are of an earlier life.
 fn with_restarts(stream: Vec<(u8, Finding)>, restarts: &[(u8, i64)], late_ms: i64) -> Vec<(i64, Event)> {
     let mut events: Vec<(i64, Event)> =
@@ -214,9 +218,11 @@ proptest! {
         late_ms in 0..200_000_i64,
         cut in any::<prop::sample::Index>(),
     ) {
-        let mut bench = short_lived();
+        let (mut bench, mut expired) = (short_lived(), 0);
         for (at_ms, event) in with_restarts(words(&plan), &restarts, late_ms) {
             bench.run_until(at_ms);
+            let before = std::mem::replace(&mut expired, expired_episodes(&bench.engine));
+            prop_assert!(before <= expired, "{before} episodes had expired, and now {expired}");
             if let Event::EarlierFinding { finding, .. } = &event {
                 let id = finding.episode;
                 bench.push(at_ms, event);
@@ -244,6 +250,7 @@ proptest! {
             replayed.handle_event(logged.clone());
         }
         prop_assert_eq!(replayed.conservation(), books);
+        prop_assert_eq!(expired_episodes(&replayed), expired_episodes(&bench.engine));
         prop_assert_eq!(partition(&replayed), partition(&bench.engine));
         let forms = |engine: &Engine| {
             engine.state.incidents.keys().map(|id| engine.incident(id).unwrap()).collect::<Vec<_>>()

@@ -17,6 +17,7 @@ fn a_restarted_agents_episodes_are_unknown_and_expire_if_it_does_not_tell_of_the
     assert!(incident.timeline.iter().any(|entry| entry.text == "2 findings of web-1 unknown: agent restarted"));
     bench.run_until(60_000 + 599_000);
     assert_eq!(bench.only().state, IncidentState::Detected);
+    assert_eq!(expired(&bench), 0, "it may still tell of them again");
     bench.run_until(60_000 + 601_000);
     let incident = bench.only();
     assert_eq!((incident.state, incident.resolution), (IncidentState::Resolved, Some(Resolution::Expired)));
@@ -47,6 +48,32 @@ fn what_a_restarted_agent_tells_again_goes_on_in_its_incident_and_ends_clear() {
     bench.run_until(4 * hour_ms);
     assert_eq!(bench.only().resolution, Some(Resolution::Cleared));
     assert!(bench.engine.conservation().holds());
+    assert_eq!(expired(&bench), 0, "none of them did");
+}
+
+/// Episodes of restarted agents that expired.
+fn expired(bench: &Bench) -> u64 {
+    bench.engine.expired_episodes().find(|(how, _)| *how == End::AgentRestarted).map_or(0, |(_, count)| count)
+}
+
+#[test]
+fn an_episode_that_its_restarted_agent_never_tells_again_expires_once_whatever_comes_of_its_incident() {
+    let mut bench = Bench::new(Vec::new());
+    bench.open(10_000, 1, 1, metric("system.cpu.utilization"));
+    bench.open(11_000, 1, 2, metric("system.memory.utilization"));
+    bench.push(60_000, Event::AgentRestarted { host: host(1) });
+    bench.open(90_000, 1, 3, metric("system.cpu.utilization"));
+    assert_eq!(expired(&bench), 0);
+    bench.push(600_000, Event::Tick);
+    assert_eq!((expired(&bench), bench.only().state), (0, IncidentState::Detected));
+    bench.push(661_000, Event::Tick);
+    assert_eq!((expired(&bench), bench.only().state), (1, IncidentState::Detected), "the other one goes on");
+    bench.find(700_000, 1, finding(2, EpisodeEvent::Update, metric("system.memory.utilization"), 700_000));
+    assert_eq!(expired(&bench), 1, "what is known of it after all is no less of a miss");
+    bench.clear(710_000, 1, 2, metric("system.memory.utilization"));
+    bench.clear(711_000, 1, 3, metric("system.cpu.utilization"));
+    bench.run_until(1_500_000);
+    assert_eq!((expired(&bench), bench.only().state), (1, IncidentState::Resolved));
 }
 
 #[test]
