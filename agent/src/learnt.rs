@@ -1,6 +1,6 @@
 //! What detectors have learnt, on disk: one file, replaced whole now and then, read once at start.
 //!
-//! Version 2, integers little-endian: `VDTL`, version `u8`, boot (16 bytes), monotonic (`u64`) and wall time (`i64`) of
+//! Version 4, integers little-endian: `VDTL`, version `u8`, boot (16 bytes), monotonic (`u64`) and wall time (`i64`) of
 //! writing, [`Learnt`] as postcard, CRC32C (`u32`) of everything before. Whatever is there, the agent starts: what cannot
 //! be used costs a cold start.
 
@@ -19,7 +19,7 @@ pub const AGE_MAX: Duration = Duration::from_secs(24 * 3_600);
 /// States have a bound; what is known of their calibration and their wards is a part of that.
 const FILE_BYTES_MAX: u64 = 2 * LEARNT_BYTES_MAX as u64;
 const MAGIC: &[u8; 4] = b"VDTL";
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 const HEADER_BYTES: usize = 4 + 1 + 16 + 8 + 8;
 
 /// When something was written, by all clocks.
@@ -127,6 +127,11 @@ fn away(then: Moment, now: Moment) -> Result<Away, Unusable> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use vedette_edge::pipeline::{DetectorSlot, Pipeline, PipelineConfig};
+    use vedette_protocol::ids::{Digest, HostId};
+    use vedette_protocol::policy::Policy;
+    use vedette_protocol::v1::DetectorRef;
+    use vedette_protocol::worker::{DetectorDescription, DetectorInput};
 
     const THEN: Moment = Moment {
         boot: BootId([7; 16]),
@@ -184,7 +189,46 @@ mod tests {
         assert!(matches!(read(folder.path()), Err(Unusable::Io(_))));
     }
 
+    /// What was learnt of the votes of this module alone.
+    fn votes_of(digest: [u8; 32], parameter: f64) -> Pipeline {
+        let config = PipelineConfig {
+            host: HostId([0; 16]),
+            policy: Policy::default(),
+            series_max: 4,
+            templates_max: 4,
+            sources: Vec::new(),
+        };
+        let mut pipeline = Pipeline::new(config, THEN.mono, THEN.wall);
+        let (name, version) = ("votes".to_owned(), "1".to_owned());
+        let slot = DetectorSlot {
+            detector: 0,
+            reference: DetectorRef { name: name.clone(), version: version.clone(), digest: Digest(digest) },
+            description: DetectorDescription {
+                name,
+                version,
+                input: DetectorInput::Votes,
+                warm_up_values: 1,
+                state_bytes_max: 8,
+                parameters: vec![("memory-s".to_owned(), parameter)],
+            },
+        };
+        pipeline.set_detectors(THEN.mono, vec![slot]);
+        pipeline
+    }
+
     proptest! {
+        #[test]
+        fn what_was_learnt_of_votes_comes_back_with_whose_they_are(digest: [u8; 32], parameter in -1e9..1e9_f64) {
+            let pipeline = votes_of(digest, parameter);
+            let learnt = pipeline.learnt(THEN.mono);
+            let bytes = encode(&learnt, THEN);
+            prop_assert_eq!(&decode(&bytes, later(1)).expect("whole").0, &learnt);
+            let others = [votes_of(digest.map(|byte| !byte), parameter), votes_of(digest, parameter + 1.0)];
+            for other in others {
+                prop_assert_ne!(encode(&other.learnt(THEN.mono), THEN), &bytes[..]);
+            }
+        }
+
         #[test]
         fn any_bytes_under_a_right_sum_are_taken_or_refused(payload in proptest::collection::vec(any::<u8>(), 0..300)) {
             let mut bytes = encode(&Learnt::default(), THEN);

@@ -10,7 +10,7 @@ use crate::thinning::LearntThinning;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::time::Duration;
-use vedette_protocol::ids::SeriesKey;
+use vedette_protocol::ids::{Digest, SeriesKey};
 use vedette_protocol::v1::DetectorRef;
 
 /// States and their calibration written at most, in bytes of memory; what is beyond is left out and counted.
@@ -25,7 +25,7 @@ pub struct Learnt<'a> {
     pub(crate) detectors: Vec<LearntDetector<'a>>,
     pub(crate) company: LearntCompany,
     /// How odd the host becomes: see [`crate::quorum`].
-    pub(crate) votes: LearntThinning,
+    pub(crate) votes: LearntVotes,
     /// States beyond [`LEARNT_BYTES_MAX`].
     #[serde(skip)]
     pub(crate) left_out: u64,
@@ -76,6 +76,14 @@ pub(crate) struct LearntSeries<'a> {
 pub(crate) struct LearntCompany {
     pub(crate) usual: LearntPool,
     pub(crate) alarms: f32,
+    pub(crate) thinning: LearntThinning,
+}
+
+/// How odd the host becomes by the votes of these: see [`crate::quorum`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct LearntVotes {
+    /// `None` if nobody has voted yet.
+    pub(crate) voters: Option<Digest>,
     pub(crate) thinning: LearntThinning,
 }
 
@@ -236,7 +244,6 @@ pub(crate) fn millis(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use vedette_protocol::ids::Digest;
 
     fn series(key: u64) -> LearntSeries<'static> {
         LearntSeries {

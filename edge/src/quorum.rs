@@ -7,8 +7,10 @@
 //!
 //! What is open is about the series that contributes most, stays with it, and ends when the host is a third as odd as it was.
 
-use crate::thinning::{LearntThinning, Thinning};
+use crate::learnt::LearntVotes;
+use crate::thinning::Thinning;
 use std::time::Duration;
+use vedette_protocol::ids::Digest;
 use vedette_protocol::time::MonoTime;
 
 /// Budget of the votes, as a share of the operator's. Both stages aim below theirs ([`crate::thinning`]), together at
@@ -52,6 +54,8 @@ impl Heard {
 #[derive(Debug)]
 pub(crate) struct Quorum {
     thinning: Thinning,
+    /// Whose votes it learnt from.
+    voters: Option<Digest>,
     /// Highest oddness of the bout that is on.
     peak: f32,
     since: MonoTime,
@@ -67,12 +71,29 @@ pub(crate) struct Quorum {
 impl Quorum {
     /// So many episodes a host and day are granted to all detectors together.
     pub(crate) fn new(episodes_per_day: f64) -> Self {
-        let thinning = Thinning::new(SHARE * episodes_per_day);
-        Self { thinning, peak: 0.0, since: MonoTime::default(), alarmed: false, armed: false, speaker: None }
+        Self {
+            thinning: Thinning::new(SHARE * episodes_per_day),
+            voters: None,
+            peak: 0.0,
+            since: MonoTime::default(),
+            alarmed: false,
+            armed: false,
+            speaker: None,
+        }
     }
 
     pub(crate) fn set_budget(&mut self, episodes_per_day: f64) {
         self.thinning.set_budget(SHARE * episodes_per_day);
+    }
+
+    /// These vote from now on. How odd a host becomes is measured in votes, so what was learnt of others' is forgotten;
+    /// while nobody votes it waits.
+    pub(crate) fn set_voters(&mut self, voters: Option<Digest>) {
+        let Some(voters) = voters else { return };
+        if self.voters.replace(voters).is_some_and(|before| before != voters) {
+            self.thinning = self.thinning.fresh();
+            (self.peak, self.alarmed, self.armed) = (0.0, false, false);
+        }
     }
 
     /// The host is this odd.
@@ -119,13 +140,14 @@ impl Quorum {
     }
 
     /// What outlives a restart.
-    pub(crate) fn learnt(&self) -> LearntThinning {
-        self.thinning.learnt()
+    pub(crate) fn learnt(&self) -> LearntVotes {
+        LearntVotes { voters: self.voters, thinning: self.thinning.learnt() }
     }
 
-    /// Takes over what was learnt, which is sound.
-    pub(crate) fn recall(&mut self, learnt: &LearntThinning) {
-        self.thinning.recall(learnt);
+    /// Takes over what was learnt, which is sound. Before anybody votes: who it is of shows once somebody does.
+    pub(crate) fn recall(&mut self, learnt: &LearntVotes) {
+        self.voters = learnt.voters;
+        self.thinning.recall(&learnt.thinning);
     }
 }
 
@@ -197,6 +219,29 @@ mod tests {
         let fresh = again.thinning.bar();
         again.recall(&quorum.learnt());
         assert!((again.thinning.bar() - quorum.thinning.bar()).abs() < 0.2 && again.thinning.bar() > fresh + 0.5);
+    }
+
+    #[test]
+    fn the_bar_of_some_votes_is_no_bar_for_those_of_others() {
+        let [one, other] = [1, 2].map(|byte| Some(Digest([byte; 32])));
+        let (mut quorum, mut minute) = (Quorum::new(0.1), 0);
+        let fresh = quorum.thinning.bar();
+        quorum.set_voters(one);
+        live(&mut quorum, &mut minute, 20, 1.0);
+        let known = quorum.thinning.bar();
+        assert!(known > fresh + 0.5, "{known} {fresh}");
+        quorum.set_voters(None);
+        quorum.set_voters(one);
+        assert_eq!(quorum.thinning.bar(), known, "who comes back is known");
+        let mut next = Quorum::new(0.1);
+        next.recall(&quorum.learnt());
+        next.set_voters(one);
+        assert!((next.thinning.bar() - known).abs() < 0.2 && next.thinning.is_settled());
+        for mut quorum in [quorum, next] {
+            quorum.set_voters(other);
+            assert_eq!((quorum.thinning.bar(), quorum.learnt().voters), (fresh, other));
+            assert!(!quorum.thinning.is_settled() && !quorum.hear(MonoTime::from_ms(minute * MINUTE_MS), 50.0).alarmed);
+        }
     }
 
     #[test]

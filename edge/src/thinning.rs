@@ -96,6 +96,11 @@ impl Thinning {
         }
     }
 
+    /// One of the same budget that knows no more than what is usual.
+    pub(crate) fn fresh(&self) -> Self {
+        Self::new(self.budget)
+    }
+
     /// Another budget, in episodes a host and day.
     pub(crate) fn set_budget(&mut self, budget: f64) {
         if budget != self.budget {

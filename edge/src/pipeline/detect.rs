@@ -62,6 +62,7 @@ impl Pipeline {
         let earlier = |id| renumbered.iter().find(|(now, _)| *now == id).map(|(_, before)| *before);
         self.oddness.set_voters(voters.map(|judge| (judge.id(), earlier(judge.id()))));
         self.quorum.renumber(|id| renumbered.iter().find(|(_, before)| *before == id).map(|(now, _)| *now));
+        self.count_voters();
         self.planner.price(&mut self.judges);
         self.sync(now);
     }
@@ -77,6 +78,7 @@ impl Pipeline {
             self.checkpoints.remove(at);
             let judge = self.judges.remove(at);
             self.oddness.dismiss(judge.id());
+            self.count_voters();
             self.dismiss(now, judge);
             self.rebudget();
         }
@@ -472,7 +474,7 @@ impl Pipeline {
         }
     }
 
-    fn judge_at(&self, detector: u32) -> Option<usize> {
+    pub(super) fn judge_at(&self, detector: u32) -> Option<usize> {
         self.judges.iter().position(|judge| judge.id() == detector)
     }
 

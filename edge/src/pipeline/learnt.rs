@@ -42,7 +42,7 @@ impl Pipeline {
         if learnt.company.is_sound() {
             self.board.recall(now, &learnt.company, away.time());
         }
-        if learnt.votes.is_sound() {
+        if learnt.votes.thinning.is_sound() {
             self.quorum.recall(&learnt.votes);
         }
     }

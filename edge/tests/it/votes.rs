@@ -1,7 +1,10 @@
 //! Detectors that vote: what they say opens an episode once the whole host is odd by its own measure.
 
 use super::host::{Host, detector};
+use std::time::Duration;
+use vedette_edge::learnt::Away;
 use vedette_edge::metric::{MetricKind, MetricSpec};
+use vedette_protocol::ids::Digest;
 use vedette_protocol::v1::{EpisodeEvent, Subject};
 use vedette_protocol::worker::{DetectorInput, flags};
 
@@ -68,6 +71,27 @@ fn votes_of_a_host_that_is_known_open_one_episode_about_the_series_that_departs_
     assert!(opened.surprise > 4.0 && opened.evidence.is_some(), "{opened:?}");
     live(&mut host, 1_800, QUIET, 0.0);
     assert_eq!((host.events(EpisodeEvent::Open).count(), host.events(EpisodeEvent::Clear).count()), (1, 1));
+}
+
+#[test]
+fn over_a_restart_votes_of_the_same_module_are_known_and_those_of_another_are_not() {
+    let mut before = Host::new(7);
+    before.load(DetectorInput::Votes);
+    live(&mut before, 7_200, QUIET, 0.0);
+    assert!(before.drain());
+    let opened = |digest: u8| {
+        let mut host = Host::new(7);
+        host.second = before.second;
+        let learnt = before.pipeline.learnt(before.now());
+        host.pipeline.handle_learnt(host.now(), &learnt, Away::Agent(Duration::ZERO));
+        let mut slot = detector(DetectorInput::Votes);
+        slot.reference.digest = Digest([digest; 32]);
+        host.pipeline.set_detectors(host.now(), vec![slot]);
+        live(&mut host, 600, QUIET, 0.0);
+        live(&mut host, 120, QUIET, 500.0);
+        host.opened()
+    };
+    assert_eq!((opened(7), opened(8)), (1, 0), "of a module that is new the first hour tells what is usual");
 }
 
 #[test]
