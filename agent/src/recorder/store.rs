@@ -23,7 +23,8 @@ const SEGMENTS_MAX: usize = 1_024;
 pub const SEGMENT_READ_MAX: u64 = 32 << 20;
 const EXTENSION: &str = ".seg";
 
-/// Where the folder is found, again after each failure: what was mounted there may have gone and come back.
+/// Where the folder is found, again after each failure and when it is another one: what was mounted there may have gone
+/// and come back.
 pub trait Door {
     /// What the folder is then reached through.
     type Files: Files;
@@ -34,6 +35,9 @@ pub trait Door {
     ///
     /// Of the file system.
     fn open(&self) -> io::Result<Self::Files>;
+
+    /// Whether these are still the files that it opens.
+    fn leads_to(&self, files: &Self::Files) -> bool;
 }
 
 /// A folder of its own (0700), made if it is not there.
@@ -42,6 +46,10 @@ impl Door for PathBuf {
 
     fn open(&self) -> io::Result<Folder> {
         Folder::open(self, Duration::ZERO)
+    }
+
+    fn leads_to(&self, files: &Folder) -> bool {
+        files.is_at(self)
     }
 }
 
@@ -115,23 +123,30 @@ impl<D: Door> Store<D> {
         }
     }
 
-    /// Opens the folder. The first time: cuts a torn last segment at its last whole record, deletes what is beyond the
-    /// bound. A segment that cannot be read stays until its turn to be deleted comes.
+    /// Opens the folder, unless it is open and where it was, and takes in what it holds, which may be another's than before:
+    /// cuts a torn last segment at its last whole record, deletes what is beyond the bound. A segment that cannot be read
+    /// stays until its turn to be deleted comes.
     ///
     /// # Errors
     ///
     /// Of the file system: the folder cannot be made or listed.
     pub fn look(&mut self) -> io::Result<()> {
-        if self.files.is_some() {
+        if self.files.as_ref().is_some_and(|files| self.door.leads_to(files)) {
             return Ok(());
         }
+        // The lock of the one that is open must not stand in the way.
+        self.files = None;
         let mut files = self.door.open()?;
-        if self.next.is_none() {
-            let found = files.list()?.into_iter().filter_map(|(name, bytes)| Some((number_of(&name)?, name, bytes)));
-            let mut found: Vec<_> = found.collect();
-            found.sort_unstable();
-            self.next = Some(found.last().map_or(1, |(number, _, _)| number.saturating_add(1)));
-            self.segments = found.into_iter().map(|(_, name, bytes)| Segment { name, bytes }).collect();
+        let found = files.list()?.into_iter().filter_map(|(name, bytes)| Some((number_of(&name)?, name, bytes)));
+        let mut found: Vec<_> = found.collect();
+        found.sort_unstable();
+        let next = found.last().map_or(1, |(number, _, _)| number.saturating_add(1));
+        // A number is used once, in whichever folder.
+        self.next = self.next.max(Some(next));
+        let found = found.into_iter().map(|(_, name, bytes)| Segment { name, bytes }).collect();
+        let known = std::mem::replace(&mut self.segments, found);
+        self.is_open &= known.back() == self.segments.back();
+        if self.segments.back().is_some_and(|last| !known.contains(last)) {
             self.mend(&mut files);
         }
         self.files = Some(files);
@@ -140,7 +155,11 @@ impl<D: Door> Store<D> {
         Ok(())
     }
 
+    /// A segment to which nothing was written is none.
     fn mend(&mut self, files: &mut D::Files) {
+        while self.segments.back().is_some_and(|last| last.bytes == 0 && files.remove(&last.name).is_ok()) {
+            self.segments.pop_back();
+        }
         if let Some(last) = self.segments.back_mut()
             && let Err(error) = last.mend(files, &mut self.view)
         {

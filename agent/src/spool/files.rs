@@ -109,6 +109,13 @@ impl Folder {
         }
     }
 
+    /// Whether this is the folder that is at `path` now: not removed, and nothing mounted over it.
+    pub fn is_at(&self, path: &Path) -> bool {
+        let place = |stat: rustix::fs::Stat| (stat.st_dev, stat.st_ino);
+        let there = rustix::fs::lstat(path).map(place);
+        there.is_ok_and(|there| rustix::fs::fstat(&self.folder).map(place) == Ok(there))
+    }
+
     fn open_folder(path: &Path) -> io::Result<OwnedFd> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(rustix::fs::open(path, flags, Mode::empty())?)

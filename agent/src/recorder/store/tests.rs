@@ -134,6 +134,54 @@ fn blocks_that_cannot_be_written_leave_no_segments_that_drive_out_good_ones() {
     assert_eq!(segments(folder.path()).expect("list").len(), 1);
 }
 
+#[test]
+fn what_a_folder_holds_that_went_away_and_came_back_is_known_again() {
+    let outer = tempfile::tempdir().expect("temporary folder");
+    let (folder, away) = (outer.path().join("recorder"), outer.path().join("away"));
+    let bound = 256 << 10;
+    let mut store = live(&folder, bound, 0..100);
+    let (before, of_before) = (store.view().bytes, all(&folder).series[0].points.len());
+    fs::rename(&folder, &away).expect("away");
+    store.append(&recorded(Vec::new())).expect("written");
+    assert!(folder.exists() && store.view().segments == 1, "another folder is begun: {:?}", store.view());
+    let meanwhile = segments(&folder).expect("list").remove(0);
+
+    // With what was written meanwhile, as if both had been one all the time.
+    fs::rename(&meanwhile.1, away.join(meanwhile.1.file_name().expect("a name"))).expect("moved");
+    fs::remove_dir(&folder).expect("empty");
+    fs::rename(&away, &folder).expect("back");
+    store.append(&recorded(Vec::new())).expect("written");
+    let found = segments(&folder).expect("list");
+    assert_eq!(store.view().bytes, found.iter().map(|(.., bytes)| bytes).sum::<u64>());
+    assert!(store.view().bytes > before && all(&folder).series[0].points.len() == of_before);
+    let numbers: Vec<_> = found.iter().map(|(number, ..)| *number).collect();
+    assert!(numbers.is_sorted_by(|one, other| one < other) && numbers.last() == Some(&meanwhile.0), "{numbers:?}");
+
+    // Their turn to be deleted comes.
+    let block = vec![7; 60 << 10];
+    (0..8).for_each(|_| store.append(&recorded(block.clone())).expect("written"));
+    assert!(found.iter().take(2).all(|(_, path, _)| !path.exists()), "the oldest go first");
+    assert!(store.view().bytes <= bound + (128 << 10), "{:?}", store.view());
+}
+
+#[test]
+fn a_folder_that_comes_back_with_a_torn_last_segment_is_mended_once() {
+    let outer = tempfile::tempdir().expect("temporary folder");
+    let (folder, away) = (outer.path().join("recorder"), outer.path().join("away"));
+    let mut store = live(&folder, 1 << 20, 0..2);
+    fs::rename(&folder, &away).expect("away");
+    store.append(&recorded(Vec::new())).expect("written");
+    let torn = segments(&away).expect("list").remove(0).1;
+    OpenOptions::new().append(true).open(&torn).and_then(|mut file| file.write_all(&[9; 77])).expect("write");
+    fs::write(away.join("000000000009.seg"), b"").expect("empty");
+    fs::remove_dir_all(&folder).expect("removed");
+    fs::rename(&away, &folder).expect("back");
+    (0..2).for_each(|_| store.append(&recorded(Vec::new())).expect("written"));
+    let view = store.view();
+    assert_eq!((view.torn_bytes, view.segments_damaged, view.segments), (77, 0, 2), "{view:?}");
+    assert_eq!(all(&folder).series[0].points.len(), 120);
+}
+
 fn recorded(block: Vec<u8>) -> Recorded {
     let sealed = Sealed { begin_ms: 0, end_ms: 0, samples: 0, block, lines: Vec::new() };
     Recorded { sealed: Arc::new(sealed), defined: Vec::new(), ended: Vec::new() }

@@ -28,6 +28,10 @@ impl Door for Unsteady {
     fn open(&self) -> io::Result<Simulated> {
         if self.is_away.get() { Err(io::ErrorKind::NotFound.into()) } else { Ok(self.disk.clone()) }
     }
+
+    fn leads_to(&self, _: &Simulated) -> bool {
+        !self.is_away.get()
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
