@@ -41,14 +41,30 @@ pub struct DiskView {
     pub blocks_forgotten: u64,
     /// Blocks that are lost because no record has room for them.
     pub blocks_too_large: u64,
-    /// Bytes cut off at start because the last write before it was not whole.
+    /// Bytes cut off at start, or when the folder came back, because the last write before it was not whole.
     pub torn_bytes: u64,
-    /// Segments at start that are none, left alone.
+    /// Last segments then that are none, left alone.
     pub segments_damaged: u64,
     /// Segments deleted to stay within the bound.
     pub segments_deleted: u64,
+    /// When blocks were refused last.
+    pub refused: Option<Refused>,
+    /// First and last moment of the blocks that were forgotten with no written one between them, the last ones;
+    /// milliseconds since the Unix epoch by the host's wall clock.
+    pub forgotten_ms: Option<(i64, i64)>,
     /// Why the last write, or the start, failed.
     pub last_error: Option<String>,
+}
+
+/// Why the disk took no blocks, for a while or still.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// Begin of the first of them, milliseconds since the Unix epoch by the host's wall clock.
+    pub since_ms: i64,
+    /// Whether it has taken none since.
+    pub goes_on: bool,
+    /// What it said last.
+    pub why: String,
 }
 
 impl DiskView {
@@ -107,6 +123,7 @@ impl RecorderDisk {
             blocks_waiting: backlog.waiting(),
             blocks_forgotten: counts.forgotten,
             blocks_too_large: counts.too_large,
+            forgotten_ms: backlog.forgotten_ms(),
             ..view
         }
     }

@@ -1,14 +1,14 @@
 //! `recorder`: what the flight recorder holds: on disk, whether the agent runs or not, and in a running agent's memory
 //! what is not there yet. Reads, never writes there.
 
+mod missing;
 mod picture;
 
 use super::{Failure, load_config, print, printed, without_controls};
 use crate::args::{ExportForm, ExportRecorderArguments, Output, RecorderCommand, ShowRecorderArguments};
 use crate::clock::wall_now;
-use crate::local::{self, Question};
-use crate::recorder::FOLDER;
 use crate::recorder::read::{RecordedSeries, Recording, Told, Wanted, read};
+use crate::recorder::{DiskView, FOLDER};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -32,14 +32,15 @@ pub(super) fn run(command: &RecorderCommand) -> Result<(), Failure> {
 
 fn status(config: &Path, output: Output) -> Result<(), Failure> {
     // No sample, but of all blocks when they begin and end.
-    let (folder, recording) = recorded(config, &Wanted { begin_ms: i64::MAX, ..Wanted::ALL }, Wanted::ALL)?;
+    let mut found = recorded(config, &Wanted { begin_ms: i64::MAX, ..Wanted::ALL }, Wanted::ALL)?;
+    let Found { folder, recording, .. } = &found;
     let span = recording.span_ms.map(|(begin, end)| (time(begin), time(end)));
     match output {
         Output::Json => {
             let (begin, end) = span.unzip();
             let told = json!({ "folder": folder, "bytes": recording.bytes, "begin": begin, "end": end,
-                               "segments_damaged": recording.damaged });
-            print(&format!("{told}\n"))
+                               "segments_damaged": recording.damaged, "missing": found.missing(&Wanted::ALL) });
+            print(&format!("{told}\n"))?;
         }
         Output::Human => {
             let mut text = match span {
@@ -50,17 +51,22 @@ fn status(config: &Path, output: Output) -> Result<(), Failure> {
             if recording.damaged > 0 {
                 let _ = writeln!(text, "DAMAGED     {} segments could not be read to their end", recording.damaged);
             }
+            for why in found.missing(&Wanted::ALL) {
+                let _ = writeln!(text, "MISSING     {why}");
+            }
             text.push_str("see         vedette-agent recorder show, vedette-agent recorder export\n");
-            print(&text)
+            print(&without_controls(&text))?;
         }
     }
+    found.report()
 }
 
 fn show(arguments: &ShowRecorderArguments) -> Result<(), Failure> {
     let wanted = wanted(&arguments.window)?;
-    let (folder, recording) = recorded(&arguments.window.config.config, &wanted, wanted.clone())?;
-    something(&folder, &recording)?;
-    print(&without_controls(&drawn(&recording.series, arguments.width)))
+    let found = recorded(&arguments.window.config.config, &wanted, wanted.clone())?;
+    let mut found = found.with_samples(&wanted)?;
+    print(&without_controls(&drawn(&found.recording.series, arguments.width)))?;
+    found.report()
 }
 
 /// Pictures of the first series that have points, and how many more there are.
@@ -76,16 +82,18 @@ fn drawn(series: &[RecordedSeries], width: usize) -> String {
 
 fn export(arguments: &ExportRecorderArguments) -> Result<(), Failure> {
     let wanted = wanted(&arguments.window)?;
-    let (folder, recording) = recorded(&arguments.window.config.config, &wanted, wanted.clone())?;
-    something(&folder, &recording)?;
+    let found = recorded(&arguments.window.config.config, &wanted, wanted.clone())?;
+    let mut found = found.with_samples(&wanted)?;
+    let recording = &found.recording;
     let write = |out: &mut dyn io::Write| match arguments.format {
         ExportForm::Csv => write_csv(out, &recording.series),
-        ExportForm::Json => writeln!(out, "{}", as_json(&recording)),
+        ExportForm::Json => writeln!(out, "{}", as_json(recording)),
     };
     match &arguments.out {
-        None => printed(write(&mut BufWriter::new(io::stdout().lock()))),
-        Some(out) => write_private(out, write).map_err(|error| Failure::io(out.display(), &error)),
+        None => printed(write(&mut BufWriter::new(io::stdout().lock())))?,
+        Some(out) => write_private(out, write).map_err(|error| Failure::io(out.display(), &error))?,
     }
+    found.report()
 }
 
 /// What was recorded is for the eyes of who exports it, whoever could read the file that was there before. A pipe or a
@@ -100,43 +108,79 @@ fn write_private(out: &Path, write: impl FnOnce(&mut dyn io::Write) -> io::Resul
     file.flush()
 }
 
-/// What the disk holds of what is wanted, and what a running agent has of what it is `asked` for.
-fn recorded(config: &Path, wanted: &Wanted, asked: Wanted) -> Result<(PathBuf, Recording), Failure> {
-    let config = load_config(config)?;
-    let folder = config.data_dir.join(FOLDER);
-    // Without a running agent the disk has everything there is. A block that comes to disk between the two is in both.
-    let told = local::ask(&config.socket, &Question::Recorder(asked));
-    let mut recording = match read(&folder, wanted) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Recording::default(),
-        read => read.map_err(|error| Failure::io(folder.display(), &error))?,
-    };
-    if let Ok(told) = told {
-        let told: Told = serde_json::from_str(&told).map_err(|error| {
-            Failure::unavailable(format!("{}: not an answer of this version: {error}", config.socket.display()))
-        })?;
-        if told.left_out > 0 && wanted.begin_ms < i64::MAX {
-            let left_out = told.left_out;
-            // Not among the samples, which may go to a file.
-            let _ = writeln!(
-                io::stderr(),
-                "the oldest {left_out} samples that are in the agent's memory alone are left out: ask for fewer series or a \
-                 shorter time"
-            );
-        }
-        recording.add(told.series, wanted);
-    }
-    Ok((folder, recording))
+/// What there is of what was wanted.
+#[derive(Debug)]
+struct Found {
+    folder: PathBuf,
+    recording: Recording,
+    /// What a running agent says of its disk.
+    disk: Option<DiskView>,
+    /// Why what the disk holds, or what a running agent has in memory alone, is not there.
+    failed: Vec<Failure>,
 }
 
-fn something(folder: &Path, recording: &Recording) -> Result<(), Failure> {
-    if recording.series.iter().any(|one| !one.points.is_empty()) {
-        return Ok(());
-    }
-    let there = match recording.span_ms {
-        Some((begin, end)) => format!("it holds {} to {}", time(begin), time(end)),
-        None => "it holds nothing: does the agent run, with `[recorder] disk-bytes` above 0?".to_owned(),
+/// What the disk holds of what is wanted, and what a running agent has of what it is `asked` for.
+fn recorded(config: &Path, wanted: &Wanted, asked: Wanted) -> Result<Found, Failure> {
+    let config = load_config(config)?;
+    let folder = config.data_dir.join(FOLDER);
+    // A block that comes to disk between the two is in both.
+    let mut failed = Vec::new();
+    let told = missing::ask(&config.socket, asked).unwrap_or_else(|failure| {
+        failed.push(failure);
+        Told::default()
+    });
+    let mut recording = match read(&folder, wanted) {
+        Ok(recording) => recording,
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => return Err(Failure::io(folder.display(), &error)),
+        Err(error) => {
+            failed.extend((error.kind() != io::ErrorKind::NotFound).then(|| Failure::io(folder.display(), &error)));
+            Recording::default()
+        }
     };
-    Err(Failure::failed(format!("no sample in {} is of that time and those series\n{there}", folder.display())))
+    if told.left_out > 0 && wanted.begin_ms < i64::MAX {
+        let left_out = told.left_out;
+        say(&format!(
+            "the oldest {left_out} samples that are in the agent's memory alone are left out: ask for fewer series or a \
+             shorter time"
+        ));
+    }
+    recording.add(told.series, wanted);
+    Ok(Found { folder, recording, disk: told.disk, failed })
+}
+
+impl Found {
+    /// Why samples of this time are missing, a sentence each.
+    fn missing(&self, wanted: &Wanted) -> Vec<String> {
+        self.disk.iter().flat_map(|disk| missing::reasons(disk, (wanted.begin_ms, wanted.end_ms))).collect()
+    }
+
+    /// Says why some are missing; an error if there are none at all.
+    fn with_samples(mut self, wanted: &Wanted) -> Result<Self, Failure> {
+        self.missing(wanted).iter().for_each(|why| say(why));
+        if self.recording.series.iter().any(|one| !one.points.is_empty()) {
+            return Ok(self);
+        }
+        self.report()?;
+        let there = match self.recording.span_ms {
+            Some((begin, end)) => format!("it holds {} to {}", time(begin), time(end)),
+            None => "it holds nothing: does the agent run, with `[recorder] disk-bytes` above 0?".to_owned(),
+        };
+        let folder = self.folder.display();
+        Err(Failure::failed(format!("no sample in {folder} is of that time and those series\n{there}")))
+    }
+
+    /// Once what there is was shown: a part of it that could not be had is a failure.
+    fn report(&mut self) -> Result<(), Failure> {
+        let last = self.failed.pop();
+        self.failed.iter().for_each(|failure| say(&failure.text));
+        last.map_or(Ok(()), Err)
+    }
+}
+
+/// Not among the samples, which may go to a file.
+fn say(text: &str) {
+    // Without stderr nobody wants to know.
+    let _ = writeln!(io::stderr(), "{}", without_controls(text));
 }
 
 fn wanted(window: &crate::args::RecordedWindow) -> Result<Wanted, Failure> {

@@ -49,11 +49,17 @@ enum Block {
 struct Waiting {
     block: Block,
     begin_ms: i64,
+    end_ms: i64,
     defined: Vec<(u32, SeriesMeta)>,
     ended: Vec<u32>,
 }
 
 impl Waiting {
+    fn new(Recorded { sealed, defined, ended }: Recorded) -> Self {
+        let (begin_ms, end_ms) = (sealed.begin_ms, sealed.end_ms);
+        Self { block: Block::Held(sealed), begin_ms, end_ms, defined, ended }
+    }
+
     fn is_gone(&self) -> bool {
         matches!(&self.block, Block::Known(block) if block.strong_count() == 0)
     }
@@ -81,6 +87,9 @@ pub struct Backlog {
     owed: Owed,
     in_hand_from_ms: Option<i64>,
     counts: Counts,
+    forgotten_ms: Option<(i64, i64)>,
+    /// A block was written since one was forgotten.
+    written_since: bool,
 }
 
 /// What became of blocks: those that were put are these and those that wait.
@@ -97,8 +106,7 @@ pub struct Counts {
 impl Backlog {
     /// A block waits from now on.
     pub fn put(&mut self, recorded: Recorded) {
-        let Recorded { sealed, defined, ended } = recorded;
-        let waiting = Waiting { begin_ms: sealed.begin_ms, block: Block::Held(sealed), defined, ended };
+        let waiting = Waiting::new(recorded);
         self.names_bytes += waiting.names_bytes();
         self.waiting.push_back(waiting);
         if let Some(older) = self.waiting.len().checked_sub(HELD + 1) {
@@ -111,19 +119,20 @@ impl Backlog {
     /// [given back](Self::give_back).
     pub fn take(&mut self) -> Option<Recorded> {
         self.forget();
-        let Waiting { block, begin_ms, defined, ended } = self.pop()?;
-        let sealed = match block {
-            Block::Held(sealed) => sealed,
+        let oldest = self.pop()?;
+        let begin_ms = oldest.begin_ms;
+        let sealed = match &oldest.block {
+            Block::Held(sealed) => Arc::clone(sealed),
             Block::Known(sealed) => match sealed.upgrade() {
                 Some(sealed) => sealed,
                 // Forgotten since the line before.
                 None => {
-                    self.lose(defined, ended);
+                    self.lose(oldest);
                     return self.take();
                 }
             },
         };
-        let mut recorded = Recorded { sealed, defined, ended };
+        let mut recorded = Recorded { sealed, defined: oldest.defined, ended: oldest.ended };
         self.owed.pay(&mut recorded);
         self.in_hand_from_ms = Some(begin_ms);
         Some(recorded)
@@ -133,6 +142,7 @@ impl Backlog {
     pub fn settle(&mut self) {
         self.in_hand_from_ms = None;
         self.counts.written += 1;
+        self.written_since = true;
     }
 
     /// The block in hand has no room in any record; the next one says what its numbers mean.
@@ -145,8 +155,7 @@ impl Backlog {
     /// The disk refused the block in hand: it waits before all others.
     pub fn give_back(&mut self, recorded: Recorded) {
         self.in_hand_from_ms = None;
-        let Recorded { sealed, defined, ended } = recorded;
-        let mut waiting = Waiting { begin_ms: sealed.begin_ms, block: Block::Held(sealed), defined, ended };
+        let mut waiting = Waiting::new(recorded);
         if self.waiting.len() >= HELD {
             waiting.release();
         }
@@ -165,6 +174,11 @@ impl Backlog {
         self.counts
     }
 
+    /// First and last moment of the last blocks that were forgotten, with no written one between them.
+    pub fn forgotten_ms(&self) -> Option<(i64, i64)> {
+        self.forgotten_ms
+    }
+
     /// From when on blocks are in memory only, milliseconds since the Unix epoch; [`i64::MAX`] if the disk has them all.
     pub fn from_ms(&self) -> i64 {
         let waiting = self.waiting.iter().filter(|one| !one.is_gone()).map(|one| one.begin_ms);
@@ -178,7 +192,7 @@ impl Backlog {
             oldest.is_gone() || (self.names_bytes > NAMES_BYTES && matches!(oldest.block, Block::Known(_)))
         }) {
             if let Some(oldest) = self.pop() {
-                self.lose(oldest.defined, oldest.ended);
+                self.lose(oldest);
             }
         }
     }
@@ -189,8 +203,11 @@ impl Backlog {
         Some(oldest)
     }
 
-    fn lose(&mut self, defined: Vec<(u32, SeriesMeta)>, ended: Vec<u32>) {
+    fn lose(&mut self, Waiting { begin_ms, end_ms, defined, ended, .. }: Waiting) {
         self.counts.forgotten += 1;
+        let row = self.forgotten_ms.filter(|_| !std::mem::take(&mut self.written_since));
+        self.forgotten_ms =
+            Some(row.map_or((begin_ms, end_ms), |(first, last)| (first.min(begin_ms), last.max(end_ms))));
         self.owed.take(defined, ended);
     }
 }
@@ -211,7 +228,8 @@ mod tests {
             upper: 1.0,
         };
         let defined = defined.iter().map(|id| (*id, meta(id))).collect();
-        Recorded { sealed: Arc::new(Sealed { begin_ms, ..Sealed::default() }), defined, ended: ended.to_vec() }
+        let sealed = Sealed { begin_ms, end_ms: begin_ms, ..Sealed::default() };
+        Recorded { sealed: Arc::new(sealed), defined, ended: ended.to_vec() }
     }
 
     fn names(recorded: &Recorded) -> (Vec<u32>, Vec<u32>) {
@@ -229,6 +247,23 @@ mod tests {
         assert_eq!(names(&next), (vec![1, 3], vec![9]), "2 came and went unseen");
         backlog.settle();
         assert_eq!(names(&backlog.take().expect("another")), (vec![], vec![]), "all is told");
+    }
+
+    #[test]
+    fn of_what_was_forgotten_the_last_row_is_told() {
+        let mut backlog = Backlog::default();
+        let held = HELD as i64;
+        assert_eq!(backlog.forgotten_ms(), None);
+        (0..held + 3).for_each(|n| backlog.put(recorded(n, &[], &[])));
+        assert_eq!(backlog.forgotten_ms(), Some((0, 2)));
+        let refused = backlog.take().expect("the oldest that is left");
+        backlog.give_back(refused);
+        backlog.put(recorded(held + 3, &[], &[]));
+        assert_eq!(backlog.forgotten_ms(), Some((0, 3)), "it goes on");
+        backlog.take().expect("the oldest that is left");
+        backlog.settle();
+        (0..2).for_each(|n| backlog.put(recorded(held + 4 + n, &[], &[])));
+        assert_eq!((backlog.forgotten_ms(), backlog.counts().forgotten), (Some((5, 5)), 5));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Reading what the recorder wrote: by whoever may read the agent's data directory, whether the agent runs or not.
 
+use super::DiskView;
 use super::segment::{Entry, Records};
 use super::store::{SEGMENT_READ_MAX, segments};
 use crate::durable;
@@ -38,6 +39,8 @@ pub struct Unwritten {
     pub series: Vec<SeriesMeta>,
     /// What to take out.
     pub search: Search,
+    /// What the disk did not take; `None` if nothing shall be on it.
+    pub disk: Option<DiskView>,
 }
 
 /// The same, as a running agent tells it.
@@ -47,6 +50,9 @@ pub struct Told {
     pub series: Vec<InMemory>,
     /// Samples that were wanted and found no room in the answer, the oldest.
     pub left_out: u64,
+    /// What is on disk, and what it did not take; `None` if nothing shall be, or from an agent that does not tell.
+    #[serde(default)]
+    pub disk: Option<DiskView>,
 }
 
 impl Unwritten {
@@ -58,7 +64,7 @@ impl Unwritten {
             let meta = series.get_mut(window.label as usize)?.take()?;
             Some(InMemory { meta, points: window.points() })
         });
-        Told { series: named.collect(), left_out }
+        Told { series: named.collect(), left_out, disk: self.disk }
     }
 }
 

@@ -282,7 +282,7 @@ impl Agent {
         let span = (wanted.begin_ms, wanted.end_ms);
         let names = |meta: &SeriesMeta| wanted.names(&meta.display_name());
         let (series, search) = self.pipeline.search_unwritten(lacking_from_ms, span, names, IN_MEMORY_MAX);
-        Unwritten { series, search }
+        Unwritten { series, search, disk: self.recorder.as_ref().map(RecorderDisk::view) }
     }
 
     fn recorder_status(&self) -> Option<RecorderStatus> {

@@ -2,14 +2,36 @@
 
 use super::super::*;
 
+/// `vedette-agent recorder` with these arguments.
+fn recorder(bench: &Bench, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vedette-agent"));
+    command.arg("recorder").args(arguments).env_clear().stdin(Stdio::null());
+    command.arg("--config").arg(bench.path("agent.toml")).output().expect("the binary runs")
+}
+
+#[test]
+fn what_a_disk_does_not_take_is_shown_from_memory_with_the_reason() {
+    let bench = Bench::new();
+    bench.enrol();
+    bench.write_config("");
+    fs::write(bench.path("data/recorder"), "in the way").expect("file");
+    let mut agent = bench.start();
+    bench.status_with(|status| status["recorder"]["counts"]["samples"].as_u64() >= Some(50));
+    let shown = recorder(&bench, &["show", "--series", "system.memory.*"]);
+    let (drawn, said) = (String::from_utf8_lossy(&shown.stdout), stderr(&shown));
+    assert!(drawn.contains("system.memory.") && said.contains("the disk makes trouble: "), "{drawn}{said}");
+    assert!(shown.status.code() == Some(1) && said.contains("data/recorder: "), "{said}");
+    let status = recorder(&bench, &["status"]);
+    assert!(String::from_utf8_lossy(&status.stdout).contains("MISSING     the disk makes trouble: "), "{status:?}");
+    let told: Value = serde_json::from_slice(&recorder(&bench, &["status", "--output", "json"]).stdout).expect("JSON");
+    assert_eq!(told["missing"].as_array().map(Vec::len), Some(1), "{told}");
+    agent.stop();
+}
+
 #[test]
 fn what_a_stopped_agent_collected_is_exported_and_drawn() {
     let bench = Bench::new();
-    let recorder = |arguments: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_vedette-agent"));
-        command.arg("recorder").args(arguments).env_clear().stdin(Stdio::null());
-        command.arg("--config").arg(bench.path("agent.toml")).output().expect("the binary runs")
-    };
+    let recorder = |arguments: &[&str]| recorder(&bench, arguments);
     let nothing = recorder(&["export"]);
     assert_eq!(nothing.status.code(), Some(1), "{}", stderr(&nothing));
     assert!(stderr(&nothing).contains("does the agent run"), "{}", stderr(&nothing));

@@ -171,6 +171,27 @@ fn what_a_failing_disk_missed_is_shown_meanwhile_and_written_when_it_is_back() {
     assert_eq!(bench.writer.view().last_error, None);
 }
 
+#[test]
+fn since_when_and_why_a_disk_takes_nothing_is_told_while_it_does_and_afterwards() {
+    let mut bench = Bench::new(MEMORY_BYTES);
+    let mut minutes = |count: i64, fate| {
+        bench.fate(fate);
+        for _ in 0..count {
+            bench.minute();
+            bench.writer.write_waiting();
+        }
+        let refused = bench.writer.view().refused;
+        refused.map(|refused| (refused.since_ms / MINUTE_MS, refused.goes_on, refused.why))
+    };
+    assert_eq!(minutes(5, Fate::Well), None);
+    let full = io::Error::from(io::ErrorKind::StorageFull).to_string();
+    let away = io::Error::from(io::ErrorKind::NotFound).to_string();
+    assert_eq!(minutes(5, Fate::Full(0)), Some((5, true, full)));
+    assert_eq!(minutes(5, Fate::Away), Some((5, true, away.clone())), "it has taken nothing between");
+    assert_eq!(minutes(5, Fate::Well), Some((5, false, away.clone())));
+    assert_eq!(minutes(1, Fate::Away), Some((20, true, away)));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
