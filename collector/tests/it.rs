@@ -116,6 +116,7 @@ async fn samples_of_the_members_are_shown_from_before_their_onset() {
     assert_eq!(series.len(), 1, "nobody has brought samples of the other: {samples}");
     assert_eq!(series[0]["metric"], "system.cpu.utilization");
     assert_eq!(samples["members"], json!({"metrics": 2, "logs": 0}));
+    assert!(samples["directives"]["issued"].as_u64() >= Some(1) && samples["merged_into"].is_null(), "{samples}");
     let points = series[0]["points"].as_array().unwrap();
     assert_eq!((points.len(), &points[3][1]), (300, &json!(0.03)));
     assert!(points[0][0].as_i64() < series[0]["onset_unix_ms"].as_i64());

@@ -14,7 +14,7 @@ pub(super) fn drawn(answer: &Value) -> String {
     let series = items(answer, "/series");
     let mut page = String::new();
     if series.is_empty() {
-        page.push_str(why_none(answer));
+        page.push_str(&why_none(answer));
     }
     for one in series.iter().take(DRAWN_MAX) {
         page.push_str(&picture(one));
@@ -29,14 +29,30 @@ pub(super) fn drawn(answer: &Value) -> String {
     page
 }
 
-fn why_none(answer: &Value) -> &'static str {
-    match (answer["members"]["metrics"].as_u64(), answer["members"]["logs"].as_u64()) {
-        (Some(0), Some(1..)) => {
-            "no samples: all its findings are of logs, which have none; \
-             `vedette incidents show ID` has their templates, counts and lines\n"
+fn why_none(answer: &Value) -> String {
+    let count = |of: &str, what: &str| answer[of][what].as_u64();
+    let id = text(answer, "/incident");
+    let why = match answer["merged_into"].as_str() {
+        Some(heir) => format!("its findings are in {heir} now: `vedette incidents samples {heir}`"),
+        None if (count("members", "metrics"), count("members", "logs")) == (Some(0), Some(0)) => {
+            "it has no findings".to_owned()
         }
-        _ => "no samples: no directive brought any yet, or the hosts' flight recorders are off\n",
-    }
+        None if count("members", "metrics") == Some(0) => format!(
+            "all its findings are of logs, which have none; `vedette incidents show {id}` has their templates, counts and \
+             lines"
+        ),
+        None => match (count("directives", "issued"), count("directives", "in_effect")) {
+            (Some(0), _) => "no directive was issued that asks its hosts for them".to_owned(),
+            (Some(_), Some(0)) => "no agent has said that a directive for it is in effect".to_owned(),
+            (Some(_), Some(_)) => {
+                "directives are or were in effect, but brought none: not yet, or the hosts' flight recorders are off or \
+                 lack that time"
+                    .to_owned()
+            }
+            _ => "no directive brought any, or the hosts' flight recorders are off".to_owned(),
+        },
+    };
+    format!("no samples: {why}\n")
 }
 
 fn picture(series: &Value) -> String {
@@ -104,8 +120,26 @@ mod tests {
         let mut answer = answer;
         answer["is_cut"] = json!(true);
         assert!(drawn(&answer).ends_with("than these, the earliest"), "{}", drawn(&answer));
-        let none = |metrics, logs| drawn(&json!({ "series": [], "members": {"metrics": metrics, "logs": logs} }));
-        assert!(none(1, 1).contains("no directive brought any yet"), "{}", none(1, 1));
-        assert!(none(0, 2).contains("all its findings are of logs") && !none(0, 2).contains("directive"));
+    }
+
+    #[test]
+    fn why_there_are_no_samples_is_said() {
+        let why = |members: [u64; 2], directives: [u64; 2], heir: Option<&str>| {
+            drawn(&json!({
+                "incident": "inc-1", "series": [], "merged_into": heir,
+                "members": { "metrics": members[0], "logs": members[1] },
+                "directives": { "issued": directives[0], "in_effect": directives[1] },
+            }))
+        };
+        assert!(why([1, 1], [0, 0], None).contains("no directive was issued"));
+        assert!(why([1, 0], [2, 0], None).contains("no agent has said"));
+        assert!(why([1, 0], [2, 1], None).contains("flight recorders are off or lack"));
+        let of_logs = why([0, 2], [2, 1], None);
+        assert!(of_logs.contains("of logs") && of_logs.contains("show inc-1`") && !of_logs.contains("directive"));
+        assert!(why([0, 0], [1, 1], Some("inc-2")).ends_with("`vedette incidents samples inc-2`"));
+        assert!(
+            drawn(&json!({ "series": [] })).starts_with("no samples: no directive brought any, or"),
+            "an older one"
+        );
     }
 }

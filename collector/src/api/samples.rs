@@ -70,7 +70,8 @@ impl Subject {
 ///
 /// Of the first 64 members that are series; `is_cut` says that there is more. A member without samples is not there: no
 /// directive reached its host, or its recorder held nothing. `members` counts those of metrics, which can have samples, and
-/// those of logs, which cannot.
+/// those of logs, which cannot; `directives` those that were issued for it and are remembered, and those of them that agents
+/// reported to be in effect; `merged_into` is the incident that took its members over.
 pub(super) async fn show(State(api): State<Shared>, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
     let open = lock(&api.engine).incident(&id).map(|report| json_of(&report));
     let report = match open {
@@ -82,23 +83,38 @@ pub(super) async fn show(State(api): State<Shared>, Path(id): Path<String>) -> R
         }
     };
     let now_ms = api.clock.wall().unix_ms();
-    let (members, logs, end_ms) =
+    let Parsed { members, mut answer, end_ms } =
         parse(&report, now_ms).map_err(|error| ApiError::bad(format!("its report: {error}")))?;
-    let counts = json!({ "metrics": members.len(), "logs": logs });
     let body = api.readers.long(move |reader| sampled(reader, &members, end_ms)).await?;
-    Ok(Json(json!({ "incident": id, "members": counts, "series": body.0, "is_cut": body.1 })))
+    (answer["incident"], answer["series"], answer["is_cut"]) = (json!(id), json!(body.0), json!(body.1));
+    Ok(Json(answer))
 }
 
-/// Members that are series, how many others there are, and until when samples are of interest.
-fn parse(report: &str, now_ms: i64) -> Result<(Vec<Finding>, usize, i64), serde_json::Error> {
+/// What an incident's report says of its samples.
+struct Parsed {
+    /// Members that are series.
+    members: Vec<Finding>,
+    /// What of the answer is known without any sample.
+    answer: Value,
+    /// Until when samples are of interest.
+    end_ms: i64,
+}
+
+fn parse(report: &str, now_ms: i64) -> Result<Parsed, serde_json::Error> {
     let mut report: Value = serde_json::from_str(report)?;
     let ended = report["times"]["resolved_unix_ms"].as_i64().map_or(now_ms, |at| at + AFTER_MS);
     let members: Vec<Member> = serde_json::from_value(report["members"].take())?;
     let all = members.len();
     let series = members.into_iter().map(|member| member.finding).filter(|one| one.subject.key().is_some());
     let series: Vec<_> = series.collect();
-    let others = all - series.len();
-    Ok((series, others, ended))
+    let directives = report["directives"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let in_effect = directives.iter().filter(|directive| !directive["in_effect_after_ms"].is_null()).count();
+    let answer = json!({
+        "members": { "metrics": series.len(), "logs": all - series.len() },
+        "directives": { "issued": directives.len(), "in_effect": in_effect },
+        "merged_into": report["merged_into"],
+    });
+    Ok(Parsed { members: series, answer, end_ms: ended })
 }
 
 fn sampled(reader: &dyn Reader, members: &[Finding], end_ms: i64) -> Result<(Vec<Value>, bool), StoreError> {
