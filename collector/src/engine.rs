@@ -4,7 +4,7 @@
 //! [`Engine::poll_action`] tells what to do about it, [`Engine::poll_timeout`] when to log a [`Event::Tick`]. The same
 //! log gives the same state and the same actions, so a restart replays it and doing an action twice changes nothing.
 //!
-//! Order of a finding's life, held by types: received → normalised → enriched → de-duplicated → correlated → incident →
+//! Order of a finding's life, held by types: received → normalised → de-duplicated → enriched → correlated → incident →
 //! causes → action.
 
 mod causes;

@@ -75,6 +75,39 @@ fn the_architecture_page_maps_the_folders_that_exist() {
     none(&violations);
 }
 
+/// Files and folders of the checkout that `text` names: between backquotes, from a folder of its root on, no pattern.
+fn named_paths<'a>(text: &'a str, folders: &BTreeSet<String>) -> Vec<&'a str> {
+    let quoted = text.lines().flat_map(|line| line.split('`').skip(1).step_by(2));
+    let path = |word: &'a str| {
+        let (top, rest) = word.split_once('/')?;
+        let is_path = folders.contains(top) && !rest.is_empty() && !rest.contains(['*', ' ', '<', '…']);
+        is_path.then_some(word)
+    };
+    quoted.filter_map(path).collect()
+}
+
+#[test]
+fn documents_name_files_that_exist() {
+    let mut folders = mapped_folders(&read("ARCHITECTURE.md"));
+    folders.insert("docs".to_owned());
+    let pages = folders.iter().flat_map(|folder| files(folder, &[".md"]));
+    let mut violations = Vec::new();
+    for page in pages.chain(["README.md", "ARCHITECTURE.md"].map(str::to_owned)) {
+        let text = read(&page);
+        let gone = named_paths(&text, &folders).into_iter().filter(|path| !root().join(path).exists());
+        violations.extend(gone.map(|path| format!("{page} names {path}, which does not exist")));
+    }
+    none(&violations);
+}
+
+#[test]
+fn paths_are_found_in_text_and_nothing_else_is() {
+    let text =
+        "`edge/src/lib.rs`, not `edge/`, `edge/src/*`, edge/src or `/etc/edge/x`\n`docs/a.md` and `other/docs/a.md`";
+    let folders = ["edge", "docs"].map(str::to_owned).into();
+    assert_eq!(named_paths(text, &folders), ["edge/src/lib.rs", "docs/a.md"]);
+}
+
 #[test]
 fn codes_are_found_in_text_and_nothing_else_is() {
     let text = "VDT-C001 and \"VDT-P042\", but not VDT-… nor VDT-c001 nor VDT-C01";
