@@ -52,6 +52,9 @@ pub struct DiskView {
     /// First and last moment of the blocks that were forgotten with no written one between them, the last ones;
     /// milliseconds since the Unix epoch by the host's wall clock.
     pub forgotten_ms: Option<(i64, i64)>,
+    /// The same of what was written to segments that are not there any more though nobody here deleted them: to a folder
+    /// that was exchanged for another.
+    pub gone_ms: Option<(i64, i64)>,
     /// Why the last write, or the start, failed.
     pub last_error: Option<String>,
 }

@@ -22,6 +22,8 @@ const SEGMENTS_MAX: usize = 1_024;
 /// Largest segment that is read: one that had just room for the largest record.
 pub const SEGMENT_READ_MAX: u64 = 32 << 20;
 const EXTENSION: &str = ".seg";
+/// Segments that went away of which it is known what they hold.
+const GONE_MAX: usize = 64;
 
 /// Where the folder is found, again after each failure and when it is another one: what was mounted there may have gone
 /// and come back.
@@ -71,6 +73,8 @@ pub struct Store<D: Door> {
     files: Option<D::Files>,
     bytes_max: u64,
     segments: VecDeque<Segment>,
+    /// Those that this one has written and did not delete, and that are not there.
+    gone: VecDeque<Segment>,
     /// Whether the last of them is written to.
     is_open: bool,
     /// The next segment's number; `None` until the folder was looked into.
@@ -81,10 +85,12 @@ pub struct Store<D: Door> {
     view: DiskView,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 struct Segment {
     name: String,
     bytes: u64,
+    /// First and last moment of what this one wrote to it, milliseconds since the Unix epoch.
+    span_ms: Option<(i64, i64)>,
 }
 
 /// Segments of a folder with their bytes, oldest first. Other files are left alone.
@@ -103,6 +109,11 @@ pub fn segments(folder: &Path) -> io::Result<Vec<(u64, PathBuf, u64)>> {
     Ok(found)
 }
 
+/// From the begin of the earlier to the end of the later.
+fn union(one: (i64, i64), other: (i64, i64)) -> (i64, i64) {
+    (one.0.min(other.0), one.1.max(other.1))
+}
+
 fn number_of(name: &str) -> Option<u64> {
     name.strip_suffix(EXTENSION)?.parse().ok()
 }
@@ -115,6 +126,7 @@ impl<D: Door> Store<D> {
             files: None,
             bytes_max,
             segments: VecDeque::new(),
+            gone: VecDeque::new(),
             is_open: false,
             next: None,
             names: BTreeMap::new(),
@@ -143,16 +155,32 @@ impl<D: Door> Store<D> {
         let next = found.last().map_or(1, |(number, _, _)| number.saturating_add(1));
         // A number is used once, in whichever folder.
         self.next = self.next.max(Some(next));
-        let found = found.into_iter().map(|(_, name, bytes)| Segment { name, bytes }).collect();
-        let known = std::mem::replace(&mut self.segments, found);
-        self.is_open &= known.back() == self.segments.back();
-        if self.segments.back().is_some_and(|last| !known.contains(last)) {
+        let is_writing = self.segments.back().map(|last| (last.name.clone(), last.bytes)).filter(|_| self.is_open);
+        let last = found.last().map(|(_, name, bytes)| (name.clone(), *bytes));
+        let is_known = self.segments.iter().any(|one| last.as_ref() == Some(&(one.name.clone(), one.bytes)));
+        self.is_open = is_writing.is_some() && is_writing == last;
+        self.take_in(found.into_iter().map(|(_, name, bytes)| Segment { name, bytes, span_ms: None }));
+        if !is_known {
             self.mend(&mut files);
         }
         self.files = Some(files);
         self.shrink();
         self.count();
         Ok(())
+    }
+
+    /// These are there now, the oldest first; what is known of those that were there before, and are, stays known.
+    fn take_in(&mut self, found: impl Iterator<Item = Segment>) {
+        let mut known: BTreeMap<String, Segment> =
+            self.gone.drain(..).chain(self.segments.drain(..)).map(|one| (one.name.clone(), one)).collect();
+        let with_span = |mut one: Segment| {
+            one.span_ms = known.remove(&one.name).and_then(|before| before.span_ms);
+            one
+        };
+        self.segments = found.map(with_span).collect();
+        self.gone = known.into_values().filter(|one| one.span_ms.is_some()).collect();
+        self.gone.drain(..self.gone.len().saturating_sub(GONE_MAX));
+        self.view.gone_ms = self.gone.iter().filter_map(|one| one.span_ms).reduce(union);
     }
 
     /// A segment to which nothing was written is none.
@@ -190,6 +218,10 @@ impl<D: Door> Store<D> {
         }
         self.names.extend(recorded.defined.iter().cloned());
         let written = self.write(&recorded.defined, &block);
+        if let (Ok(()), Some(last)) = (&written, self.segments.back_mut()) {
+            let span_ms = (recorded.sealed.begin_ms, recorded.sealed.end_ms);
+            last.span_ms = Some(last.span_ms.map_or(span_ms, |before| union(before, span_ms)));
+        }
         match &written {
             Ok(()) => recorded.ended.iter().for_each(|id| drop(self.names.remove(id))),
             Err(_) => self.undo(),
@@ -239,7 +271,7 @@ impl<D: Door> Store<D> {
         // A number is used once, whatever a failure leaves behind under it.
         *next = next.saturating_add(1);
         files.create(&name)?;
-        self.segments.push_back(Segment { name, bytes: 0 });
+        self.segments.push_back(Segment { name, bytes: 0, span_ms: None });
         self.is_open = true;
         Ok(())
     }

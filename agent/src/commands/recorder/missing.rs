@@ -42,8 +42,14 @@ pub(super) fn ask(socket: &Path, wanted: Wanted) -> Result<Told, Failure> {
 pub(super) fn reasons(disk: &DiskView, (begin_ms, end_ms): (i64, i64)) -> Vec<String> {
     let mut reasons = Vec::new();
     let refused = disk.refused.as_ref();
-    let forgotten = disk.forgotten_ms.filter(|(first, last)| *first <= end_ms && *last >= begin_ms);
-    if let Some((first, last)) = forgotten {
+    let within = |(first, last): &(i64, i64)| *first <= end_ms && *last >= begin_ms;
+    if let Some((first, last)) = disk.gone_ms.filter(within) {
+        let (first, last) = (time(first), time(last));
+        reasons.push(format!(
+            "{first} to {last}: of that, some was written to a folder, or files, that are not there any more"
+        ));
+    }
+    if let Some((first, last)) = disk.forgotten_ms.filter(within) {
         let why = refused.filter(|refused| refused.since_ms <= last).map(|refused| format!(" ({})", refused.why));
         let (first, last, why) = (time(first), time(last), why.unwrap_or_default());
         let all = disk.blocks_forgotten;
@@ -138,6 +144,10 @@ mod tests {
         );
         assert!(told.contains("20 blocks are lost"), "{told}");
         assert_eq!(reasons(&hole, (30 * MINUTE_MS, i64::MAX)), [""; 0]);
+
+        let gone = DiskView { gone_ms: Some((10 * MINUTE_MS, 29 * MINUTE_MS)), ..DiskView::default() };
+        assert!(reasons(&gone, ALL).join("").contains("a folder, or files, that are not there any more"));
+        assert_eq!(reasons(&gone, (30 * MINUTE_MS, i64::MAX)), [""; 0]);
 
         let unusable = DiskView { last_error: Some("no folder".to_owned()), ..DiskView::default() };
         assert_eq!(reasons(&unusable, ALL), ["the disk makes trouble: no folder"]);

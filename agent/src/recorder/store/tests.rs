@@ -144,6 +144,7 @@ fn what_a_folder_holds_that_went_away_and_came_back_is_known_again() {
     fs::rename(&folder, &away).expect("away");
     store.append(&recorded(Vec::new())).expect("written");
     assert!(folder.exists() && store.view().segments == 1, "another folder is begun: {:?}", store.view());
+    assert_eq!(store.view().gone_ms, Some((0, 100 * 60_000 - 1_000)), "what is not where people look");
     let meanwhile = segments(&folder).expect("list").remove(0);
 
     // With what was written meanwhile, as if both had been one all the time.
@@ -153,6 +154,7 @@ fn what_a_folder_holds_that_went_away_and_came_back_is_known_again() {
     store.append(&recorded(Vec::new())).expect("written");
     let found = segments(&folder).expect("list");
     assert_eq!(store.view().bytes, found.iter().map(|(.., bytes)| bytes).sum::<u64>());
+    assert_eq!(store.view().gone_ms, None);
     assert!(store.view().bytes > before && all(&folder).series[0].points.len() == of_before);
     let numbers: Vec<_> = found.iter().map(|(number, ..)| *number).collect();
     assert!(numbers.is_sorted_by(|one, other| one < other) && numbers.last() == Some(&meanwhile.0), "{numbers:?}");
