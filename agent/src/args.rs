@@ -306,7 +306,8 @@ pub struct RecordedWindow {
     /// Begin: how long ago ("30m", "6h"), or a time such as 2026-11-20T10:00:00Z.
     #[arg(long, value_name = "TIME", default_value = "1h")]
     pub from: String,
-    /// End, in the same forms, or "now". The last minute is there if the agent runs and may be asked.
+    /// End, in the same forms, or "now". The last minute is there if the agent runs and may be asked, but for counts of
+    /// log templates.
     #[arg(long, value_name = "TIME", default_value = "now")]
     pub to: String,
     /// Only series whose name with attributes is like this: `*` stands for any text, `?` for any character.

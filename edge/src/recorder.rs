@@ -63,7 +63,7 @@ pub struct Sealed {
 }
 
 /// A masked log line.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Line {
     /// When it was read, milliseconds since the Unix epoch by the host's wall clock.
     pub at_ms: i64,

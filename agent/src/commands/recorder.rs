@@ -32,7 +32,8 @@ pub(super) fn run(command: &RecorderCommand) -> Result<(), Failure> {
 
 fn status(config: &Path, output: Output) -> Result<(), Failure> {
     // No sample, but of all blocks when they begin and end.
-    let mut found = recorded(config, &Wanted { begin_ms: i64::MAX, ..Wanted::ALL }, Wanted::ALL)?;
+    let asked = Wanted { lines: false, ..Wanted::ALL };
+    let mut found = recorded(config, &Wanted { begin_ms: i64::MAX, ..asked.clone() }, asked)?;
     let Found { folder, recording, .. } = &found;
     let span = recording.span_ms.map(|(begin, end)| (time(begin), time(end)));
     match output {
@@ -81,7 +82,7 @@ fn drawn(series: &[RecordedSeries], width: usize) -> String {
 }
 
 fn export(arguments: &ExportRecorderArguments) -> Result<(), Failure> {
-    let wanted = wanted(&arguments.window)?;
+    let wanted = Wanted { lines: matches!(arguments.format, ExportForm::Json), ..wanted(&arguments.window)? };
     let found = recorded(&arguments.window.config.config, &wanted, wanted.clone())?;
     let mut found = found.with_samples(&wanted)?;
     let recording = &found.recording;
@@ -127,8 +128,12 @@ fn recorded(config: &Path, wanted: &Wanted, asked: Wanted) -> Result<Found, Fail
     let mut failed = Vec::new();
     let told = missing::ask(&config.socket, asked).unwrap_or_else(|failure| {
         failed.push(failure);
-        Told::default()
+        None
     });
+    if let Some(told) = &told {
+        failed.extend(missing::untold(told, wanted, &config.socket));
+    }
+    let told = told.unwrap_or_default();
     let mut recording = match read(&folder, wanted) {
         Ok(recording) => recording,
         Err(error) if error.kind() == io::ErrorKind::FileTooLarge => return Err(Failure::io(folder.display(), &error)),
@@ -144,7 +149,14 @@ fn recorded(config: &Path, wanted: &Wanted, asked: Wanted) -> Result<Found, Fail
              shorter time"
         ));
     }
+    if told.lines_left_out > 0 {
+        let left_out = told.lines_left_out;
+        say(&format!(
+            "the oldest {left_out} log lines that are in the agent's memory alone are left out: ask for a shorter time"
+        ));
+    }
     recording.add(told.series, wanted);
+    recording.add_lines(told.lines.unwrap_or_default());
     Ok(Found { folder, recording, disk: told.disk, failed })
 }
 
@@ -189,7 +201,7 @@ fn wanted(window: &crate::args::RecordedWindow) -> Result<Wanted, Failure> {
     if begin_ms > end_ms {
         return Err(Failure::usage("`--from` is after `--to`"));
     }
-    Ok(Wanted { begin_ms, end_ms, series: window.series.clone() })
+    Ok(Wanted { begin_ms, end_ms, series: window.series.clone(), lines: false })
 }
 
 /// `now`, a time after RFC 3339, or how long ago.

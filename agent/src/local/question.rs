@@ -122,7 +122,10 @@ mod tests {
         for (_, question) in ALL {
             assert_eq!(format!("{question}\n").parse(), Ok(question.clone()));
         }
-        let some = Wanted { begin_ms: -5, end_ms: 7, series: Some("a \"b\"*".to_owned()) };
+        let some = Wanted { begin_ms: -5, end_ms: 7, series: Some("a \"b\"*".to_owned()), lines: true };
+        let before = r#"v1 recorder {"begin_ms":1,"end_ms":2,"series":null}"#.parse();
+        let without_lines = Wanted { begin_ms: 1, end_ms: 2, series: None, lines: false };
+        assert_eq!(before, Ok(Question::Recorder(without_lines)), "a command of before knew of no lines");
         let some = Question::Recorder(some);
         assert_eq!(format!("{some}\n").parse(), Ok(some));
         let long = Question::Recorder(Wanted { series: Some("*".repeat(PATTERN_BYTES_MAX + 1)), ..Wanted::ALL });

@@ -141,7 +141,8 @@ async fn answer(
         Err(told) => refused(told),
     };
     let fits = reply.len() as u64 <= ANSWER_BYTES_MAX;
-    let reply = if fits { reply } else { refused(format!("the answer is longer than {ANSWER_BYTES_MAX} bytes")) };
+    let reply =
+        if fits { reply } else { refused(format!("the answer is longer than {ANSWER_BYTES_MAX} bytes: ask for less")) };
     stream.write_all(reply.as_bytes()).await
 }
 

@@ -5,7 +5,7 @@ use super::segment::{Entry, Records};
 use super::store::{SEGMENT_READ_MAX, segments};
 use crate::durable;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::Path;
 use vedette_edge::codec;
@@ -21,6 +21,9 @@ pub const LINES_MAX: usize = 1_000_000;
 
 /// Samples that a running agent tells at once: they fit the local interface's answer.
 pub const IN_MEMORY_MAX: usize = 100_000;
+
+/// Texts and sources of log lines that it tells beside them, in bytes.
+pub const IN_MEMORY_LINE_BYTES: usize = 256 << 10;
 
 /// A series as a running agent tells it over the local interface. `lower` and `upper` of its meta are left out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,6 +42,8 @@ pub struct Unwritten {
     pub series: Vec<SeriesMeta>,
     /// What to take out.
     pub search: Search,
+    /// Log lines, if they were wanted, and how many were left out.
+    pub lines: Option<(Vec<Line>, u64)>,
     /// What the disk did not take; `None` if nothing shall be on it.
     pub disk: Option<DiskView>,
 }
@@ -50,6 +55,12 @@ pub struct Told {
     pub series: Vec<InMemory>,
     /// Samples that were wanted and found no room in the answer, the oldest.
     pub left_out: u64,
+    /// Log lines that were wanted; `None` if none were, or from an agent that does not tell them.
+    #[serde(default)]
+    pub lines: Option<Vec<Line>>,
+    /// Log lines that were wanted and found no room in the answer, the oldest.
+    #[serde(default)]
+    pub lines_left_out: u64,
     /// What is on disk, and what it did not take; `None` if nothing shall be, or from an agent that does not tell.
     #[serde(default)]
     pub disk: Option<DiskView>,
@@ -64,7 +75,9 @@ impl Unwritten {
             let meta = series.get_mut(window.label as usize)?.take()?;
             Some(InMemory { meta, points: window.points() })
         });
-        Told { series: named.collect(), left_out, disk: self.disk }
+        let (lines, lines_left_out) = self.lines.unzip();
+        let lines_left_out = lines_left_out.unwrap_or(0);
+        Told { series: named.collect(), left_out, lines, lines_left_out, disk: self.disk }
     }
 }
 
@@ -94,11 +107,14 @@ pub struct Wanted {
     pub end_ms: i64,
     /// Pattern over series' names as people see them, `*` for any text and `?` for any character; `None` for all.
     pub series: Option<String>,
+    /// Whether log lines are wanted, too.
+    #[serde(default)]
+    pub lines: bool,
 }
 
 impl Wanted {
     /// Everything.
-    pub const ALL: Self = Self { begin_ms: i64::MIN, end_ms: i64::MAX, series: None };
+    pub const ALL: Self = Self { begin_ms: i64::MIN, end_ms: i64::MAX, series: None, lines: true };
 
     /// Whether a series of this name is wanted.
     pub fn names(&self, name: &str) -> bool {
@@ -207,7 +223,8 @@ impl<'a> Reader<'a> {
         }
         let (Wanted { begin_ms, end_ms, .. }, room) = (self.wanted, LINES_MAX - self.recording.lines.len());
         let is_within = |at_ms: i64| (*begin_ms..=*end_ms).contains(&at_ms);
-        self.recording.lines.extend(sealed.lines.into_iter().filter(|line| is_within(line.at_ms)).take(room));
+        let lines = sealed.lines.into_iter().filter(|line| self.wanted.lines && is_within(line.at_ms));
+        self.recording.lines.extend(lines.take(room));
         let Ok(block) = codec::decode(&sealed.block) else { return Ok(false) };
         for (id, times_ms, values) in block.iter() {
             let Some(meta) = names.get(&id) else { return Ok(false) };
@@ -232,6 +249,24 @@ impl<'a> Reader<'a> {
 }
 
 impl Recording {
+    /// Adds log lines that a running agent has in memory. What came to disk between the two questions is in both.
+    pub fn add_lines(&mut self, in_memory: Vec<Line>) {
+        let begin_ms = in_memory.iter().map(|line| line.at_ms).min().unwrap_or(i64::MAX);
+        let mut known: HashMap<Line, u64> = HashMap::new();
+        for line in self.lines.iter().filter(|line| line.at_ms >= begin_ms) {
+            *known.entry(line.clone()).or_default() += 1;
+        }
+        let is_new = |line: &Line| match known.get_mut(line) {
+            Some(left) if *left > 0 => {
+                *left -= 1;
+                false
+            }
+            _ => true,
+        };
+        self.lines.extend(in_memory.into_iter().filter(is_new));
+        self.lines.sort_by_key(|line| line.at_ms);
+    }
+
     /// Adds what a running agent has in memory.
     pub fn add(&mut self, in_memory: Vec<InMemory>, wanted: &Wanted) {
         for InMemory { meta, mut points } in in_memory {
@@ -286,6 +321,11 @@ mod tests {
         recording.add(told.clone(), &Wanted::default());
         assert_eq!(recording.series[0].points, [(1, 1.0), (2, 2.0), (3, 3.0)]);
         assert_eq!(recording.span_ms, Some((1, 3)));
+        let line = |at_ms: i64, text: &str| Line { at_ms, source: "/log".to_owned(), text: text.to_owned() };
+        recording.lines = vec![line(1, "a"), line(5, "b"), line(5, "b")];
+        recording.add_lines(vec![line(4, "d"), line(5, "b"), line(5, "b"), line(5, "b"), line(6, "c")]);
+        let texts: String = recording.lines.iter().map(|line| line.text.as_str()).collect();
+        assert_eq!(texts, "adbbbc", "each as often as it was read");
         let mut none = Recording::default();
         none.add(told, &Wanted { series: Some("other*".to_owned()), ..Wanted::default() });
         assert!(none.series.is_empty());

@@ -10,7 +10,7 @@ use crate::lanes::inventories::InventoryView;
 use crate::lanes::lines::{FileState, JournalState};
 use crate::memory;
 use crate::recorder::RecorderDisk;
-use crate::recorder::read::{IN_MEMORY_MAX, Unwritten, Wanted};
+use crate::recorder::read::{IN_MEMORY_LINE_BYTES, IN_MEMORY_MAX, Unwritten, Wanted};
 use crate::status::{
     ClassCounts, DetectorStatus, DirectiveStatus, FilesStatus, HostStatus, InventoryStatus, JournaldStatus, LogStatus,
     MemoryStatus, PolicyStatus, ProcessStatus, RecorderStatus, ScoresStatus, SeriesStatus, ShedReasons, SourceStatus,
@@ -282,7 +282,9 @@ impl Agent {
         let span = (wanted.begin_ms, wanted.end_ms);
         let names = |meta: &SeriesMeta| wanted.names(&meta.display_name());
         let (series, search) = self.pipeline.search_unwritten(lacking_from_ms, span, names, IN_MEMORY_MAX);
-        Unwritten { series, search, disk: self.recorder.as_ref().map(RecorderDisk::view) }
+        let lines = || self.pipeline.lines_unwritten(lacking_from_ms, span, IN_MEMORY_LINE_BYTES);
+        let lines = wanted.lines.then(lines);
+        Unwritten { series, search, lines, disk: self.recorder.as_ref().map(RecorderDisk::view) }
     }
 
     fn recorder_status(&self) -> Option<RecorderStatus> {

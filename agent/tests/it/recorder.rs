@@ -47,6 +47,9 @@ fn what_a_stopped_agent_collected_is_exported_and_drawn() {
     assert!(status["recorder"]["counts"]["samples"].as_u64() > Some(50), "{status}");
     let asked = recorder(&["export", "--series", "*load_average*"]);
     assert!(asked.status.success(), "the running agent tells what is not on disk yet: {}", stderr(&asked));
+    let told = recorder(&["export", "--format", "json"]);
+    let told: Value = serde_json::from_slice(&told.stdout).expect("JSON");
+    assert_eq!(told["lines"].as_array().map(Vec::len), Some(1), "log lines as well");
     agent.stop();
 
     let csv = recorder(&["export", "--series", "*load_average*", "--from", "10m"]);

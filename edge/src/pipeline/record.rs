@@ -4,7 +4,7 @@ use super::{Action, Pipeline};
 use crate::codec::{self, Column};
 use crate::logs::TOTAL_ROW;
 use crate::planner::SAMPLE_BYTES;
-use crate::recorder::{Recorded, Recorder, RecorderConfig, Search, Sort, Window};
+use crate::recorder::{Line, Recorded, Recorder, RecorderConfig, Search, Sort, Window};
 use vedette_protocol::policy::Directive;
 use vedette_protocol::series::SeriesMeta;
 use vedette_protocol::time::{MonoTime, WallTime};
@@ -50,6 +50,17 @@ impl Pipeline {
         let begin_ms = recorder.unwritten_from_ms().min(lacking_from_ms).max(begin_ms);
         let search = recorder.search(Sort::Metric, wanted, begin_ms, samples_max).until(end_ms);
         (series.into_iter().map(|(_, series)| series.meta.clone()).collect(), search)
+    }
+
+    /// The same of log lines: the newest of `bytes_max`, and how many are left out.
+    pub fn lines_unwritten(
+        &self,
+        lacking_from_ms: i64,
+        (begin_ms, end_ms): (i64, i64),
+        bytes_max: usize,
+    ) -> (Vec<Line>, u64) {
+        let Some(recorder) = &self.recorder else { return (Vec::new(), 0) };
+        recorder.lines((recorder.unwritten_from_ms().min(lacking_from_ms).max(begin_ms), end_ms), bytes_max)
     }
 
     /// Template counts of this tick; then the block is sealed if it is due.

@@ -1,6 +1,6 @@
 //! Taking samples out of sealed blocks: what a look back costs, apart from the recorder, so that it can be paid elsewhere.
 
-use super::{Recorder, Sealed, Sort, Track};
+use super::{Line, Recorder, Sealed, Sort, Track};
 use crate::codec;
 use std::sync::Arc;
 
@@ -49,6 +49,22 @@ impl Recorder {
         let (ids, waiting) = tracks.unzip();
         let blocks = self.ring.iter().filter(|sealed| sealed.end_ms >= begin_ms).map(Arc::clone).collect();
         Search { blocks, ids, waiting, begin_ms, end_ms, samples_max }
+    }
+
+    /// Log lines from `begin_ms` to `end_ms`, that moment included, oldest first: the newest of texts and sources of
+    /// `bytes_max` together, and how many older ones were left out.
+    pub fn lines(&self, (begin_ms, end_ms): (i64, i64), bytes_max: usize) -> (Vec<Line>, u64) {
+        let blocks = self.ring.iter().filter(|sealed| sealed.end_ms >= begin_ms && sealed.begin_ms <= end_ms);
+        let all = blocks.flat_map(|sealed| &sealed.lines).chain(&self.lines);
+        let within: Vec<&Line> = all.filter(|line| (begin_ms..=end_ms).contains(&line.at_ms)).collect();
+        let mut room = bytes_max;
+        let fits = within.iter().rev().take_while(|line| {
+            let left = room.checked_sub(line.source.len() + line.text.len());
+            room = left.unwrap_or(0);
+            left.is_some()
+        });
+        let left_out = within.len() - fits.count();
+        (within.into_iter().skip(left_out).cloned().collect(), left_out as u64)
     }
 }
 

@@ -39,6 +39,23 @@ fn window(recorder: &Recorder, places: &[u32], begin_ms: i64, samples_max: usize
 }
 
 #[test]
+fn lines_of_a_span_are_told_sealed_or_not_and_the_newest_of_too_many() {
+    let mut recorder = recorder(1 << 20, true);
+    for second in 0..150 {
+        recorder.line(EPOCH_MS + second * 1_000, "/log", &format!("line {second:03}"));
+        recorder.tick(EPOCH_MS + second * 1_000);
+    }
+    let told = |begin: i64, end: i64, bytes_max| {
+        let (lines, left_out) = recorder.lines((EPOCH_MS + begin * 1_000, EPOCH_MS + end * 1_000), bytes_max);
+        (lines.first().map(|line| line.text.clone()), lines.len(), left_out)
+    };
+    assert_eq!(told(0, 149, 1 << 20), (Some("line 000".to_owned()), 150, 0));
+    assert_eq!(told(50, 139, 1 << 20), (Some("line 050".to_owned()), 90, 0));
+    assert_eq!(told(50, 139, 12 * 7 + 11), (Some("line 133".to_owned()), 7, 83), "12 bytes each");
+    assert_eq!(told(200, 300, 1 << 20), (None, 0, 0));
+}
+
+#[test]
 fn a_search_finds_what_was_there_when_it_was_asked_for() {
     let mut recorder = recorder(1 << 20, false);
     run(&mut recorder, 0..90, 2);

@@ -6,12 +6,14 @@ use crate::recorder::DiskView;
 use std::io;
 use std::path::Path;
 
-/// What a running agent has in memory alone; nothing if none runs, for then the disk has all there is.
+const RESTART: &str = "it runs another version; restart it: `systemctl restart vedette-agent`";
+
+/// What a running agent has in memory alone; `None` if none runs, for then the disk has all there is.
 ///
 /// # Errors
 ///
 /// 77 if the socket is closed to this user, 69 if the agent does not answer, or is of another version.
-pub(super) fn ask(socket: &Path, wanted: Wanted) -> Result<Told, Failure> {
+pub(super) fn ask(socket: &Path, wanted: Wanted) -> Result<Option<Told>, Failure> {
     let text = |why: &dyn std::fmt::Display| {
         format!("what the running agent has in memory alone is missing: {}: {why}", socket.display())
     };
@@ -20,7 +22,7 @@ pub(super) fn ask(socket: &Path, wanted: Wanted) -> Result<Told, Failure> {
         Ok(told) => told,
         Err(error) => {
             return match error.kind() {
-                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Ok(Told::default()),
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Ok(None),
                 io::ErrorKind::PermissionDenied => {
                     Err(Failure::denied(format!("{}\nask as root, or as a user of the agent's group", text(&error))))
                 }
@@ -30,12 +32,16 @@ pub(super) fn ask(socket: &Path, wanted: Wanted) -> Result<Told, Failure> {
     };
     let of_another = |error| {
         let why = format!("not an answer of this version: {error}");
-        Failure::unavailable(format!(
-            "{}\nit runs another version; restart it: `systemctl restart vedette-agent`",
-            text(&why)
-        ))
+        Failure::unavailable(format!("{}\n{RESTART}", text(&why)))
     };
-    serde_json::from_str(&told).map_err(of_another)
+    serde_json::from_str(&told).map(Some).map_err(of_another)
+}
+
+/// What an agent did not tell though it was asked for it.
+pub(super) fn untold(told: &Told, wanted: &Wanted, socket: &Path) -> Option<Failure> {
+    let lines = wanted.lines && told.lines.is_none();
+    let why = || format!("log lines that {} has in memory alone are missing\n{RESTART}", socket.display());
+    lines.then(|| Failure::unavailable(why()))
 }
 
 /// What the disk did not take of the samples between two times, in milliseconds since the Unix epoch.
@@ -85,7 +91,7 @@ mod tests {
     const ALL: (i64, i64) = (i64::MIN, i64::MAX);
 
     /// What the command makes of an agent that answers so.
-    fn asked(answer: &str) -> Result<Told, Failure> {
+    fn asked(answer: &str) -> Result<Option<Told>, Failure> {
         let folder = tempfile::tempdir().expect("temporary folder");
         let socket = folder.path().join("agent.sock");
         let (listener, answer) = (UnixListener::bind(&socket).expect("bind"), answer.to_owned());
@@ -102,11 +108,11 @@ mod tests {
     #[test]
     fn without_an_agent_the_disk_has_all_and_one_of_another_version_is_to_be_restarted() {
         let nobody = ask(Path::new("/nowhere/agent.sock"), Wanted::ALL).expect("no agent, no memory");
-        assert_eq!(nobody, Told::default());
+        assert_eq!(nobody, None);
         let folder = tempfile::tempdir().expect("temporary folder");
         let dead = folder.path().join("agent.sock");
         drop(UnixListener::bind(&dead).expect("left behind"));
-        assert_eq!(ask(&dead, Wanted::ALL).expect("no agent, no memory"), Told::default());
+        assert_eq!(ask(&dead, Wanted::ALL).expect("no agent, no memory"), None);
 
         let knows_no_such_question = r#"{"error":"unknown question; this agent answers `v1 status`, `v1 recorder`"}"#;
         let answers_as_before = r#"[{"meta":["load","1","Gauge",[],0.01],"points":[[1,2.0]]}]"#;
@@ -116,7 +122,11 @@ mod tests {
             let told = failure.text;
             assert!(told.contains("in memory alone is missing") && told.contains("restart it") == remedy, "{told}");
         }
-        assert_eq!(asked(r#"{"series":[],"left_out":3}"#).expect("told").left_out, 3);
+        let before = asked(r#"{"series":[],"left_out":3}"#).expect("told").expect("an agent");
+        assert_eq!(before.left_out, 3);
+        let untold = |wanted: Wanted| untold(&before, &wanted, &dead).map(|failure| failure.text);
+        assert!(untold(Wanted::ALL).is_some_and(|text| text.contains("log lines") && text.contains("restart it")));
+        assert_eq!(untold(Wanted { lines: false, ..Wanted::ALL }), None);
     }
 
     #[test]

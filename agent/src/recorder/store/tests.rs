@@ -64,7 +64,7 @@ fn what_was_written_is_read_over_lives_and_nobody_else_may_read_it() {
     let files = segments(&folder).expect("list");
     assert_eq!(files.len(), 2, "each life writes its own");
     assert!(files.iter().all(|(_, path, _)| mode(path) == 0o600));
-    let wanted = Wanted { begin_ms: 60_000, end_ms: 119_999, series: Some("b*".to_owned()) };
+    let wanted = Wanted { begin_ms: 60_000, end_ms: 119_999, series: Some("b*".to_owned()), lines: true };
     let window = read(&folder, &wanted).expect("readable");
     assert_eq!((window.series.len(), window.series[0].points.len(), window.lines.len()), (1, 60, 60));
 }
