@@ -386,11 +386,11 @@ impl Judge {
         let asked = question.slots.iter().zip(&question.judged).zip(&question.intervals_ms);
         for (((slot, judged), interval_ms), score) in asked.zip(scores) {
             let Some(track) = self.tracks.get_mut(*slot as usize).and_then(Option::as_mut) else { continue };
-            answers += 1;
             if !judged {
                 track.rest();
                 continue;
             }
+            answers += usize::from(!score.is_nan());
             if track.interval_ms != *interval_ms {
                 let ward = ward::at_pace(&mut self.wards, track.ward, Pace::of(*interval_ms), now);
                 track.turn_pace(*interval_ms, ward, self.budget);
@@ -407,7 +407,7 @@ impl Judge {
             }
             let noted = track.weigh(now, *score, ward, warm);
             fresh += usize::from(track.is_fresh());
-            news += usize::from(track.odd_ticks == 1);
+            news += usize::from(track.odd_ticks == 1 && !score.is_nan());
             if warm && !score.is_nan() && !track.is_open() {
                 self.conformity.count(track.surprise);
             }

@@ -109,8 +109,6 @@ pub(crate) struct Planner {
     standing_ns: f64,
     bar: f32,
     items: Vec<Item>,
-    /// Where the thresholds of collecting, detecting and shipping were at the last plan.
-    guesses: [f32; 3],
     planned_at: Option<MonoTime>,
     ticked_at: Option<MonoTime>,
     turn: usize,
@@ -133,7 +131,6 @@ impl Planner {
             standing_ns: 0.0,
             bar: BAR,
             items: Vec::new(),
-            guesses: [0.0; 3],
             planned_at: None,
             ticked_at: None,
             turn: 0,
@@ -184,14 +181,22 @@ impl Planner {
         let elapsed_s = self.ticked_at.replace(now).map_or(0.0, |last| now.since(last).as_secs_f64());
         let read_ns = std::mem::take(&mut self.read_ns);
         self.cpu.book(now, read_ns + prices::sane(self.prices.fixed_ns_per_s) * elapsed_s);
+        self.move_bar(elapsed_s);
+        self.uplink.book(now, prices::sane(self.prices.fixed_bytes_per_s) * elapsed_s);
+    }
+
+    /// What stands out has as much more to spend as that time grants, and the bar moves; not while nothing may be picked.
+    fn move_bar(&mut self, elapsed_s: f64) {
         let most_ns = self.standing_ns_per_s * self.cpu.window_s();
         self.standing_ns = (self.standing_ns + self.standing_ns_per_s * elapsed_s).min(most_ns);
+        if most_ns <= 0.0 {
+            return;
+        }
         let readings = elapsed_s / self.cpu.window_s() * WINDOW_READINGS;
-        let fullness = (self.standing_ns / most_ns.max(1e-9)).clamp(0.0, 1.0);
+        let fullness = (self.standing_ns / most_ns).clamp(0.0, 1.0);
         #[expect(clippy::cast_possible_truncation, reason = "a factor needs no more digits than f32 has")]
         let step = 1.0 + (BAR_STEP * readings.min(1.0) * (1.0 - 2.0 * fullness)) as f32;
         self.bar = (self.bar * step).clamp(BAR_BOUNDS[0], BAR_BOUNDS[1]);
-        self.uplink.book(now, prices::sane(self.prices.fixed_bytes_per_s) * elapsed_s);
     }
 
     /// A detector was asked about values of this price, of metrics or of log templates.
@@ -349,7 +354,7 @@ impl Planner {
         let least = looks * self.look_ns[SLOWEST] / self.look_ns[0].max(1e-9) / f64::from(LADDER[SLOWEST]);
         let kept = looks.min(least.max(room * DETECT_SHARE));
         let shares = plain();
-        let spent = fit(items, &shares, room - kept, self.turn, &mut self.guesses[0]);
+        let spent = fit(items, &shares, room - kept, self.turn);
         for (place, item) in items.iter().enumerate() {
             self.intervals.set_stride(place, stride(item.rung));
         }
@@ -387,7 +392,7 @@ impl Planner {
             () => REGULAR_SHARE,
         };
         self.standing_ns_per_s = for_others * (1.0 - share);
-        fit(&mut self.items, &shares, room - self.standing_ns_per_s, self.turn, &mut self.guesses[1]);
+        fit(&mut self.items, &shares, room - self.standing_ns_per_s, self.turn);
         for (item, (slot, series)) in self.items.iter().zip(registry.iter_mut()) {
             series.attention.plan(now, item.rung, slot);
         }
@@ -405,7 +410,7 @@ impl Planner {
             let slowest = if attention.is_raised(now) { 0 } else { SLOWEST_RUNG };
             self.items.push(Item::new(price, worth(attention.worth(), votes), window_s, slowest));
         }
-        fit(&mut self.items, &plain(), room, self.turn, &mut self.guesses[2]);
+        fit(&mut self.items, &plain(), room, self.turn);
         for (item, (_, series)) in self.items.iter().zip(registry.iter_mut()) {
             series.attention.plan_windows(stride(item.rung));
         }

@@ -11,10 +11,16 @@ pub(crate) const LADDER: [u8; 8] = [1, 2, 3, 6, 10, 20, 30, 60];
 pub(crate) const SLOWEST: usize = LADDER.len() - 1;
 pub(crate) const SLOWEST_RUNG: u8 = 7;
 const _: () = assert!(SLOWEST_RUNG as usize == SLOWEST);
-/// The threshold lies between 2 to the minus this and 2 to this. It is looked for from where it was within this first, and
-/// found within a sixteenth of that, two per cent.
-const OCTAVES: f32 = 60.0;
-const NEAR: f32 = 0.5;
+/// Both strides of the step from each step of the ladder to the next faster one; the first one has none.
+const STEPS: [f32; LADDER.len()] = [1.0, 2.0, 6.0, 18.0, 60.0, 200.0, 600.0, 1_800.0];
+/// What a step gains is told apart to a sixteenth of an octave, by the first bits of a float, from 2^−32 to 2^63; what is
+/// beyond counts as the nearest.
+const BITS: u32 = 4;
+const BITS_LEFT_OUT: u32 = f32::MANTISSA_DIGITS - 1 - BITS;
+const FIRST_BIN: u32 = (127 - 32) << BITS;
+const BINS: usize = (32 + 63) << BITS;
+/// More than anything is worth for its price; times any step it is finite.
+const MERIT_MAX: f32 = 1e30;
 
 /// Every so many-th time at a step of the ladder.
 pub(crate) fn stride(rung: u8) -> u8 {
@@ -56,7 +62,8 @@ impl Item {
     pub(crate) fn new(price: f64, worth: f64, interval_s: f64, slowest: u8) -> Self {
         let price_per_s = price / interval_s;
         let merit = worth * interval_s / price_per_s.max(1e-9);
-        Self { price_per_s: price_per_s as f32, merit: merit as f32, slowest, rung: 0 }
+        let merit = (merit as f32).clamp(0.0, MERIT_MAX);
+        Self { price_per_s: price_per_s as f32, merit, slowest: slowest.min(SLOWEST_RUNG), rung: 0 }
     }
 
     /// What it costs a second at a step of the ladder.
@@ -69,49 +76,65 @@ impl Item {
         self.cost_at(self.rung, shares)
     }
 
-    /// The step for a threshold.
+    /// The step for a threshold: the fastest one to which all steps gain as much.
     fn rung_for(&self, threshold: f32) -> u8 {
-        let mut rung = self.slowest;
-        while rung > 0 && self.merit * step(rung) >= threshold {
-            rung -= 1;
-        }
-        rung
+        let too_little = STEPS[1..].iter().map(|step| u8::from(self.merit * step < threshold));
+        too_little.sum::<u8>().min(self.slowest)
     }
-}
-
-/// Both strides of the step from `rung` to the next faster one.
-fn step(rung: u8) -> f32 {
-    f32::from(stride(rung)) * f32::from(stride(rung - 1))
 }
 
 /// Chooses a step for each item, so that together they cost at most `budget` a second, unless all of them at their
-/// slowest step cost more: then that. What they cost. `turn` says who goes first where there is room for a few only;
-/// `guess` is where the threshold was the last time, as a power of two.
-pub(crate) fn fit(items: &mut [Item], shares: &Shares, budget: f64, turn: usize, guess: &mut f32) -> f64 {
-    let cost = |items: &[Item], threshold: f32| -> f64 {
-        items.iter().map(|item| item.cost_at(item.rung_for(threshold), shares)).sum()
-    };
-    if cost(items, 0.0) <= budget {
+/// slowest step cost more: then that. What they cost. `turn` says who goes first where there is room for a few only.
+pub(crate) fn fit(items: &mut [Item], shares: &Shares, budget: f64, turn: usize) -> f64 {
+    let full: f64 = items.iter().map(|item| item.cost_at(0, shares)).sum();
+    if full <= budget {
         items.iter_mut().for_each(|item| item.rung = 0);
-        return items.iter().map(|item| item.cost(shares)).sum();
+        return full;
     }
-    // The least threshold that fits lies above `low`, and `high` fits, if any does.
-    let fits = |octave: f32| octave >= OCTAVES || octave > -OCTAVES && cost(items, octave.exp2()) <= budget;
-    let (mut low, mut high, mut step) = (*guess, *guess, NEAR);
-    while !fits(high) {
-        (low, high, step) = (high, (high + step).min(OCTAVES), 2.0 * step);
+    let [low, high] = threshold(items, shares, budget);
+    let mut spent = 0.0;
+    for item in items.iter_mut() {
+        item.rung = item.rung_for(high);
+        spent += item.cost(shares);
     }
-    while low == high || fits(low) {
-        (low, high, step) = ((low - step).max(-OCTAVES), low, 2.0 * step);
+    hand_out_the_rest(items, shares, [budget, spent], (low, turn))
+}
+
+/// The least threshold that fits, to a sixteenth of an octave, and the next lower one, which does not: what each step of
+/// each item costs is added up by what it gains, and as many as fit are taken from the top.
+fn threshold(items: &[Item], shares: &Shares, budget: f64) -> [f32; 2] {
+    let more: Shares = std::array::from_fn(|rung| shares[rung.saturating_sub(1)] - shares[rung]);
+    let (mut costs, mut cost) = ([0.0; BINS], 0.0);
+    for item in items {
+        cost += item.cost_at(item.slowest, shares);
+        for rung in 1..=usize::from(item.slowest).min(SLOWEST) {
+            costs[bin(item.merit * STEPS[rung])] += f64::from(item.price_per_s) * more[rung];
+        }
     }
-    while high - low > NEAR / 16.0 {
-        let middle = (low + high) / 2.0;
-        *(if fits(middle) { &mut high } else { &mut low }) = middle;
+    for at in (0..BINS).rev() {
+        cost += costs[at];
+        if cost > budget {
+            return [edge(at), edge(at + 1)];
+        }
     }
-    *guess = high;
-    items.iter_mut().for_each(|item| item.rung = item.rung_for(high.exp2()));
-    let spent = items.iter().map(|item| item.cost(shares)).sum();
-    hand_out_the_rest(items, shares, [budget, spent], (low.exp2(), turn))
+    // They fit by a rounding error.
+    [0.0; 2]
+}
+
+/// Where what is gained is counted.
+fn bin(gain: f32) -> usize {
+    let at = (gain.to_bits() >> BITS_LEFT_OUT).saturating_sub(FIRST_BIN);
+    (at as usize).min(BINS - 1)
+}
+
+/// The least that counts there; above all of them what nobody gains.
+fn edge(bin: usize) -> f32 {
+    #[expect(clippy::cast_possible_truncation, reason = "fewer than BINS")]
+    match bin {
+        0 => 0.0,
+        BINS.. => f32::INFINITY,
+        _ => f32::from_bits((bin as u32 + FIRST_BIN) << BITS_LEFT_OUT),
+    }
 }
 
 /// Where many are worth the same, the threshold leaves room for some of them. What all cost then.
@@ -121,10 +144,9 @@ fn hand_out_the_rest(
     [budget, mut spent]: [f64; 2],
     (threshold, turn): (f32, usize),
 ) -> f64 {
-    let count = items.len();
-    for at in (0..count).map(|n| (n + turn) % count) {
-        let item = &mut items[at];
-        if item.rung == 0 || item.merit * step(item.rung) < threshold {
+    let (last, first) = items.split_at_mut(turn % items.len().max(1));
+    for item in first.iter_mut().chain(last) {
+        if item.rung == 0 || item.merit * STEPS[usize::from(item.rung)] < threshold {
             continue;
         }
         let more = item.cost_at(item.rung - 1, shares) - item.cost(shares);
@@ -148,7 +170,7 @@ mod tests {
     #[test]
     fn who_is_worth_more_or_costs_less_is_served_more_often() {
         let mut items = [item(100.0, 1.0, 1.0), item(100.0, 16.0, 1.0), item(1_600.0, 16.0, 1.0), item(1.0, 1.0, 1.0)];
-        fit(&mut items, &plain(), 200.0, 0, &mut 0.0);
+        fit(&mut items, &plain(), 200.0, 0);
         let strides = items.map(|item| stride(item.rung));
         assert!(strides[1] < strides[0] && strides[1] < strides[2] && strides[3] == 1, "{strides:?}");
     }
@@ -157,7 +179,7 @@ mod tests {
     fn room_for_some_of_many_equal_ones_is_used_and_goes_round() {
         let served = |turn| {
             let mut items = vec![item(10.0, 1.0, 1.0); 100];
-            let spent = fit(&mut items, &plain(), 700.0, turn, &mut 0.0);
+            let spent = fit(&mut items, &plain(), 700.0, turn);
             assert!(spent <= 700.0 && spent > 690.0, "{spent}");
             items.iter().position(|item| item.rung == 0)
         };
@@ -168,7 +190,7 @@ mod tests {
     fn nobody_is_served_less_often_than_its_slowest_step() {
         let mut items = vec![item(10.0, 1.0, 1.0); 10];
         items[3].slowest = 2;
-        let spent = fit(&mut items, &plain(), 0.0, 0, &mut 0.0);
+        let spent = fit(&mut items, &plain(), 0.0, 0);
         assert_eq!(
             items.iter().map(|item| stride(item.rung)).collect::<Vec<_>>(),
             [60, 60, 60, 3, 60, 60, 60, 60, 60, 60]
@@ -191,7 +213,6 @@ mod tests {
             things in proptest::collection::vec((0.0f64..1e6, 0.01f64..100.0, prop::sample::select(vec![1.0, 10.0, 60.0, 300.0]), 1u8..=7), 1..200),
             share in 0.0f64..1.2,
             turn in 0usize..1_000,
-            mut guess in -60.0f32..60.0,
         ) {
             let mut items: Vec<Item> = things.iter().map(|(price, worth, interval, slowest)| {
                 Item { slowest: *slowest, ..item(*price, *worth, *interval) }
@@ -199,11 +220,51 @@ mod tests {
             let full: f64 = items.iter().map(|item| item.cost_at(0, &plain())).sum();
             let least: f64 = items.iter().map(|item| item.cost_at(item.slowest, &plain())).sum();
             let budget = full * share;
-            let spent = fit(&mut items, &plain(), budget, turn, &mut guess);
+            let spent = fit(&mut items, &plain(), budget, turn);
             let sum: f64 = items.iter().map(|item| item.cost(&plain())).sum();
             prop_assert!((spent - sum).abs() <= 1e-6 * full.max(1.0));
             prop_assert!(sum <= budget.max(least) * (1.0 + 1e-9) + 1e-9, "{sum} of {budget}, least {least}");
             prop_assert!(share < 1.0 || items.iter().all(|item| item.rung == 0));
+        }
+
+        #[test]
+        fn as_much_is_spent_as_with_the_least_threshold_that_fits(
+            things in proptest::collection::vec((10.0f64..100.0, 0.01f64..100.0, prop::sample::select(vec![1.0, 10.0, 60.0, 300.0]), 1u8..=7), 200..400),
+            share in 0.2f64..1.0,
+            turn in 0usize..1_000,
+        ) {
+            let mut items: Vec<Item> = things.iter().map(|(price, worth, interval, slowest)| {
+                Item { slowest: *slowest, ..item(*price, *worth, *interval) }
+            }).collect();
+            let full: f64 = items.iter().map(|item| item.cost_at(0, &plain())).sum();
+            let least: f64 = items.iter().map(|item| item.cost_at(item.slowest, &plain())).sum();
+            let budget = full * share;
+            prop_assume!(budget > least);
+            let mut gains: Vec<(f32, f64)> = items.iter().flat_map(|item| (1..=item.slowest).map(|rung| {
+                let more = item.cost_at(rung - 1, &plain()) - item.cost_at(rung, &plain());
+                (item.merit * STEPS[usize::from(rung)], more)
+            })).collect();
+            gains.sort_by(|a, b| b.0.total_cmp(&a.0));
+            let exact = gains.iter().scan(least, |spent, (_, more)| {
+                *spent += more;
+                Some(*spent)
+            }).take_while(|spent| *spent <= budget).last().unwrap_or(least);
+            let spent = fit(&mut items, &plain(), budget, turn);
+            prop_assert!(spent >= 0.95 * exact, "{spent} of {exact}, budget {budget}, least {least}");
+        }
+    }
+
+    #[test]
+    fn steps_are_both_strides() {
+        let steps = (1..LADDER.len()).map(|rung| f32::from(LADDER[rung]) * f32::from(LADDER[rung - 1]));
+        assert!(steps.eq(STEPS[1..].iter().copied()));
+    }
+
+    #[test]
+    fn what_is_gained_counts_where_its_threshold_lies() {
+        for gain in [0.0, 1e-20, 0.3, 1.0, 1.06, 77.7, 1e9, 1e30] {
+            let at = bin(gain);
+            assert!(edge(at) <= gain && (gain < edge(at + 1)), "{gain}: {} to {}", edge(at), edge(at + 1));
         }
     }
 }
