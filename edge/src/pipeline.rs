@@ -129,6 +129,8 @@ pub struct Pipeline {
     masks: Masks,
     registry: Registry,
     due: Vec<u32>,
+    /// Those of `due` that the planner may have looked at in this tick.
+    candidates: Vec<u32>,
     looks: Vec<plan::Look>,
     logs: LogBook,
     line_counts: Vec<u32>,
@@ -179,6 +181,7 @@ impl Pipeline {
             masks: Masks::default(),
             registry: Registry::new(config.series_max),
             due: Vec::new(),
+            candidates: Vec::new(),
             looks: Vec::new(),
             logs: LogBook::new(config.templates_max),
             line_counts: Vec::new(),
@@ -246,8 +249,8 @@ impl Pipeline {
             Found::New(slot) => {
                 self.series_generation += 1;
                 self.ledger.labels_cut = self.registry.labels_cut();
-                let place = self.planner.place(source);
-                self.registry.get_mut(slot).expect("made just now").attention.source = place;
+                let series = self.registry.get_mut(slot).expect("made just now");
+                series.attention.source = self.planner.begin(slot, source, series.meta.resolution);
                 slot
             }
             Found::Folded => {
@@ -262,9 +265,14 @@ impl Pipeline {
                 self.ledger.gaps += u64::from(sample.flags & flags::GAP != 0);
                 series.window.add(sample.value);
                 series.read_interval_ms = interval_ms;
-                match series.due.replace(sample) {
-                    None => self.due.push(slot),
-                    Some(_) => self.ledger.readings_superseded += 1,
+                let is_first = series.due.replace(sample).is_none();
+                if is_first {
+                    self.due.push(slot);
+                } else {
+                    self.ledger.readings_superseded += 1;
+                }
+                if self.planner.is_limited() && self.planner.read(slot, &mut series.attention, &sample, is_first) {
+                    self.candidates.push(slot);
                 }
                 if let Some(recorder) = &mut self.recorder {
                     let at_ms = self.clocks.wall_at(sample.at).unix_ms();

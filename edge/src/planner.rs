@@ -38,9 +38,11 @@ pub use spending::Bill;
 pub(crate) use thinning::{SLOWEST_RUNG, every_at, stride};
 
 use crate::judge::Judge;
+use crate::normalise::Sample;
 use crate::oddness::Oddness;
 use crate::registry::Registry;
 use crate::room;
+use screen::Screens;
 use spending::{HOUR_MS, Spending, window_ms};
 use std::time::Duration;
 use thinning::{Item, LADDER, SLOWEST, Shares, fit, plain};
@@ -63,7 +65,7 @@ const REGULAR_SHARE_MAX: f64 = 0.9;
 /// comes.
 const BAR: f32 = 1.0;
 const BAR_BOUNDS: [f32; 2] = [0.05, 10.0];
-const BAR_STEP: f64 = 0.1;
+const BAR_STEP: f32 = 0.1;
 /// Readings of that source in a budget's window.
 const WINDOW_READINGS: f64 = 60.0;
 /// The least worthy source is read only while this part of a budget's window is left; the worthiest to the end.
@@ -95,6 +97,7 @@ pub(crate) struct Planner {
     prices: Prices,
     pub(crate) cpu: Spending,
     pub(crate) uplink: Spending,
+    pub(crate) screens: Screens,
     sources: Vec<Source>,
     /// One value looked at by all detectors, by the step of the ladder, in nanoseconds.
     look_ns: [f64; LADDER.len()],
@@ -108,6 +111,8 @@ pub(crate) struct Planner {
     standing_ns_per_s: f64,
     standing_ns: f64,
     bar: f32,
+    /// A source is to be read more often than was planned.
+    is_news: bool,
     items: Vec<Item>,
     planned_at: Option<MonoTime>,
     ticked_at: Option<MonoTime>,
@@ -122,6 +127,7 @@ impl Planner {
             prices: Prices::default(),
             cpu: Spending::new(window_ms(0)),
             uplink: Spending::new(HOUR_MS),
+            screens: Screens::default(),
             sources: Vec::new(),
             look_ns: [0.0; LADDER.len()],
             pick_ns: 0.0,
@@ -130,6 +136,7 @@ impl Planner {
             standing_ns_per_s: 0.0,
             standing_ns: 0.0,
             bar: BAR,
+            is_news: false,
             items: Vec::new(),
             planned_at: None,
             ticked_at: None,
@@ -139,7 +146,7 @@ impl Planner {
 
     /// Bytes of the heap that a planner for `series_max` series takes at most, beside its few sources.
     pub(crate) fn bytes_max(series_max: usize) -> usize {
-        room::list::<Item>(series_max)
+        room::list::<Item>(series_max) + Screens::bytes_max(Registry::slots_max(series_max))
     }
 
     /// These budgets from now on; the next tick plans.
@@ -176,6 +183,45 @@ impl Planner {
         self.read_ns += self.sources.get(usize::from(place)).map_or(0.0, |source| source.value_ns);
     }
 
+    /// A series appeared in a slot. The place of its source.
+    pub(crate) fn begin(&mut self, slot: u32, source: &str, resolution: f64) -> u8 {
+        self.screens.begin(slot, resolution);
+        self.place(source)
+    }
+
+    /// Keeps a value that was read for the screen; `is_first` of this tick. Whether the tick has to see if the series is looked
+    /// at, and did not know yet. Kept out of the reading's own code, which was slower with it where there is no budget.
+    #[inline(never)]
+    pub(crate) fn read(&mut self, slot: u32, attention: &mut Attention, sample: &Sample, is_first: bool) -> bool {
+        self.screens.put(slot, sample.value, attention.is_watched());
+        self.cpu.is_limited() && attention.count(sample.flags, is_first)
+    }
+
+    /// Passes all values of this tick through the screen, and raises what stands out. What is so far out that it may be looked
+    /// at for that is told.
+    pub(crate) fn screen(&mut self, now: MonoTime, registry: &mut Registry, mut tell: impl FnMut(u32)) {
+        let (mut screens, may_be_due) = (std::mem::take(&mut self.screens), self.bar() / (1.0 + VOTES_MAX));
+        let least = STOOD_OUT.min(if self.cpu.is_limited() { may_be_due } else { f32::INFINITY });
+        screens.pass(least, |slot, out, startles| {
+            let Some(series) = registry.get_mut(slot) else { return };
+            let attention = &mut series.attention;
+            if out >= STOOD_OUT {
+                attention.raise(now, series.pace_ms, if startles { SURPRISED } else { STOOD_OUT });
+                let (place, until) = (usize::from(attention.source), attention.raised_until());
+                self.is_news |= startles && self.intervals.raise(place, until, now);
+            }
+            if self.cpu.is_limited() && (attention.is_raised(now) || out >= may_be_due) && attention.nominate() {
+                tell(slot);
+            }
+        });
+        self.screens = screens;
+    }
+
+    /// Whether a source is to be read more often than was planned because of what stood out; told once.
+    pub(crate) fn take_news(&mut self) -> bool {
+        std::mem::take(&mut self.is_news)
+    }
+
     /// Books what was read, and what is spent whatever is planned.
     pub(crate) fn begin_tick(&mut self, now: MonoTime) {
         let elapsed_s = self.ticked_at.replace(now).map_or(0.0, |last| now.since(last).as_secs_f64());
@@ -195,7 +241,7 @@ impl Planner {
         let readings = elapsed_s / self.cpu.window_s() * WINDOW_READINGS;
         let fullness = (self.standing_ns / most_ns).clamp(0.0, 1.0);
         #[expect(clippy::cast_possible_truncation, reason = "a factor needs no more digits than f32 has")]
-        let step = 1.0 + (BAR_STEP * readings.min(1.0) * (1.0 - 2.0 * fullness)) as f32;
+        let step = 1.0 + (f64::from(BAR_STEP) * readings.min(1.0) * (1.0 - 2.0 * fullness)) as f32;
         self.bar = (self.bar * step).clamp(BAR_BOUNDS[0], BAR_BOUNDS[1]);
     }
 
@@ -271,16 +317,23 @@ impl Planner {
         let log_ns_per_s = std::mem::take(&mut self.log_ns) / elapsed.map_or(lasts_s, |elapsed| elapsed.as_secs_f64());
         self.turn = self.turn.wrapping_add(17);
         self.price(judges);
-        self.weigh_sources(policy, registry, oddness);
+        let readings_per_s = self.weigh_sources(policy, registry, oddness);
         if !self.is_limited() {
             return;
         }
         let shortest = self.intervals.bases(policy).map(|(_, ms)| ms).min().unwrap_or(0);
         self.cpu.set_window(now, window_ms(shortest));
         let unplanned = prices::sane(self.prices.fixed_ns_per_s) + log_ns_per_s;
-        let room = self.plan_collect(now, policy, registry, self.cpu.plannable_per_s() - unplanned);
+        let room = self.plan_collect(now, policy, readings_per_s, self.cpu.plannable_per_s() - unplanned);
         self.plan_detect(now, policy, registry, oddness, room);
-        self.plan_ship(now, policy, registry, oddness);
+        if self.uplink.is_limited() {
+            self.plan_ship(now, policy, registry, oddness);
+        }
+    }
+
+    /// There is no budget of CPU time any more.
+    pub(crate) fn forget_looks(&mut self, registry: &mut Registry) {
+        registry.iter_mut().for_each(|(_, series)| series.attention.forget_looks());
     }
 
     /// There is no budget any more.
@@ -315,14 +368,21 @@ impl Planner {
         }
     }
 
-    fn weigh_sources(&mut self, policy: &Policy, registry: &Registry, oddness: &Oddness) {
+    /// What sources are worth and cost. How many values of all series are read a second at their usual paces.
+    fn weigh_sources(&mut self, policy: &Policy, registry: &Registry, oddness: &Oddness) -> f64 {
         let places = self.intervals.bases(policy).count();
         self.sources.resize_with(places, Source::default);
         self.sources.iter_mut().for_each(|source| (source.series, source.worth) = (0, 0.0));
+        // Neighbours are read at one pace, mostly.
+        let (mut readings_per_s, mut pace) = (0.0, (0, 0.0));
         for (slot, series) in registry.iter() {
+            if pace.0 != series.pace_ms {
+                pace = (series.pace_ms, 1.0 / seconds(series.pace_ms));
+            }
+            readings_per_s += pace.1;
             if let Some(source) = self.sources.get_mut(usize::from(series.attention.source)) {
                 source.series += 1;
-                source.worth += worth(series.attention.worth(), oddness.state_of(slot));
+                source.worth += f64::from(worth(&self.screens, slot, &series.attention, oddness));
             }
         }
         for ((name, _), source) in self.intervals.bases(policy).zip(&mut self.sources) {
@@ -331,11 +391,12 @@ impl Planner {
             let series = source.series.max(1) as f64;
             source.value_ns = source.price_ns / series;
         }
+        readings_per_s
     }
 
     /// Intervals of sources, of which all together may cost a part of `room`, in nanoseconds a second. What is left for
     /// looks.
-    fn plan_collect(&mut self, now: MonoTime, policy: &Policy, registry: &Registry, room: f64) -> f64 {
+    fn plan_collect(&mut self, now: MonoTime, policy: &Policy, readings_per_s: f64, room: f64) -> f64 {
         let items = &mut self.items;
         items.clear();
         for ((place, (_, base_ms)), source) in self.intervals.bases(policy).enumerate().zip(&self.sources) {
@@ -349,8 +410,7 @@ impl Planner {
         for (item, source) in items.iter().zip(&mut self.sources) {
             source.rank = if most_merit > 0.0 { 1.0 - (f64::from(item.merit) / most_merit).sqrt() } else { 0.0 };
         }
-        let each_time = |series: &crate::registry::Series| self.look_ns[0] / seconds(series.pace_ms);
-        let looks: f64 = registry.iter().map(|(_, series)| each_time(series)).sum();
+        let looks = self.look_ns[0] * readings_per_s;
         let least = looks * self.look_ns[SLOWEST] / self.look_ns[0].max(1e-9) / f64::from(LADDER[SLOWEST]);
         let kept = looks.min(least.max(room * DETECT_SHARE));
         let shares = plain();
@@ -372,17 +432,21 @@ impl Planner {
         let shares: Shares =
             std::array::from_fn(|rung| self.look_ns[rung] / self.look_ns[0].max(1e-9) / f64::from(LADDER[rung]));
         self.items.clear();
-        let mut suspects = 0.0;
+        let (mut all, mut suspects) = (0.0, 0.0);
+        let (mut of_ms, mut alike) = (0, Item::default());
         for (slot, series) in registry.iter() {
             // Where it is about to be read less often, what is read until then has to be paid.
             let planned_ms = self.sources.get(usize::from(series.attention.source)).map(|source| source.planned_ms);
-            let interval_s = seconds(planned_ms.unwrap_or(u32::MAX).min(series.read_interval_ms));
-            let worth = worth(series.attention.worth(), oddness.state_of(slot));
+            let interval_ms = planned_ms.unwrap_or(u32::MAX).min(series.read_interval_ms).max(1);
+            if of_ms != interval_ms {
+                (of_ms, alike) = (interval_ms, Item::new(self.look_ns[0], 1.0, seconds(interval_ms), 0));
+            }
             let slowest = series.attention.slowest(now);
-            suspects += if slowest == 0 { self.look_ns[0] / interval_s } else { 0.0 };
-            self.items.push(Item::new(self.look_ns[0], worth, interval_s, slowest));
+            let item = alike.of(worth(&self.screens, slot, &series.attention, oddness), slowest);
+            all += item.cost_at(0, &shares);
+            suspects += if slowest == 0 { item.cost_at(0, &shares) } else { 0.0 };
+            self.items.push(item);
         }
-        let all: f64 = self.items.iter().map(|item| item.cost_at(0, &shares)).sum();
         let for_others = if all <= room { 0.0 } else { (room - suspects).max(0.0) };
         // A bar that is as low as can be leaves more for the regular ones.
         let is_lowest = self.bar <= BAR_BOUNDS[0];
@@ -395,6 +459,7 @@ impl Planner {
         fit(&mut self.items, &shares, room - self.standing_ns_per_s, self.turn);
         for (item, (slot, series)) in self.items.iter().zip(registry.iter_mut()) {
             series.attention.plan(now, item.rung, slot);
+            series.attention.plan_windows(1);
         }
     }
 
@@ -405,10 +470,11 @@ impl Planner {
         let bytes = prices::sane(self.prices.feature_bytes);
         self.items.clear();
         for (slot, series) in registry.iter() {
-            let (attention, votes) = (&series.attention, oddness.state_of(slot));
+            let attention = &series.attention;
             let price = bytes * f64::from(attention.news());
             let slowest = if attention.is_raised(now) { 0 } else { SLOWEST_RUNG };
-            self.items.push(Item::new(price, worth(attention.worth(), votes), window_s, slowest));
+            let worth = worth(&self.screens, slot, attention, oddness);
+            self.items.push(Item::new(price, f64::from(worth), window_s, slowest));
         }
         fit(&mut self.items, &plain(), room, self.turn);
         for (item, (_, series)) in self.items.iter().zip(registry.iter_mut()) {
@@ -417,8 +483,8 @@ impl Planner {
     }
 }
 
-fn worth(own: f32, votes: f32) -> f64 {
-    f64::from(own + votes.clamp(0.0, VOTES_MAX))
+fn worth(screens: &Screens, slot: u32, attention: &Attention, oddness: &Oddness) -> f32 {
+    attention.worth() + screens.worth(slot) + oddness.state_of(slot).clamp(0.0, VOTES_MAX)
 }
 
 fn seconds(ms: u32) -> f64 {

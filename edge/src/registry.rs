@@ -111,9 +111,14 @@ impl Registry {
         }
     }
 
+    /// Slots that so many series are ever in.
+    pub(crate) fn slots_max(series_max: usize) -> usize {
+        series_max + SLOT_QUARANTINE + 1
+    }
+
     /// Bytes of the heap that a registry of `series_max` series takes at most.
     pub fn bytes_max(series_max: usize) -> usize {
-        let slots = series_max + SLOT_QUARANTINE + 1;
+        let slots = Self::slots_max(series_max);
         let (slot, name) = (room::list::<Option<Series>>(slots), room::map::<&str, usize>(series_max.min(1_024)));
         let found = room::map::<u128, u32>(series_max) + room::map::<u128, ()>(FOLDED_DISTINCT_MAX);
         slot + name + found + room::list::<u32>(slots) + Self::names_bytes_max(series_max)

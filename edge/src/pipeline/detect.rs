@@ -248,6 +248,7 @@ impl Pipeline {
             self.oddness.forget(slot);
             self.board.hours.forget(slot);
             self.due.retain(|other| *other != slot);
+            self.candidates.retain(|other| *other != slot);
             self.ship_last_feature(now, series);
         }
     }

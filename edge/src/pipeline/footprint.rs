@@ -104,8 +104,9 @@ fn series(series_max: usize) -> usize {
     let definitions = room::list::<SeriesDefinition>(series_max) + Registry::names_bytes_max(series_max);
     // Twice as many samples as are asked for wait while the blocks are gone through, in lists that have doubled.
     let pulled = SEARCHES_MAX * 4 * PULL_SAMPLES_MAX * size_of::<(i64, f64)>();
-    // What is looked at in a tick, and whom an answer raises.
-    let plan = Planner::bytes_max(series_max) + room::list::<Look>(series_max) + room::list::<(u32, f32)>(series_max);
+    // What may be looked at in a tick, what is, and whom an answer raises.
+    let looks = room::list::<u32>(series_max) + room::list::<Look>(series_max);
+    let plan = Planner::bytes_max(series_max) + looks + room::list::<(u32, f32)>(series_max);
     Registry::bytes_max(series_max)
         + room::list::<u32>(series_max)
         + plan

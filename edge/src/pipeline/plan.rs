@@ -2,11 +2,11 @@
 
 use super::Pipeline;
 use crate::judge::NEW_KIND;
-use crate::normalise::Sample;
 use crate::planner::{
     Account, Budgets, CLASSES, Class, FOUND, OVERDUE, PlanView, Prices, SLOWEST_RUNG, STOOD_OUT, SURPRISED, SUSPECTED,
     Spent, VOTES_MAX, every_at, is_standing, rung_of, stride,
 };
+use crate::registry::Series;
 use std::collections::BTreeMap;
 use vedette_protocol::policy::{BudgetCeilings, Directive};
 use vedette_protocol::time::MonoTime;
@@ -58,13 +58,17 @@ impl Pipeline {
 
     #[expect(clippy::cast_precision_loss, reason = "at most 2^40 bytes")]
     pub(super) fn apply_budgets(&mut self, now: MonoTime) {
-        let was_limited = self.planner.is_limited();
+        let (was_limited, thinned) = (self.planner.is_limited(), self.planner.cpu.is_limited());
         let BudgetCeilings { cpu_percent, uplink_bytes_per_hour } = self.policy.budgets;
         let cpu = cpu_percent.map(Budgets::of_cpu_percent).unwrap_or_default();
         let of_policy = Budgets { uplink_bytes_per_hour: uplink_bytes_per_hour.map(|bytes| bytes as f64), ..cpu };
         self.planner.set_budgets(now, self.budgets.stricter(of_policy));
         if was_limited && !self.planner.is_limited() {
             self.planner.forget(&mut self.registry);
+        }
+        if thinned && !self.planner.cpu.is_limited() {
+            self.planner.forget_looks(&mut self.registry);
+            self.candidates.clear();
         }
     }
 
@@ -142,30 +146,30 @@ impl Pipeline {
     pub(super) fn choose_looks(&mut self, now: MonoTime) {
         self.looks.clear();
         self.ledger.looks_due += self.due.len() as u64;
-        let wanted = if self.planner.is_limited() { self.screen(now) } else { [0; CLASSES] };
+        if self.planner.is_limited() {
+            let candidates = &mut self.candidates;
+            self.planner.screen(now, &mut self.registry, |slot| candidates.push(slot));
+            if self.planner.take_news() {
+                self.replan(now);
+            }
+        }
         if !self.planner.cpu.is_limited() {
-            self.looks.clear();
             self.looks.extend(self.due.iter().map(|slot| Look::each_time(*slot)));
             self.ledger.looks_taken += self.due.len() as u64;
             return;
         }
+        let wanted = self.classify(now);
         let due = self.looks.len();
         let granted = self.grant(now, &wanted);
-        let (mut seen, turn) = ([0; CLASSES], usize::try_from(self.tick % 1_024).unwrap_or(0));
-        self.looks.retain(|look| {
-            let class = usize::from(look.class);
-            let at = seen[class] + turn;
-            seen[class] += 1;
-            // Evenly among those of a class, and others in the next tick.
-            let before = |at: usize| at * granted[class] / wanted[class].max(1);
-            before(at) < before(at + 1)
-        });
+        if granted != wanted {
+            self.leave_out(&wanted, &granted);
+        }
         for look in &mut self.looks {
             let Some(series) = self.registry.get_mut(look.slot) else { continue };
-            look.rung = rung_of(look.class);
-            (look.values, look.number) = series.attention.look(look.class);
+            let looked = series.attention.look(look.class);
+            (look.rung, look.values, look.number) = (rung_of(look.class), looked.values, looked.number);
             if let Some(sample) = &mut series.due {
-                sample.flags |= series.attention.take_flags();
+                sample.flags |= looked.flags;
             }
         }
         self.ledger.looks_taken += self.looks.len() as u64;
@@ -173,29 +177,31 @@ impl Pipeline {
         self.ledger.looks_withheld += (due - self.looks.len()) as u64;
     }
 
-    /// Passes what was read through the screen, raises what stands out, and notes whose turn it is. How many of each class.
-    fn screen(&mut self, now: MonoTime) -> [usize; CLASSES] {
-        let (mut wanted, bar, mut is_news) = ([0; CLASSES], self.planner.bar(), false);
-        for slot in &self.due {
-            let Some(series) = self.registry.get_mut(*slot) else { continue };
-            let Some(Sample { value, flags, .. }) = series.due else { continue };
-            let attention = &mut series.attention;
-            if let Some(interest) = attention.screen(value, series.meta.resolution) {
-                attention.raise(now, series.pace_ms, interest);
-                let (place, until) = (usize::from(attention.source), attention.raised_until());
-                is_news |= interest >= SURPRISED && self.planner.intervals.raise(place, until, now);
-            }
+    /// Which of the candidates are due, and of which class. How many of each.
+    fn classify(&mut self, now: MonoTime) -> [usize; CLASSES] {
+        let (mut wanted, bar) = ([0; CLASSES], self.planner.bar());
+        for slot in self.candidates.drain(..) {
+            let Some(series) = self.registry.get_mut(slot).filter(|series| series.due.is_some()) else { continue };
             // Votes count as they add up to the host's oddness: what is odd already is looked at sooner.
-            let votes = || self.oddness.state_of(*slot).clamp(0.0, VOTES_MAX);
-            if let Some(class) = attention.due(now, flags, bar, votes) {
+            let votes = || self.oddness.state_of(slot).clamp(0.0, VOTES_MAX);
+            if let Some(class) = series.attention.due(now, self.planner.screens.out(slot), bar, votes) {
                 wanted[usize::from(class)] += 1;
-                self.looks.push(Look { class, ..Look::each_time(*slot) });
+                self.looks.push(Look { class, ..Look::each_time(slot) });
             }
-        }
-        if is_news {
-            self.replan(now);
         }
         wanted
+    }
+
+    /// Keeps of each class as many as are granted: evenly among them, and others in the next tick.
+    fn leave_out(&mut self, wanted: &[usize; CLASSES], granted: &[usize; CLASSES]) {
+        let (mut seen, turn) = ([0; CLASSES], usize::try_from(self.tick % 1_024).unwrap_or(0));
+        self.looks.retain(|look| {
+            let class = usize::from(look.class);
+            let at = seen[class] + turn;
+            seen[class] += 1;
+            let before = |at: usize| at * granted[class] / wanted[class].max(1);
+            before(at) < before(at + 1)
+        });
     }
 
     /// How many looks of each class there is room for.
@@ -285,6 +291,10 @@ impl Pipeline {
         }
         let Some(series) = self.registry.get_mut(slot) else { return };
         let is_news = series.attention.raise(now, series.pace_ms, interest);
+        self.planner.screens.note(slot, interest);
+        if self.planner.cpu.is_limited() {
+            nominate(&mut self.candidates, slot, series);
+        }
         let (place, until) = (usize::from(series.attention.source), series.attention.raised_until());
         if interest >= SURPRISED && self.planner.intervals.raise(place, until, now) {
             self.replan(now);
@@ -310,6 +320,9 @@ impl Pipeline {
                 left -= 1;
                 if let Some(series) = self.registry.get_mut(other) {
                     series.attention.raise_for_relative(now, series.pace_ms);
+                    if self.planner.cpu.is_limited() {
+                        nominate(&mut self.candidates, other, series);
+                    }
                 }
             }
         }
@@ -321,11 +334,113 @@ impl Pipeline {
             return;
         }
         let of_source = |source: &str| directive.sources.iter().any(|(name, _)| name == source);
-        for (_, series) in self.registry.iter_mut() {
+        for (slot, series) in self.registry.iter_mut() {
             if directive.raw_metrics.contains(&series.meta.metric) || of_source(series.source) {
                 series.attention.raise_until(ends, SUSPECTED);
+                self.planner.screens.note(slot, SUSPECTED);
+                if self.planner.cpu.is_limited() {
+                    nominate(&mut self.candidates, slot, series);
+                }
                 self.planner.intervals.raise(usize::from(series.attention.source), ends, now);
             }
         }
+    }
+}
+
+/// What was raised after it was read in this second is looked at in this second.
+fn nominate(candidates: &mut Vec<u32>, slot: u32, series: &mut Series) {
+    if series.due.is_some() && series.attention.nominate() {
+        candidates.push(slot);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metric::{MetricKind, MetricSpec};
+    use crate::pipeline::{Action, DetectorSlot, PipelineConfig};
+    use vedette_protocol::ids::{Digest, HostId};
+    use vedette_protocol::policy::Policy;
+    use vedette_protocol::time::WallTime;
+    use vedette_protocol::v1::DetectorRef;
+    use vedette_protocol::worker::{DetectorDescription, WorkerRequest};
+
+    const SERIES: usize = 60;
+    const METRICS: u32 = 0;
+    const VOTES: u32 = 1;
+    static METRIC: MetricSpec = MetricSpec {
+        name: "system.cpu.a",
+        unit: "1",
+        kind: MetricKind::Gauge,
+        resolution: 0.01,
+        lower: f64::NAN,
+        upper: f64::NAN,
+        doc: "",
+    };
+
+    fn slot(detector: u32, input: DetectorInput) -> DetectorSlot {
+        let (name, version) = (format!("made-up-{detector}"), "1".to_owned());
+        DetectorSlot {
+            detector,
+            reference: DetectorRef { name: name.clone(), version: version.clone(), digest: Digest([7; 32]) },
+            description: DetectorDescription {
+                name,
+                version,
+                input,
+                warm_up_values: 48,
+                state_bytes_max: 512,
+                parameters: Vec::new(),
+            },
+        }
+    }
+
+    #[test]
+    fn a_judge_is_told_the_true_pace_of_its_looks_whatever_is_picked_in_between() {
+        let config = PipelineConfig {
+            host: HostId([1; 16]),
+            policy: Policy::default(),
+            series_max: SERIES * 2,
+            templates_max: 1,
+            sources: vec![("sim".into(), 1_000)],
+        };
+        let mut pipeline = Pipeline::new(config, MonoTime::default(), WallTime::default());
+        let detectors = vec![("made-up-0".to_owned(), 100.0), ("made-up-1".to_owned(), 60.0)];
+        pipeline.set_prices(Prices { reading_ns: 0.0, detectors, ..Prices::default() });
+        pipeline.set_budgets(
+            MonoTime::default(),
+            Budgets { cpu_ns_per_s: Some(0.2 * 160.0 * 60.0), uplink_bytes_per_hour: None },
+        );
+        let slots = vec![slot(METRICS, DetectorInput::Metrics), slot(VOTES, DetectorInput::Votes)];
+        pipeline.set_detectors(MonoTime::default(), slots);
+        let names: Vec<String> = (0..SERIES).map(|n| n.to_string()).collect();
+        let (mut state, mut rows) = (1u64, [0; 2]);
+        let mut random = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            f64::from(u32::try_from(state >> 33).expect("31 bits")) / f64::from(1u32 << 31)
+        };
+        for second in 0..900 {
+            let now = MonoTime::from_ms(second * 1_000);
+            for name in &names {
+                let value = (0..12).map(|_| random()).sum();
+                pipeline.handle_reading(now, "sim", 1_000, &METRIC, &[("n", name)], value);
+            }
+            pipeline.handle_tick(now, WallTime::default());
+            while let Some(action) = pipeline.poll_action() {
+                let Action::Ask(WorkerRequest::Observe { detector, tick, columns }) = action else { continue };
+                #[expect(clippy::cast_possible_truncation, reason = "a score")]
+                let scores: Vec<f32> = columns.ids.iter().map(|_| random() as f32 * 0.1).collect();
+                pipeline.handle_scores(now, detector, tick, &scores);
+                rows[detector as usize] += columns.ids.len();
+                if detector == VOTES {
+                    continue;
+                }
+                let judge = &pipeline.judges[0];
+                assert_eq!(judge.every, 1);
+                for ((slot, _, interval_ms), dt_ms) in judge.scored().zip(columns.dt_ms) {
+                    assert!(dt_ms == 0 || interval_ms == dt_ms, "series {slot} at {second} s: {interval_ms} {dt_ms}");
+                }
+            }
+        }
+        assert!(rows[1] > rows[0] + 1_000 && rows[0] > 1_000, "{rows:?}");
     }
 }

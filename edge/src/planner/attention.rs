@@ -1,7 +1,6 @@
 //! What the planner knows of one series, and what it decided on it.
 
 use super::VOTES_MAX;
-use super::screen::Screen;
 use super::thinning::{LADDER, SLOWEST, SLOWEST_RUNG, stride};
 use std::time::Duration;
 use vedette_protocol::time::MonoTime;
@@ -14,13 +13,11 @@ const RAISE: (u64, u64) = (30_000, 15);
 const DECAY_MS: u64 = 10_000;
 /// A value counts as so many times as far out where the one before stood out a moment ago, or a relative is suspected.
 const BOOST: f32 = 2.0;
-/// Interest of what stands out, of a detector's surprise, of its suspicion and of an episode, and what is left of it after
-/// a value.
+/// Interest of what stands out, of a detector's surprise, of its suspicion and of an episode.
 pub(crate) const STOOD_OUT: f32 = 1.0;
 pub(crate) const SURPRISED: f32 = 1.5;
 pub(crate) const SUSPECTED: f32 = 2.0;
 pub(crate) const FOUND: f32 = 4.0;
-const INTEREST_KEPT: f32 = 0.999;
 /// Looks until a series is known.
 const KNOWN_LOOKS: u8 = 100;
 /// What every series is worth, and what one that is not known yet is worth more.
@@ -53,32 +50,40 @@ pub(crate) fn is_standing(class: Class) -> bool {
     STANDING.contains(&class)
 }
 
+/// A look, for who is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Looked {
+    /// Values since the last look that was not picked, this one included; of what is picked, as many as there would be.
+    pub(crate) values: u16,
+    /// Its number among the regular ones or among the picked ones, from 0 again after each sixty.
+    pub(crate) number: u8,
+    /// What was missed before it.
+    pub(crate) flags: u8,
+}
+
 /// See the module's documentation.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Attention {
-    screen: Screen,
-    /// How far out the last value was.
-    out: f32,
-    interest: f32,
     /// Place of the source in the planner's list.
     pub(crate) source: u8,
     /// Step of the ladder that is planned, without a raise.
     rung: u8,
-    /// Whose sake it is raised for, and until when.
-    raised_until: Option<MonoTime>,
+    /// Until when it is raised, 0 for who never was, and whether for another's sake.
+    raised_until: MonoTime,
     is_relative: bool,
     /// The strongest reason of the raise.
     raised_for: f32,
-    /// Values since the last look, this one included; ticks of reading count once.
-    unlooked: u16,
-    /// The same since the last look that was not picked.
+    /// Values since the last look that was not picked, this one included, those of one tick once; and after how many the
+    /// next one is due: at first fewer than the step's stride, so that not everybody's is in one tick.
     waited: u8,
-    /// The next look is due after so many already, so that not everybody's is in one tick.
-    early: u8,
-    /// Looks, as far as they matter, and the number of the last one, from 0 again after each sixty.
+    wait: u8,
+    /// The tick has to see whether it is looked at.
+    is_candidate: bool,
+    /// Looks, as far as they matter, and the numbers of the last regular one and of the last picked one.
     looks: u8,
     number: u8,
-    /// Of values since the last look.
+    picks: u8,
+    /// Of values since the last look that was not picked.
     flags: u8,
     /// Share of windows that said something new, and how many the present one shall be put together of.
     news: f32,
@@ -89,19 +94,17 @@ pub(crate) struct Attention {
 impl Default for Attention {
     fn default() -> Self {
         Self {
-            screen: Screen::default(),
-            out: 0.0,
-            interest: 0.0,
             source: u8::MAX,
             rung: 0,
-            raised_until: None,
+            raised_until: MonoTime::default(),
             is_relative: false,
             raised_for: 0.0,
-            unlooked: 0,
             waited: 0,
-            early: u8::MAX,
+            wait: 1,
+            is_candidate: false,
             looks: 0,
             number: 0,
+            picks: 0,
             flags: 0,
             news: 1.0,
             windows: 1,
@@ -111,18 +114,29 @@ impl Default for Attention {
 }
 
 impl Attention {
-    /// Takes a value that was read. What interest it is of, if it is far out.
+    /// Counts a value as one of those between looks. Where it is the series' turn or may be, the tick has to see about it:
+    /// whether it does and did not know.
     #[inline]
-    pub(crate) fn screen(&mut self, value: f64, resolution: f64) -> Option<f32> {
-        let startles;
-        (self.out, startles) =
-            self.screen.look(value, resolution, self.raised_until.is_some() && self.raised_for > STOOD_OUT);
-        self.interest = (self.interest * INTEREST_KEPT).max(self.out.min(STOOD_OUT));
-        match () {
-            () if startles => Some(SURPRISED),
-            () if self.out >= 1.0 => Some(STOOD_OUT),
-            () => None,
-        }
+    pub(crate) fn count(&mut self, flags: u8, is_first: bool) -> bool {
+        self.waited = self.waited.saturating_add(u8::from(is_first));
+        self.flags |= flags & flags::GAP;
+        (self.waited >= self.wait || self.was_raised()) && self.nominate()
+    }
+
+    /// Whether it is watched closely: what is far for it is not learnt from that.
+    #[inline]
+    pub(crate) fn is_watched(&self) -> bool {
+        self.was_raised() && self.raised_for > STOOD_OUT
+    }
+
+    /// The tick has to see whether it is looked at. Whether it did not know.
+    pub(crate) fn nominate(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_candidate, true)
+    }
+
+    /// It was raised, and was not found to be calm again since.
+    fn was_raised(&self) -> bool {
+        self.raised_until != MonoTime::default()
     }
 
     /// Has it looked at each time for a while. Whether it was not already for its own sake and as much reason.
@@ -142,18 +156,17 @@ impl Attention {
     pub(crate) fn raise_until(&mut self, until: MonoTime, interest: f32) {
         self.is_relative = false;
         self.raised_for = self.raised_for.max(interest);
-        self.raised_until = self.raised_until.max(Some(until));
-        self.interest = self.interest.max(interest);
+        self.raised_until = self.raised_until.max(until);
     }
 
     /// The same for the sake of another series.
     pub(crate) fn raise_for_relative(&mut self, now: MonoTime, interval_ms: u32) {
         self.is_relative |= !self.is_raised(now);
-        self.raised_until = self.raised_until.max(Some(now + for_as_long(RAISE, interval_ms)));
+        self.raised_until = self.raised_until.max(now + for_as_long(RAISE, interval_ms));
     }
 
     pub(crate) fn is_raised(&self, now: MonoTime) -> bool {
-        self.raised_until.is_some_and(|until| now < until)
+        now < self.raised_until
     }
 
     /// Whether it is raised for more than a value that was far out, and for its own sake: then it is looked at each time.
@@ -168,18 +181,23 @@ impl Attention {
 
     /// Until when it is or was raised.
     pub(crate) fn raised_until(&self) -> MonoTime {
-        self.raised_until.unwrap_or_default()
+        self.raised_until
     }
 
     /// Without a budget nothing is planned.
     pub(crate) fn forget_plan(&mut self) {
-        (self.rung, self.windows, self.unlooked, self.raised_until) = (0, 1, 0, None);
+        (self.windows, self.raised_until) = (1, MonoTime::default());
+        self.forget_looks();
     }
 
-    /// What a look each second is worth, of a series of usual importance: unitless.
+    /// Without a budget of CPU time it is looked at each time.
+    pub(crate) fn forget_looks(&mut self) {
+        (self.rung, self.wait, self.waited, self.flags, self.is_candidate) = (0, 1, 0, 0, false);
+    }
+
+    /// What a look each second is worth, of a series of usual importance, beside what it does and did: unitless.
     pub(crate) fn worth(&self) -> f32 {
-        let unknown = if self.looks < KNOWN_LOOKS { WORTH_UNKNOWN } else { 0.0 };
-        WORTH_MIN + self.screen.activity() + self.interest * self.interest + unknown
+        WORTH_MIN + if self.looks < KNOWN_LOOKS { WORTH_UNKNOWN } else { 0.0 }
     }
 
     /// The step of the ladder at which it is looked at.
@@ -189,67 +207,76 @@ impl Attention {
 
     /// The slowest step that a suspicion, or what is left of it, allows.
     pub(crate) fn slowest(&self, now: MonoTime) -> u8 {
-        let suspected = self.raised_until.filter(|_| self.raised_for > STOOD_OUT && !self.is_relative);
-        let Some(until) = suspected else { return SLOWEST_RUNG };
+        if !self.was_raised() || self.raised_for <= STOOD_OUT || self.is_relative {
+            return SLOWEST_RUNG;
+        }
+        let until = self.raised_until;
         let steps = if now < until { 0 } else { 1 + now.since(until).as_millis() / u128::from(DECAY_MS) };
         u8::try_from(steps).unwrap_or(SLOWEST_RUNG).min(SLOWEST_RUNG)
     }
 
     /// Plans a step of the ladder. `spread` puts looks of different series into different ticks.
+    #[inline]
     pub(crate) fn plan(&mut self, now: MonoTime, rung: u8, spread: u32) {
-        if self.slowest(now) == SLOWEST_RUNG && !self.is_raised(now) {
-            (self.raised_until, self.is_relative) = (None, false);
+        if self.was_raised() && self.slowest(now) == SLOWEST_RUNG && !self.is_raised(now) {
+            (self.raised_until, self.is_relative) = (MonoTime::default(), false);
         }
-        if std::mem::replace(&mut self.rung, rung) == 0 && rung > 0 {
-            self.early = u8::try_from(1 + spread % u32::from(stride(rung))).unwrap_or(u8::MAX);
+        let before = std::mem::replace(&mut self.rung, rung);
+        if before == rung {
+            return;
         }
+        let is_first_early = self.wait < stride(before);
+        self.wait = match () {
+            () if before == 0 => u8::try_from(1 + spread % u32::from(stride(rung))).unwrap_or(u8::MAX),
+            () if is_first_early => self.wait.min(stride(rung)),
+            () => stride(rung),
+        };
     }
 
-    /// A value is there. The class of the look that is due, if one is; a value that nobody looks at counts as well. Who is
-    /// as far out as the bar of the host stands out; what votes made odd so many times sooner as `sooner` says.
+    /// A value is there, counted, and so far `out`. The class of the look that is due, if one is. Who is as far out as the bar
+    /// of the host stands out; what votes made odd so many times sooner as `sooner` says.
     #[inline]
-    pub(crate) fn due(&mut self, now: MonoTime, flags: u8, bar: f32, sooner: impl FnOnce() -> f32) -> Option<Class> {
-        self.unlooked = self.unlooked.saturating_add(1);
-        self.waited = self.waited.saturating_add(1);
-        self.flags |= flags & flags::GAP;
-        if self.unlooked >= u16::from(LADDER[SLOWEST]) {
+    pub(crate) fn due(&mut self, now: MonoTime, out: f32, bar: f32, sooner: impl FnOnce() -> f32) -> Option<Class> {
+        self.is_candidate = false;
+        if self.waited >= LADDER[SLOWEST] {
             return Some(OVERDUE);
         }
-        // Hardly anybody is raised, and hardly anybody's value is anywhere near the bar.
-        let rung = if self.raised_until.is_some() { self.rung(now) } else { self.rung };
-        if self.raised_until.is_some() && self.is_suspect(now) {
-            return Some(RAISED);
+        // Hardly anybody is raised.
+        let (mut rung, mut wait, mut out) = (self.rung, self.wait, out);
+        if self.was_raised() {
+            if self.is_suspect(now) {
+                return Some(RAISED);
+            }
+            rung = self.rung(now);
+            wait = wait.min(stride(rung));
+            out *= if self.is_raised(now) { BOOST } else { 1.0 };
         }
-        if self.waited >= stride(rung).min(self.early) {
+        if self.waited >= wait {
             return Some(PLANNED + rung);
         }
-        if BOOST * (1.0 + VOTES_MAX) * self.out < bar {
+        if (1.0 + VOTES_MAX) * out < bar {
             return None;
         }
-        let out = if self.is_raised(now) { BOOST * self.out } else { self.out } * (1.0 + sooner());
+        let out = out * (1.0 + sooner());
         match () {
             () if out >= bar => Some(STANDING[if out >= 4.0 * bar { 0 } else { usize::from(out < 2.0 * bar) + 1 }]),
             () => None,
         }
     }
 
-    /// It is looked at now. The number of the look, and values since the last one, this one included; what was picked
-    /// counts among the regular looks, for like them it is a value alone, and no neighbour of the one before.
+    /// It is looked at now. What is picked takes nothing from the regular looks: it is a value alone, which some detectors
+    /// do not see, so that they are told of pace and gaps as if it had not been.
     #[inline]
-    pub(crate) fn look(&mut self, class: Class) -> (u16, u8) {
+    pub(crate) fn look(&mut self, class: Class) -> Looked {
         self.looks = self.looks.saturating_add(1);
-        self.number = (self.number + 1) % LADDER[SLOWEST];
-        let values = std::mem::take(&mut self.unlooked).max(1);
         if is_standing(class) {
-            return (u16::from(stride(self.rung)), self.number);
+            self.picks = (self.picks + 1) % LADDER[SLOWEST];
+            return Looked { values: u16::from(stride(self.rung)), number: self.picks, flags: self.flags };
         }
-        (self.early, self.waited) = (u8::MAX, 0);
-        (values, self.number)
-    }
-
-    /// What was missed before the value that is looked at is missed before it.
-    pub(crate) fn take_flags(&mut self) -> u8 {
-        std::mem::take(&mut self.flags)
+        self.number = (self.number + 1) % LADDER[SLOWEST];
+        self.wait = stride(self.rung);
+        let values = u16::from(std::mem::take(&mut self.waited).max(1));
+        Looked { values, number: self.number, flags: std::mem::take(&mut self.flags) }
     }
 
     pub(crate) fn plan_windows(&mut self, windows: u8) {
@@ -295,49 +322,55 @@ fn for_as_long((ms, values): (u64, u64), interval_ms: u32) -> Duration {
 mod tests {
     use super::*;
 
+    const BAR: f32 = 1.0;
+
     fn at(second: u64) -> MonoTime {
         MonoTime::from_ms(second * 1_000)
+    }
+
+    /// A value that was screened is counted, and the tick sees about it if it has to.
+    fn due(attention: &mut Attention, now: MonoTime, out: f32) -> Option<Class> {
+        let is_candidate = attention.count(0, true) || (1.0 + VOTES_MAX) * out >= BAR;
+        is_candidate.then(|| attention.due(now, out, BAR, || 0.0)).flatten()
     }
 
     #[test]
     fn a_raise_is_felt_at_once_and_goes_down_the_ladder_later() {
         let mut attention = Attention::default();
         attention.plan(at(0), SLOWEST_RUNG, 3);
-        assert_eq!(attention.due(at(1), 0, 1.0, || 0.0), None);
+        assert_eq!(due(&mut attention, at(1), 0.0), None);
         assert!(attention.raise(at(1), 1_000, SUSPECTED), "it is news");
         assert!(!attention.raise(at(2), 1_000, SUSPECTED), "and is not twice");
         assert!(attention.raise(at(2), 1_000, FOUND), "but a better reason is");
-        assert_eq!(attention.due(at(2), 0, 1.0, || 0.0), Some(1));
+        assert_eq!(due(&mut attention, at(2), 0.0), Some(1));
         let rungs: Vec<u8> = (0..13).map(|step| attention.rung(at(2 + step * 10))).collect();
         assert_eq!(rungs, [0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 7, 7, 7]);
         attention.plan(at(600), SLOWEST_RUNG, 3);
-        assert!(attention.raised_until.is_none());
+        assert!(!attention.was_raised());
     }
 
     #[test]
     fn a_relative_is_looked_at_if_it_is_half_as_far_out_and_each_time_once_it_is_suspected_itself() {
         let mut attention = Attention::default();
         attention.plan(at(0), SLOWEST_RUNG, 59);
-        attention.out = 0.6;
-        assert_eq!(attention.due(at(0), 0, 1.0, || 0.0), None);
+        assert_eq!(due(&mut attention, at(0), 0.6), None);
         attention.raise_for_relative(at(1), 1_000);
-        assert_eq!(attention.due(at(1), 0, 1.0, || 0.0), Some(STANDING[2]));
-        attention.out = 0.1;
-        assert_eq!(attention.due(at(1), 0, 1.0, || 0.0), None);
+        assert_eq!(due(&mut attention, at(1), 0.6), Some(STANDING[2]));
+        assert_eq!(due(&mut attention, at(1), 0.1), None);
         assert!(attention.raise(at(2), 1_000, FOUND));
         attention.raise_for_relative(at(3), 1_000);
-        assert_eq!(attention.due(at(3), 0, 1.0, || 0.0), Some(RAISED));
+        assert_eq!(due(&mut attention, at(3), 0.1), Some(RAISED));
     }
 
     #[test]
     fn who_is_farther_out_comes_first() {
         let class = |out| {
-            let mut attention = Attention { out, ..Attention::default() };
+            let mut attention = Attention::default();
             attention.plan(at(0), SLOWEST_RUNG, 59);
-            attention.due(at(0), 0, 0.5, || 0.0)
+            due(&mut attention, at(0), out)
         };
-        assert_eq!([2.0, 1.0, 0.5].map(class), STANDING.map(Some));
-        assert_eq!(class(0.4), None);
+        assert_eq!([4.0, 2.0, 1.0].map(class), STANDING.map(Some));
+        assert_eq!(class(0.9), None);
     }
 
     #[test]
@@ -346,13 +379,54 @@ mod tests {
         attention.plan(at(0), 4, 9);
         let mut regular = 0;
         for second in 0..100 {
-            attention.out = if second % 3 == 0 { 2.0 } else { 0.0 };
-            if let Some(class) = attention.due(at(second), 0, 1.0, || 0.0) {
+            let out = if second % 3 == 0 { 2.0 } else { 0.0 };
+            if let Some(class) = due(&mut attention, at(second), out) {
                 attention.look(class);
                 regular += u32::from(!is_standing(class));
             }
         }
         assert_eq!(regular, 10);
+    }
+
+    #[test]
+    fn regular_looks_tell_their_true_pace_and_gaps_whatever_is_picked_in_between() {
+        let mut attention = Attention::default();
+        attention.plan(at(0), 4, 9);
+        let (mut last, mut numbers, mut missed) = (None, Vec::new(), false);
+        for second in 0..200 {
+            let out = if second % 3 == 0 { 2.0 } else { 0.0 };
+            let flags = if second % 17 == 0 { flags::GAP } else { 0 };
+            missed |= flags != 0;
+            attention.count(flags, true);
+            let Some(class) = attention.due(at(second), out, BAR, || 0.0) else { continue };
+            let look = attention.look(class);
+            assert_eq!(look.flags != 0, missed);
+            if is_standing(class) {
+                assert_eq!(look.values, 10);
+                continue;
+            }
+            if let Some(last) = last.replace(second) {
+                assert_eq!(u64::from(look.values), second - last);
+            }
+            numbers.push(look.number);
+            missed = false;
+        }
+        assert!(numbers.len() == 20 && numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "{numbers:?}");
+    }
+
+    #[test]
+    fn who_is_picked_all_the_time_is_looked_at_regularly_within_sixty_values() {
+        let mut attention = Attention::default();
+        attention.plan(at(0), SLOWEST_RUNG, 59);
+        let mut since = 0;
+        for second in 0..500 {
+            since += 1;
+            if let Some(class) = due(&mut attention, at(second), 2.0) {
+                attention.look(class);
+                since = if is_standing(class) { since } else { 0 };
+            }
+            assert!(since < 60, "{since}");
+        }
     }
 
     #[test]
@@ -362,27 +436,12 @@ mod tests {
         let mut since = 0;
         for second in 0..500 {
             since += 1;
-            if let Some(class) = attention.due(at(second), 0, 1.0, || 0.0) {
+            if let Some(class) = due(&mut attention, at(second), 0.0) {
                 assert_eq!(class, OVERDUE);
-                assert_eq!(attention.look(class).0, since);
+                assert_eq!(attention.look(class).values, since);
                 since = 0;
             }
             assert!(since < 60);
         }
-    }
-
-    #[test]
-    fn worth_follows_what_a_series_does() {
-        let (mut still, mut busy) = (Attention::default(), Attention::default());
-        for n in 0..400u32 {
-            still.screen(5.0, 0.0);
-            busy.screen(f64::from(n % 13), 0.0);
-            still.look(PLANNED);
-            busy.look(PLANNED);
-        }
-        assert!(busy.worth() > 5.0 * still.worth(), "{} {}", busy.worth(), still.worth());
-        let before = still.worth();
-        still.raise(at(1), 1_000, FOUND);
-        assert!(still.worth() > before + 10.0);
     }
 }

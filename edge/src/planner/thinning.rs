@@ -43,7 +43,7 @@ pub(crate) fn plain() -> Shares {
 }
 
 /// Something that can be served less often.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Item {
     /// What it costs a second if it is served each time.
     price_per_s: f32,
@@ -64,6 +64,11 @@ impl Item {
         let merit = worth * interval_s / price_per_s.max(1e-9);
         let merit = (merit as f32).clamp(0.0, MERIT_MAX);
         Self { price_per_s: price_per_s as f32, merit, slowest: slowest.min(SLOWEST_RUNG), rung: 0 }
+    }
+
+    /// The same of something whose news is worth so many times as much.
+    pub(crate) fn of(self, worth: f32, slowest: u8) -> Self {
+        Self { merit: (self.merit * worth).clamp(0.0, MERIT_MAX), slowest: slowest.min(SLOWEST_RUNG), ..self }
     }
 
     /// What it costs a second at a step of the ladder.
