@@ -271,7 +271,7 @@ impl Pipeline {
                 } else {
                     self.ledger.readings_superseded += 1;
                 }
-                if self.planner.is_limited() && self.planner.read(slot, &mut series.attention, &sample, is_first) {
+                if self.planner.is_limited() && self.planner.read(slot, &mut series.attention, sample, is_first) {
                     self.candidates.push(slot);
                 }
                 if let Some(recorder) = &mut self.recorder {

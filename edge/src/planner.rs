@@ -192,7 +192,7 @@ impl Planner {
     /// Keeps a value that was read for the screen; `is_first` of this tick. Whether the tick has to see if the series is looked
     /// at, and did not know yet. Kept out of the reading's own code, which was slower with it where there is no budget.
     #[inline(never)]
-    pub(crate) fn read(&mut self, slot: u32, attention: &mut Attention, sample: &Sample, is_first: bool) -> bool {
+    pub(crate) fn read(&mut self, slot: u32, attention: &mut Attention, sample: Sample, is_first: bool) -> bool {
         self.screens.put(slot, sample.value, attention.is_watched());
         self.cpu.is_limited() && attention.count(sample.flags, is_first)
     }

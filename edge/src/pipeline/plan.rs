@@ -181,10 +181,11 @@ impl Pipeline {
     fn classify(&mut self, now: MonoTime) -> [usize; CLASSES] {
         let (mut wanted, bar) = ([0; CLASSES], self.planner.bar());
         for slot in self.candidates.drain(..) {
-            let Some(series) = self.registry.get_mut(slot).filter(|series| series.due.is_some()) else { continue };
+            let Some(series) = self.registry.get_mut(slot) else { continue };
             // Votes count as they add up to the host's oddness: what is odd already is looked at sooner.
             let votes = || self.oddness.state_of(slot).clamp(0.0, VOTES_MAX);
-            if let Some(class) = series.attention.due(now, self.planner.screens.out(slot), bar, votes) {
+            let class = series.attention.due(now, self.planner.screens.out(slot), bar, votes);
+            if let Some(class) = class.filter(|_| series.due.is_some()) {
                 wanted[usize::from(class)] += 1;
                 self.looks.push(Look { class, ..Look::each_time(slot) });
             }
