@@ -1,6 +1,7 @@
 //! Measurements of promises, each with a table, and a failure above the promised bar.
 
 mod agent;
+mod budget;
 mod crowd;
 mod larger_host;
 mod outage;
@@ -24,6 +25,8 @@ pub(crate) struct BenchArgs {
 enum Bench {
     /// CPU time, memory, bytes and wake-ups of the agent, beside node_exporter, collectd and netdata where installed.
     Agent(agent::AgentArgs),
+    /// A CPU budget of 0.2 % of a core with 2,000 series: each minute, the mean, and what was shed for it.
+    Budget(budget::BudgetArgs),
     /// Takes the collector away for a while at the default rates: memory, disk, and what arrives afterwards.
     Outage(outage::OutageArgs),
     /// CPU time of following a log: 500 MB of syslog lines, plain, then with masking and templates.
@@ -41,6 +44,7 @@ enum Bench {
 pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     match &args.bench {
         Bench::Agent(args) => agent::run(args),
+        Bench::Budget(args) => budget::run(args),
         Bench::Outage(args) => outage::run(args),
         Bench::Tail => target("tail", None),
         Bench::Wire { file } => target("wire", file.as_deref()),

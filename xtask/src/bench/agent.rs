@@ -133,11 +133,11 @@ fn warm_up(length: Duration, owns: &mut [Own], peers: &mut [Running]) -> Result<
 impl Own {
     fn start(fleet: &Fleet, series: Option<usize>) -> Result<Self> {
         let host = series.map(|series| LargerHost::start(series, 1)).transpose()?;
-        let variables = host.iter().map(|host| ("HOST_PROC", host.proc().to_owned())).collect();
+        let variables = host.as_ref().map(LargerHost::variables).unwrap_or_default();
         let folder = series.map_or_else(|| "this-host".to_owned(), |series| format!("series-{series}"));
         let name = series.map_or_else(|| "vedette, this host".to_owned(), |series| format!("vedette, {series} series"));
         say(&format!("starting an agent: {name}"));
-        Ok(Self { agent: fleet.join(&folder, variables)?, name, series, _host: host })
+        Ok(Self { agent: fleet.join(&folder, variables, "")?, name, series, _host: host })
     }
 
     fn counts(&self) -> Result<Counts> {

@@ -1,11 +1,17 @@
-//! This host with more CPUs, disks and interfaces than it has, for an agent that reads it through `HOST_PROC`.
+//! This host with more CPUs, disks and interfaces than it has, and where that is not enough with more services and file
+//! systems, for an agent that reads it through `HOST_PROC`, `HOST_SYS` and `HOST_ROOT`.
 //!
 //! A folder in memory: links to the kernel's own files for everything that the host has anyway, and made-up `stat`,
-//! `diskstats` and `net/dev`, whose counters a thread of this process moves on each second. The agent pays for reading,
-//! parsing and all that follows; what the kernel would pay for printing those three files of a host so large it does not.
+//! `diskstats`, `net/dev` and control groups, whose counters a thread of this process moves on each second, and a mount
+//! table whose mount points are folders in memory. The agent pays for reading, parsing and all that follows; what the
+//! kernel would pay for printing those files of a host so large it does not.
 
+mod groups;
+
+use crate::demo::agent::Variables;
 use crate::demo::service_log::Random;
 use anyhow::{Context, Result, ensure};
+use groups::Groups;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, symlink};
@@ -19,10 +25,18 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 const REST: usize = 55;
 /// Series of a disk, and of an interface.
 const PER_DEVICE: usize = 8;
+/// Series of a service's group, each 10 s.
+const PER_GROUP: usize = 11;
+/// Series of a file system: each second, or each 10 s of one that another host has.
+const PER_MOUNT: usize = 4;
 /// What the agent's sources have room for.
 const CPUS_MAX: usize = 256;
 const DISKS_MAX: usize = 64;
 const INTERFACES_MAX: usize = 32;
+/// One place is the slice's.
+const GROUPS_MAX: usize = 47;
+/// Half of them local.
+const MOUNTS_MAX: usize = 128;
 
 /// Agents read at full seconds of the wall clock; counters move half a second off that.
 const PHASE: Duration = Duration::from_millis(500);
@@ -33,23 +47,30 @@ struct Shape {
     cpus: usize,
     disks: usize,
     interfaces: usize,
+    groups: usize,
+    mounts: usize,
 }
 
 impl Shape {
-    /// For about so many series each second.
+    /// For about so many series: each second as far as CPUs and devices go, then also those of groups and file systems.
     fn of(series: usize) -> Result<Self> {
         let more = series.saturating_sub(REST);
         let interfaces = (more / 4 / PER_DEVICE).min(INTERFACES_MAX);
         let disks = (more / 2 / PER_DEVICE).min(DISKS_MAX);
-        let cpus = more.saturating_sub(PER_DEVICE * (interfaces + disks)).max(1);
-        ensure!(cpus <= CPUS_MAX, "sources have no room for {series} series");
-        Ok(Self { cpus, disks, interfaces })
+        let more = more.saturating_sub(PER_DEVICE * (interfaces + disks));
+        let cpus = more.clamp(1, CPUS_MAX);
+        let more = more.saturating_sub(cpus);
+        let groups = more.div_ceil(PER_GROUP).min(GROUPS_MAX);
+        let mounts = more.saturating_sub(PER_GROUP * groups).div_ceil(PER_MOUNT);
+        ensure!(mounts <= MOUNTS_MAX, "sources have no room for {series} series");
+        Ok(Self { cpus, disks, interfaces, groups, mounts })
     }
 }
 
 /// The folder; it goes with its owner.
 pub(crate) struct LargerHost {
     dir: PathBuf,
+    shape: Shape,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -62,13 +83,29 @@ impl LargerHost {
         let base = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
         let dir = base.join(format!("vedette-bench-{}-{series}", std::process::id()));
         fs::create_dir(&dir).with_context(|| dir.display().to_string())?;
-        let mut host = Self { dir, stop: Arc::default(), thread: None };
-        link_all("/proc", &host.dir, &["stat", "diskstats", "net"])?;
-        fs::create_dir(host.dir.join("net"))?;
-        link_all("/proc/net", &host.dir.join("net"), &["dev"])?;
+        let mut host = Self { dir, shape, stop: Arc::default(), thread: None };
+        let proc = host.dir.join("proc");
+        fs::create_dir(&proc)?;
+        link_all("/proc", &proc, &["stat", "diskstats", "net", "1"])?;
+        link_folder("/proc/net", &proc.join("net"), &["dev"])?;
+        if shape.mounts == 0 {
+            symlink("/proc/1", proc.join("1"))?;
+        } else {
+            link_folder("/proc/1", &proc.join("1"), &["mountinfo"])?;
+            link_folder("/", &host.dir.join("root"), &["mnt"])?;
+            fs::write(proc.join("1/mountinfo"), mount_table(shape.mounts))?;
+            (0..shape.mounts).try_for_each(|at| fs::create_dir_all(host.dir.join(format!("root/mnt/{at}"))))?;
+        }
+        let mut groups = match shape.groups {
+            0 => None,
+            count => {
+                link_folder("/sys", &host.dir.join("sys"), &["fs"])?;
+                Some(Groups::create(&host.dir.join("sys/fs/cgroup"), count, seed + 1)?)
+            }
+        };
 
         let mut counters = Counters::new(shape, seed);
-        let files = Files::create(&host.dir, &counters)?;
+        let files = Files::create(&proc, &counters)?;
         host.thread = Some(std::thread::spawn({
             let stop = Arc::clone(&host.stop);
             move || {
@@ -77,15 +114,22 @@ impl LargerHost {
                     counters.pass_second();
                     // Memory that is full shows as counters that stand still.
                     let _ = files.write(&counters);
+                    if let Some(groups) = &mut groups {
+                        groups.pass_second();
+                        let _ = groups.write();
+                    }
                 }
             }
         }));
         Ok(host)
     }
 
-    /// For `HOST_PROC`.
-    pub(crate) fn proc(&self) -> &Path {
-        &self.dir
+    /// For the agent that is to see this host.
+    pub(crate) fn variables(&self) -> Variables {
+        let proc = Some(("HOST_PROC", self.dir.join("proc")));
+        let sys = (self.shape.groups > 0).then(|| ("HOST_SYS", self.dir.join("sys")));
+        let root = (self.shape.mounts > 0).then(|| ("HOST_ROOT", self.dir.join("root")));
+        [proc, sys, root].into_iter().flatten().collect()
     }
 }
 
@@ -109,6 +153,21 @@ fn link_all(from: &str, to: &Path, but: &[&str]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The same in a folder that is not there yet.
+fn link_folder(from: &str, to: &Path, but: &[&str]) -> Result<()> {
+    fs::create_dir(to).with_context(|| to.display().to_string())?;
+    link_all(from, to, but)
+}
+
+/// Local ones and those of another host by turns, each of a device of its own.
+fn mount_table(mounts: usize) -> String {
+    let line = |at: usize| match at % 2 {
+        0 => format!("{} 21 252:{at} / /mnt/{at} rw,relatime - ext4 /dev/dm-{at} rw\n", 100 + at),
+        _ => format!("{} 21 0:{at} / /mnt/{at} rw,relatime - nfs4 files.example:/{at} rw\n", 100 + at),
+    };
+    (0..mounts).map(line).collect()
 }
 
 fn until_next() -> Duration {
@@ -250,10 +309,12 @@ mod tests {
 
     #[test]
     fn shapes_come_to_the_series_that_were_wanted_within_what_sources_take() {
-        for series in [200, 500, 1_000] {
-            let Shape { cpus, disks, interfaces } = Shape::of(series).expect("it fits");
-            assert_eq!(REST + cpus + PER_DEVICE * (disks + interfaces), series);
-            assert!(disks <= DISKS_MAX && interfaces <= INTERFACES_MAX);
+        for series in [200, 500, 1_000, 1_100, 2_000] {
+            let Shape { cpus, disks, interfaces, groups, mounts } = Shape::of(series).expect("it fits");
+            let come = REST + cpus + PER_DEVICE * (disks + interfaces) + PER_GROUP * groups + PER_MOUNT * mounts;
+            assert!((series..series + PER_GROUP).contains(&come), "{come} for {series}");
+            assert!(cpus <= CPUS_MAX && disks <= DISKS_MAX && interfaces <= INTERFACES_MAX && groups <= GROUPS_MAX);
+            assert!(series > 1_000 || come == series && groups + mounts == 0);
         }
         assert!(Shape::of(3_000).is_err());
     }
@@ -279,13 +340,24 @@ mod tests {
 
     #[test]
     fn folder_shows_the_kernels_own_files_and_goes_with_its_owner() {
-        let host = LargerHost::start(200, 1).expect("a folder");
-        let dir = host.proc().to_owned();
-        assert!(fs::read_to_string(dir.join("stat")).expect("stat").starts_with("cpu "));
-        assert!(fs::read_to_string(dir.join("net/dev")).expect("net/dev").contains("eth0:"));
-        assert!(fs::read_to_string(dir.join("meminfo")).expect("meminfo").contains("MemTotal:"));
-        assert!(dir.join("self/stat").exists() && dir.join("net/snmp").exists());
+        let host = LargerHost::start(2_000, 1).expect("a folder");
+        let variables = host.variables();
+        let read = |at: usize, path: &str| fs::read_to_string(variables[at].1.join(path)).expect(path);
+        assert_eq!(variables.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["HOST_PROC", "HOST_SYS", "HOST_ROOT"]);
+        assert!(read(0, "stat").starts_with("cpu ") && read(0, "net/dev").contains("eth0:"));
+        assert!(read(0, "meminfo").contains("MemTotal:") && read(0, "1/mountinfo").contains(" /mnt/0 "));
+        assert!(variables[0].1.join("self/stat").exists() && variables[0].1.join("net/snmp").exists());
+        assert!(read(1, "fs/cgroup/system.slice/service-0.service/cpu.stat").contains("usage_usec"));
+        assert!(variables[1].1.join("class").exists() && variables[2].1.join("mnt/0").is_dir());
+        let dir = host.dir.clone();
         drop(host);
         assert!(!dir.exists());
+    }
+
+    #[test]
+    fn host_without_need_of_services_and_file_systems_keeps_its_own() {
+        let host = LargerHost::start(200, 1).expect("a folder");
+        let [("HOST_PROC", proc)] = &host.variables()[..] else { panic!("{:?}", host.variables()) };
+        assert!(proc.join("1/stat").exists());
     }
 }

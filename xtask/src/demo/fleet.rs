@@ -63,13 +63,14 @@ impl Fleet {
 
     /// A further agent of the same collector, which reads the same log and watches the same file.
     ///
-    /// Its binary is a copy: what processes of one file share of it, their proportional sizes divide among them.
-    pub(crate) fn join(&self, name: &str, variables: Variables) -> Result<Agent> {
+    /// Its binary is a copy: what processes of one file share of it, their proportional sizes divide among them. `more`
+    /// is TOML that its `agent.toml` has beside what every agent's has.
+    pub(crate) fn join(&self, name: &str, variables: Variables, more: &str) -> Result<Agent> {
         let home = self.dir.join(name);
         fs::create_dir(&home).with_context(|| home.display().to_string())?;
         let binary = home.join("vedette-agent");
         fs::copy(self.agent.binary(), &binary).with_context(|| binary.display().to_string())?;
-        fs::write(home.join("agent.toml"), agent_toml(&home, &self.dir, &self.terms))?;
+        fs::write(home.join("agent.toml"), agent_toml(&home, &self.dir, &self.terms) + more)?;
         enroll(&self.cli, &self.api, &self.dir, &binary, &home)?;
         let agent = Agent::start(&binary, &home, variables)?;
         agent.wait_until_connected()?;
