@@ -5,6 +5,7 @@ mod drift;
 mod footprint;
 mod pace;
 mod recall;
+mod record;
 mod said;
 mod telling;
 mod track;
@@ -18,6 +19,7 @@ use crate::quorum::Heard;
 pub(crate) use drift::{Conformity, Drift};
 pub(crate) use pace::{Pace, Wander};
 use recall::Recalled;
+use record::Record;
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 use telling::Telling;
@@ -38,6 +40,9 @@ const IN_FLIGHT_MAX: usize = 4;
 const GIVEN_UP: Duration = Duration::from_secs(900);
 /// How often the pools' tails are fitted anew.
 const REFRESH_TICKS: u64 = 10;
+/// Decades asked on top of a detector that knows what is usual by the hour: its verdicts of one hour are one word, and add
+/// up as if each were another.
+const HOURLY: f32 = 8.0;
 /// From this surprise on a single verdict is worth a closer look.
 const CURIOUS: f32 = 3.0;
 /// From this score on a vote is of a kind that was never seen.
@@ -114,6 +119,7 @@ pub(crate) struct Judge {
     pub(crate) price_ns: f64,
     pub(crate) every: u8,
     pub(crate) telling: Telling,
+    record: Record,
     /// Share of the episodes that the operator grants; none for a detector that votes.
     pub(crate) budget: Option<Budget>,
     wards: Vec<Ward>,
@@ -145,6 +151,7 @@ impl Judge {
             price_ns: 0.0,
             every: 1,
             telling: Telling::default(),
+            record: Record::default(),
             budget: None,
             wards: Vec::new(),
             ward_of: HashMap::new(),
@@ -426,6 +433,9 @@ impl Judge {
 
     /// Second pass, when the whole tick is on the board.
     fn decide(&mut self, now: MonoTime, board: &mut Board) {
+        self.record.pass(now, board.alarm_weight());
+        let asked = board.surcharge() + self.record.decades();
+        let hourly = if self.input() == DetectorInput::Seasonal { HOURLY } else { 0.0 };
         let (mut most_company, mut opened, mut odd_ms) = (0.0f32, false, 0);
         for at in 0..self.odd.len() {
             let slot = self.odd[at];
@@ -446,10 +456,10 @@ impl Judge {
             // A template that was never seen is news by itself.
             // Within one slow interval, anybody may be odd by chance.
             let alone = (company <= 0.0 || ward.pace != Pace::Seconds) && self.slot.description.input.is_of_metrics();
-            let patience = if alone { ward.patience(now) } else { 0.0 } + track.slowness();
+            let patience = if alone { ward.patience(now) } else { 0.0 } + track.slowness() + hourly;
             let reach = track.odd_since.and_then(|_| case.reach());
             let beyond = reach.map(|reach| reach - (track.needed + ward.caution() + patience));
-            let mut confirmed = beyond.is_some_and(|beyond| beyond >= board.surcharge());
+            let mut confirmed = beyond.is_some_and(|beyond| beyond >= asked);
             if track.episode.is_none() {
                 track.bout.beyond = track.bout.beyond.into_iter().chain(beyond).reduce(f32::max);
             }
@@ -464,6 +474,7 @@ impl Judge {
                 track.alarms = track.alarms.saturating_add(1);
                 if !track.is_first_of_its_kind() {
                     ward.alarm(now, board.alarm_weight());
+                    self.record.alarm();
                 }
                 opened = true;
             }

@@ -37,6 +37,8 @@ pub(crate) struct LearntDetector<'a> {
     pub(crate) reference: DetectorRef,
     pub(crate) parameters: Vec<(String, f64)>,
     pub(crate) warm_in_ms: u64,
+    /// Days with an alarm, faded: see the judge's record.
+    pub(crate) alarm_days: f32,
     pub(crate) wards: Vec<LearntWard>,
     #[serde(borrow)]
     pub(crate) series: Vec<LearntSeries<'a>>,
@@ -174,6 +176,7 @@ impl LearntDetector<'_> {
             reference: self.reference.clone(),
             parameters: self.parameters.clone(),
             warm_in_ms: self.warm_in_ms,
+            alarm_days: self.alarm_days,
             wards: self.wards.iter().map(|ward| ward.later(later)).collect(),
             series: self.series.iter().map(|series| series.later(later)).collect(),
         }
@@ -209,8 +212,9 @@ impl LearntDetector<'_> {
         let series: Vec<_> = self.series.into_iter().filter(sound).map(LearntSeries::into_owned).collect();
         counts.unsound += found - series.len() as u64;
         let wards = if wards_sound { self.wards } else { Vec::new() };
-        let Self { reference, parameters, warm_in_ms, .. } = self;
-        LearntDetector { reference, parameters, warm_in_ms, wards, series }
+        let Self { reference, parameters, warm_in_ms, alarm_days, .. } = self;
+        let alarm_days = if alarm_days.is_finite() { alarm_days.max(0.0) } else { 0.0 };
+        LearntDetector { reference, parameters, warm_in_ms, alarm_days, wards, series }
     }
 }
 
@@ -274,6 +278,7 @@ mod tests {
             reference: DetectorRef { name: "level".to_owned(), version: "1".to_owned(), digest: Digest([7; 32]) },
             parameters: Vec::new(),
             warm_in_ms: 0,
+            alarm_days: 0.0,
             wards: vec![ward],
             series: (0..10).map(series).collect(),
         }

@@ -13,9 +13,9 @@ use std::time::Duration;
 use vedette_protocol::ids::Digest;
 use vedette_protocol::time::MonoTime;
 
-/// Budget of the votes, as a share of the operator's. Both stages aim below theirs ([`crate::thinning`]), together at
-/// 0.8 + 0.8 · 0.25 = 1 of it.
-pub(crate) const SHARE: f64 = 0.25;
+/// Budget of the votes, as a share of the operator's, beside as much for those who judge series one by one: on healthy
+/// hosts both open far fewer than their fits allow (docs/calibration.md).
+pub(crate) const SHARE: f64 = 1.0;
 /// Peaks of oddness fall off as a power on healthy hosts: SHARPNESS · ln(oddness / ODD) falls off exponentially, at about
 /// the rate and the slope that a [`Thinning`] takes as usual.
 const SHARPNESS: f64 = 2.1;

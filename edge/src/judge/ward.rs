@@ -10,6 +10,9 @@ use vedette_protocol::time::MonoTime;
 const ALARM_APART_MS: u64 = 600_000;
 /// Alarms that are kept out of calibration; what recurs more often is usual here.
 const ALARMS_BELIEVED: f32 = 2.5;
+/// They count half after this long.
+const HALVE_DAYS: f32 = 4.0;
+const DAY_MS: f32 = 86_400_000.0;
 /// Decades asked of a lone series at first, and seconds over which they fade.
 const PATIENCE: f32 = 3.0;
 const PATIENCE_S: f32 = 21_600.0;
@@ -46,6 +49,7 @@ pub(crate) struct Ward {
     /// Most that one verdict counts for.
     pub(crate) ceiling: f32,
     verdicts: u32,
+    refreshed_ms: u64,
     /// Alarms of late, and the time of the last one.
     alarms: f32,
     alarmed_at: Option<MonoTime>,
@@ -67,6 +71,7 @@ impl Ward {
             heaviness: 0.0,
             ceiling: BEYOND_SEEN,
             verdicts: 0,
+            refreshed_ms: now.ns / 1_000_000,
             alarms: 0.0,
             alarmed_at: None,
         }
@@ -130,7 +135,7 @@ impl Ward {
     pub(crate) fn recall(&mut self, now: MonoTime, learnt: &LearntWard, away: Duration) {
         let (now_ms, away_ms) = (now.ns / 1_000_000, millis(away));
         self.known = Duration::from_millis(learnt.known_ms);
-        self.since = now;
+        (self.since, self.refreshed_ms) = (now, now_ms);
         self.scores.recall(&learnt.scores, now_ms, away_ms);
         self.bouts.recall(&learnt.bouts, now_ms, away_ms);
         self.verdicts = learnt.verdicts;
@@ -141,8 +146,10 @@ impl Ward {
         self.look();
     }
 
+    #[expect(clippy::cast_precision_loss, reason = "a share of a day needs no more digits")]
     pub(crate) fn refresh(&mut self, now_ms: u64) {
-        self.alarms *= 0.999_98; // halves in four days of refreshes
+        let days = now_ms.saturating_sub(std::mem::replace(&mut self.refreshed_ms, now_ms)) as f32 / DAY_MS;
+        self.alarms *= (-days / HALVE_DAYS).exp2();
         // What was learnt an hour ago is not worth fitting anew each second: one more in fifty changes nothing.
         if f64::from(self.verdicts) * 50.0 < self.bouts.total() {
             return;

@@ -5,7 +5,7 @@ use anyhow::bail;
 use std::collections::VecDeque;
 use vedette_edge::pipeline::{Action, Pipeline, PipelineConfig};
 use vedette_protocol::time::{MonoTime, WallTime};
-use vedette_protocol::v1::{Body, Class, EpisodeEvent, Finding};
+use vedette_protocol::v1::{Body, Class, EpisodeEvent, Finding, Subject};
 use vedette_protocol::worker::{Columns, SeriesDescriptor, WorkerReply, WorkerRequest};
 
 /// When an agent starts, by its own clock.
@@ -112,8 +112,12 @@ impl<'a> Agent<'a> {
     }
 }
 
-/// Findings of a body that open an episode.
+/// Findings of a body that open an episode of what is watched: what detectors are told of themselves is none.
 pub(crate) fn openings(body: &Body) -> impl Iterator<Item = &Finding> {
     let findings = if let Body::Findings(findings) = body { findings.as_slice() } else { &[] };
-    findings.iter().filter(|finding| finding.event == EpisodeEvent::Open)
+    findings.iter().filter(|finding| finding.event == EpisodeEvent::Open && !is_of_a_detector(&finding.subject))
+}
+
+fn is_of_a_detector(subject: &Subject) -> bool {
+    matches!(subject, Subject::Series(meta) if meta.metric.starts_with("vedette."))
 }

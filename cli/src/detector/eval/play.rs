@@ -24,7 +24,7 @@ pub(crate) struct Opened {
 
 /// What was heard of a host.
 pub(crate) struct Played {
-    /// Episodes about its series. What detectors are told of themselves is no episode.
+    /// Episodes about its series.
     pub(crate) opened: Vec<Opened>,
     /// Verdicts that would have opened one, but are usual at their time.
     pub(crate) excused: u64,
@@ -96,9 +96,7 @@ impl Tap for Heard {
     fn enqueued(&mut self, _class: Class, body: Body) {
         for finding in openings(&body) {
             let Subject::Series(meta) = &finding.subject else { continue };
-            if !meta.metric.starts_with("vedette.") {
-                self.opened.push(Opened { at: self.at, series: meta.display_name(), finding: finding.clone() });
-            }
+            self.opened.push(Opened { at: self.at, series: meta.display_name(), finding: finding.clone() });
         }
     }
 }

@@ -77,8 +77,6 @@ impl Contender {
 #[derive(Clone, Debug)]
 pub(super) struct Trace {
     pub(super) contender: Contender,
-    /// The host's oddness at each row that is judged.
-    pub(super) scores: Vec<f64>,
     /// When episodes opened, in milliseconds since the host's start, in order.
     pub(super) opened_ms: Vec<u64>,
     /// When a feature first showed each event, likewise.
@@ -94,7 +92,6 @@ pub(super) struct Run<'a> {
     reading_ns: f64,
     agent: Agent<'a>,
     tally: Tally,
-    scores: Vec<f64>,
 }
 
 impl<'a> Run<'a> {
@@ -111,6 +108,7 @@ impl<'a> Run<'a> {
     ) -> anyhow::Result<Self> {
         let every = contender.every();
         let sources = subject.sources().into_iter().map(|(name, ms)| (name, ms.saturating_mul(every))).collect();
+        let shortest_ms = subject.sources().iter().map(|(_, ms)| *ms).min().unwrap_or_default();
         let mut policy = Policy::default();
         policy.feature_window_ms = policy.feature_window_ms.saturating_mul(every);
         let config = PipelineConfig {
@@ -126,10 +124,10 @@ impl<'a> Run<'a> {
         let mut reading_ns = 0.0;
         if let Contender::Planned { percent } = contender {
             reading_ns = prices::SCREEN_NS;
-            agent.pipeline.set_prices(prices::of(detectors, rate));
+            agent.pipeline.set_prices(prices::of(detectors, rate, shortest_ms));
             agent.pipeline.set_budgets(START, rate.budgets(f64::from(percent) / 100.0));
         }
-        Ok(Self { contender, every: u64::from(every), reading_ns, agent, tally, scores: Vec::new() })
+        Ok(Self { contender, every: u64::from(every), reading_ns, agent, tally })
     }
 
     /// Takes a reading, or leaves it out.
@@ -159,11 +157,6 @@ impl<'a> Run<'a> {
         self.agent.tick(now, wall, &mut self.tally)
     }
 
-    /// Notes the host's score.
-    pub(super) fn score(&mut self) {
-        self.scores.push(f64::from(self.agent.pipeline.oddness()));
-    }
-
     /// Ends it.
     ///
     /// # Errors
@@ -174,7 +167,7 @@ impl<'a> Run<'a> {
         self.agent.pipeline.handle_drain(now);
         self.agent.tick(now, wall, &mut self.tally)?;
         let Tally { opened_ms, shown_ms, cost, .. } = self.tally;
-        Ok(Trace { contender: self.contender, scores: self.scores, opened_ms, shown_ms, cost })
+        Ok(Trace { contender: self.contender, opened_ms, shown_ms, cost })
     }
 }
 
@@ -230,7 +223,6 @@ mod tests {
         assert_eq!(readings, [2_400, 480]);
         let traces: Vec<Trace> = runs.into_iter().map(|run| run.finish().unwrap()).collect();
         let [full, thinned] = traces.as_slice() else { panic!("two of them") };
-        assert_eq!((full.scores.len(), thinned.scores.len()), (10, 10));
         let features = |trace: &Trace| trace.cost.bytes - trace.cost.told_bytes;
         let share = features(thinned) / features(full);
         assert!((0.15..0.3).contains(&share), "{share}");

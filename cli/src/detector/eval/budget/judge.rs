@@ -1,11 +1,10 @@
-//! What counts as found: the same rule and the same threshold for every contender.
+//! What counts as found: the same rule for every contender.
 //!
-//! A host raises an alarm when the agent opens an episode, or when its score rises to the threshold after more than
-//! [`GRACE_ROWS`] rows below it. An alarm that is raised within an event, or so many rows before it, finds it; one that is raised
-//! elsewhere, and not within so many rows after it either, is false. False alarms within so many rows of one another are one.
+//! An alarm is what an operator is told: an episode that the agent opens. One that opens within an event, or up to
+//! [`GRACE_ROWS`] rows before it, finds it; one that opens elsewhere, and not within so many rows after it either, is false.
+//! False alarms within so many rows of one another are one.
 
-use super::super::bench::number;
-use super::super::events::{GRACE_ROWS, runs, spread};
+use super::super::events::GRACE_ROWS;
 use super::contender::{Contender, Trace};
 use super::subject::{Event, Set, Times};
 
@@ -51,9 +50,9 @@ impl Played {
         self.events.iter().zip(&trace.shown_ms).map(since).collect()
     }
 
-    /// What is found at a threshold.
-    pub(super) fn found(&self, trace: &Trace, threshold: f64) -> Found {
-        let alarms = self.alarms(trace, threshold);
+    /// What is found.
+    pub(super) fn found(&self, trace: &Trace) -> Found {
+        let alarms: Vec<u64> = trace.opened_ms.iter().copied().filter(|at| *at > self.times.from_ms).collect();
         let grace_ms = GRACE_ROWS as u64 * self.times.row_ms;
         let begins = |event: &Event| event.start_ms.saturating_sub(grace_ms);
         let delays_s = self.events.iter().map(|event| {
@@ -70,38 +69,6 @@ impl Played {
         }
         Found { delays_s, false_alarms }
     }
-
-    /// When an alarm was raised, in order.
-    fn alarms(&self, trace: &Trace, threshold: f64) -> Vec<u64> {
-        let Times { row_ms, from_ms, .. } = self.times;
-        let high = runs(trace.scores.len(), |row| trace.scores[row] >= threshold, GRACE_ROWS);
-        let begun = high.iter().map(|run| from_ms + (run.first as u64 + 1) * row_ms);
-        let opened = trace.opened_ms.iter().copied().filter(|at| *at > from_ms);
-        let mut alarms: Vec<u64> = begun.chain(opened).collect();
-        alarms.sort_unstable();
-        alarms
-    }
-}
-
-/// The threshold at which full rate finds most with at most `false_per_day` false alarms per host and day; the highest of
-/// equals, and infinite if there is none: then only episodes count.
-pub(super) fn threshold(hosts: &[&Played], false_per_day: f64) -> f64 {
-    let full: Vec<(&Played, &Trace)> =
-        hosts.iter().filter_map(|host| Some((*host, host.trace(Contender::Full)?))).collect();
-    let days: f64 = hosts.iter().map(|host| host.calm_days()).sum();
-    let mut scores: Vec<f64> = full.iter().flat_map(|(_, trace)| &trace.scores).copied().collect();
-    scores.sort_by(|a, b| b.total_cmp(a));
-    scores.dedup();
-    let (mut best, mut most) = (f64::INFINITY, 0);
-    for threshold in spread(&scores) {
-        let found: Vec<Found> = full.iter().map(|(host, trace)| host.found(trace, threshold)).collect();
-        let alarms: usize = found.iter().map(|one| one.false_alarms).sum();
-        let hits = found.iter().flat_map(|one| &one.delays_s).flatten().count();
-        if number(alarms) <= false_per_day * days && hits > most {
-            (best, most) = (threshold, hits);
-        }
-    }
-    best
 }
 
 fn seconds(ms: u64) -> f64 {
@@ -118,49 +85,28 @@ mod tests {
     }
 
     /// A hundred rows of a second, after a hundred seconds of learning.
-    fn played(high: &[usize], opened_ms: &[u64], events: Vec<Event>) -> Played {
-        let mut scores = vec![0.0; 100];
-        high.iter().for_each(|row| scores[*row] = 1.0);
+    fn found(opened_ms: &[u64], events: Vec<Event>) -> Found {
         let times = Times { tick_ms: 1_000, row_ms: 1_000, from_ms: 100_000, until_ms: 200_000 };
         let opened_ms = opened_ms.to_vec();
-        let trace =
-            Trace { contender: Contender::Full, scores, opened_ms, shown_ms: Vec::new(), cost: Cost::default() };
-        Played { set: Set::Asd, series: 1, times, events, traces: vec![trace] }
-    }
-
-    fn found(host: &Played, threshold: f64) -> Found {
-        host.found(&host.traces[0], threshold)
+        let trace = Trace { contender: Contender::Full, opened_ms, shown_ms: Vec::new(), cost: Cost::default() };
+        let host = Played { set: Set::Asd, series: 1, times, events, traces: vec![trace] };
+        host.found(&host.traces[0])
     }
 
     #[test]
-    fn an_event_is_found_by_what_begins_within_it() {
+    fn an_event_is_found_by_what_opens_within_it() {
         let events = vec![event(110_000, 120_000), event(150_000, 160_000), event(180_000, 185_000)];
-        // Row 14 ends at 115 s; rows 45 to 55 begin before the second event by more than the grace.
-        let high: Vec<usize> = std::iter::once(14).chain(45..56).collect();
-        let host = played(&high, &[118_000, 182_000], events);
-        let found = found(&host, 0.5);
+        // The third begins before the second event by more than the grace.
+        let found = found(&[115_000, 118_000, 145_000, 182_000], events);
         assert_eq!(found.delays_s, [Some(5.0), None, Some(2.0)]);
-        assert_eq!(found.false_alarms, 1, "what began too early");
+        assert_eq!(found.false_alarms, 1, "what opened too early");
     }
 
     #[test]
     fn what_opened_while_learning_does_not_count_and_what_comes_together_is_one() {
-        let host = played(&[10, 50, 90], &[50_000, 151_500], vec![event(188_000, 189_000)]);
-        let found = found(&host, 0.5);
+        let opened = [50_000, 111_000, 113_000, 151_000, 191_000];
+        let found = found(&opened, vec![event(188_000, 189_000)]);
         assert_eq!(found.delays_s, [None]);
-        assert_eq!(found.false_alarms, 2, "rows 10 and 50; row 90 comes right after the event");
-    }
-
-    #[test]
-    fn threshold_is_the_one_that_finds_most_within_the_rate() {
-        let events = vec![event(110_000, 112_000), event(150_000, 152_000)];
-        let mut host = played(&[], &[], events);
-        for (row, score) in [(10, 5.0), (30, 4.0), (50, 3.0), (70, 2.0)] {
-            host.traces[0].scores[row] = score;
-        }
-        let days = host.calm_days();
-        let at = |alarms: f64| threshold(&[&host], alarms / days);
-        assert_eq!((at(0.0), at(1.0), at(9.0)), (5.0, 3.0, 3.0), "what is lower finds no more");
-        assert_eq!(threshold(&[&played(&[], &[], Vec::new())], 1.0), f64::INFINITY, "then only episodes count");
+        assert_eq!(found.false_alarms, 2, "at 111 and 151 s; the last one comes right after the event");
     }
 }

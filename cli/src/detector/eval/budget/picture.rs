@@ -255,7 +255,7 @@ mod tests {
             point(uniform(10), 0.1, f64::NAN),
             point(uniform(20), 0.0, 3.0),
         ];
-        let curve = Curve { set: Set::Smd, hosts: 4, series: 38, days: 1.0, threshold: 2.0, points };
+        let curve = Curve { set: Set::Smd, hosts: 4, series: 38, days: 1.0, points };
         let svg = svg(&[curve]);
         assert!(svg.starts_with("<svg") && svg.ends_with("</svg>\n"));
         assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");

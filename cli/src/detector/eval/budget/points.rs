@@ -1,7 +1,7 @@
 //! One contender at one budget over one set of hosts: what it cost, what it found of what full rate finds, how late.
 
 use super::super::bench::number;
-use super::contender::{Contender, Trace};
+use super::contender::Contender;
 use super::judge::Played;
 use super::spread;
 use super::subject::Set;
@@ -104,7 +104,7 @@ pub(super) struct Point {
 
 impl Point {
     /// A contender over the hosts of a set.
-    pub(super) fn new(contender: Contender, hosts: &[&Played], threshold: f64) -> Option<Self> {
+    pub(super) fn new(contender: Contender, hosts: &[&Played]) -> Option<Self> {
         let (mut found, mut shown, mut cost, mut full_cost) =
             (Vec::new(), Vec::new(), Cost::default(), Cost::default());
         let (mut false_alarms, mut days) = (0, 0.0);
@@ -114,11 +114,10 @@ impl Point {
                 let both = host.events.iter().zip(ours.into_iter().zip(full));
                 both.map(|(event, (ours, full))| Pair { what: event.what, ours, full }).collect::<Vec<_>>()
             };
-            let at = |trace: &Trace| host.found(trace, threshold);
-            let judged = at(ours);
+            let judged = host.found(ours);
             false_alarms += judged.false_alarms;
             days += host.calm_days();
-            found.extend(pairs(judged.delays_s, at(full).delays_s));
+            found.extend(pairs(judged.delays_s, host.found(full).delays_s));
             shown.extend(pairs(host.shown_s(ours), host.shown_s(full)));
             cost.add(&ours.cost);
             full_cost.add(&full.cost);
@@ -177,7 +176,6 @@ pub(super) struct Curve {
     pub(super) hosts: usize,
     pub(super) series: usize,
     pub(super) days: f64,
-    pub(super) threshold: f64,
     pub(super) points: Vec<Point>,
 }
 
@@ -196,7 +194,6 @@ impl Curve {
             "hosts": self.hosts,
             "series": self.series,
             "host_days_judged": self.days,
-            "threshold": super::super::evidence::score(self.threshold),
             "points": self.points.iter().map(Point::to_json).collect::<Vec<_>>(),
         })
     }

@@ -25,12 +25,11 @@ pub(super) fn markdown(curves: &[Curve]) -> String {
 fn heading(curve: &Curve) -> String {
     let events = curve.points.first().map_or(0, |point| point.found.all.of);
     format!(
-        "**{}**: {} hosts with {} series, {:.1} days judged, {events} events, threshold {:.3}",
+        "**{}**: {} hosts with {} series, {:.1} days judged, {events} events",
         curve.set.name(),
         curve.hosts,
         curve.series,
-        curve.days,
-        curve.threshold
+        curve.days
     )
 }
 

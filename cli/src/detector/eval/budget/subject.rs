@@ -26,7 +26,7 @@ pub(super) struct Event {
     pub(super) end_ms: u64,
 }
 
-/// Where hosts come from; each set has one threshold.
+/// Where hosts come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Set {
     Asd,
@@ -51,7 +51,7 @@ impl Set {
 pub(super) struct Times {
     /// Between two ticks.
     pub(super) tick_ms: u64,
-    /// Between two rows, at which the host's score is taken; a multiple of the tick.
+    /// What is told so close together, or so close to an event, belongs together; a multiple of the tick.
     pub(super) row_ms: u64,
     /// What comes before is learnt from and not judged.
     pub(super) from_ms: u64,
@@ -88,12 +88,8 @@ pub(super) fn play(subject: &mut dyn Subject, runs: &mut [Run<'_>]) -> anyhow::R
         subject.read(elapsed_ms, &mut |reading| {
             runs.iter_mut().for_each(|run| run.hear(elapsed_ms, &reading));
         });
-        let is_row = elapsed_ms > times.from_ms && (elapsed_ms - times.from_ms).is_multiple_of(times.row_ms);
         for run in &mut *runs {
             run.tick(elapsed_ms)?;
-            if is_row {
-                run.score();
-            }
         }
     }
     Ok(())

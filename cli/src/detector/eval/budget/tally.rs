@@ -49,8 +49,8 @@ impl Cost {
 /// Hears an agent, counts what it spends, and notes when it tells of what.
 #[derive(Debug)]
 pub(super) struct Tally {
-    /// Nanoseconds a value, by the detector's number.
-    value_ns: Vec<f64>,
+    /// By their number.
+    detectors: Vec<String>,
     sequence: u64,
     events: Vec<Event>,
     /// How long after an event's end a feature may still show it.
@@ -74,7 +74,7 @@ impl Tally {
             event.shows_on.iter().for_each(|name| by_name.entry(name.clone()).or_default().push(at));
         }
         Self {
-            value_ns: detectors.names().map(prices::value_ns).collect(),
+            detectors: detectors.names().map(str::to_owned).collect(),
             sequence: 0,
             shown_ms: vec![None; events.len()],
             events,
@@ -132,9 +132,9 @@ impl Tally {
 
 impl Tap for Tally {
     fn scores(&mut self, detector: u32, asked: &Columns, _scores: &[f32], guest_ns: u64) {
-        let value_ns = self.value_ns.get(detector as usize).copied().unwrap_or_default();
         let values = number(asked.ids.len() as u64);
-        self.cost.cpu_ns += value_ns * values;
+        let Some(name) = self.detectors.get(detector as usize) else { return };
+        self.cost.cpu_ns += asked.dt_ms.iter().map(|elapsed_ms| prices::value_ns(name, *elapsed_ms)).sum::<f64>();
         self.cost.values += values;
         self.cost.guest_ns += number(guest_ns);
     }
@@ -211,8 +211,14 @@ mod tests {
         assert!(told > 0.0 && tally.cost.bytes == told);
         feature(&mut tally, 60_000, 60_000);
         assert!(tally.cost.bytes > told && tally.cost.told_bytes == told);
-        tally.value_ns = vec![10.0, 100.0];
-        tally.scores(1, &Columns { ids: vec![0, 1, 2], ..Columns::default() }, &[], 7);
-        assert_eq!((tally.cost.values, tally.cost.cpu_ns, tally.cost.guest_ns), (3.0, 300.0, 7.0));
+        tally.detectors = vec!["level".to_owned(), "novelty".to_owned()];
+        let price_ns = prices::value_ns("novelty", 1_000) + 2.0 * prices::value_ns("novelty", 300_000);
+        tally.scores(
+            1,
+            &Columns { ids: vec![0, 1, 2], dt_ms: vec![1_000, 60_000, 300_000], ..Columns::default() },
+            &[],
+            7,
+        );
+        assert_eq!((tally.cost.values, tally.cost.cpu_ns, tally.cost.guest_ns), (3.0, price_ns, 7.0));
     }
 }
