@@ -1,6 +1,6 @@
 //! What detectors have learnt, on disk: one file, replaced whole now and then, read once at start.
 //!
-//! Version 4, integers little-endian: `VDTL`, version `u8`, boot (16 bytes), monotonic (`u64`) and wall time (`i64`) of
+//! Integers little-endian: `VDTL`, [`VERSION`] as `u8`, boot (16 bytes), monotonic (`u64`) and wall time (`i64`) of
 //! writing, [`Learnt`] as postcard, CRC32C (`u32`) of everything before. Whatever is there, the agent starts: what cannot
 //! be used costs a cold start.
 

@@ -433,8 +433,7 @@ impl Judge {
 
     /// Second pass, when the whole tick is on the board.
     fn decide(&mut self, now: MonoTime, board: &mut Board) {
-        self.record.pass(now, board.alarm_weight());
-        let asked = board.surcharge() + self.record.decades();
+        let asked = board.surcharge() + self.record.decades(now);
         let hourly = if self.input() == DetectorInput::Seasonal { HOURLY } else { 0.0 };
         let (mut most_company, mut opened, mut odd_ms) = (0.0f32, false, 0);
         for at in 0..self.odd.len() {
@@ -474,7 +473,7 @@ impl Judge {
                 track.alarms = track.alarms.saturating_add(1);
                 if !track.is_first_of_its_kind() {
                     ward.alarm(now, board.alarm_weight());
-                    self.record.alarm();
+                    self.record.alarm(now, board.alarm_weight());
                 }
                 opened = true;
             }

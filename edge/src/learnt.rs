@@ -37,11 +37,18 @@ pub(crate) struct LearntDetector<'a> {
     pub(crate) reference: DetectorRef,
     pub(crate) parameters: Vec<(String, f64)>,
     pub(crate) warm_in_ms: u64,
-    /// Days with an alarm, faded: see the judge's record.
-    pub(crate) alarm_days: f32,
+    pub(crate) record: LearntRecord,
     pub(crate) wards: Vec<LearntWard>,
     #[serde(borrow)]
     pub(crate) series: Vec<LearntSeries<'a>>,
+}
+
+/// Days on which a detector opened anything, faded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct LearntRecord {
+    pub(crate) days: f32,
+    /// How long ago the alarm was that the last one is counted for.
+    pub(crate) counted_ms_ago: Option<u64>,
 }
 
 /// Like series of a detector.
@@ -176,7 +183,7 @@ impl LearntDetector<'_> {
             reference: self.reference.clone(),
             parameters: self.parameters.clone(),
             warm_in_ms: self.warm_in_ms,
-            alarm_days: self.alarm_days,
+            record: self.record.later(later),
             wards: self.wards.iter().map(|ward| ward.later(later)).collect(),
             series: self.series.iter().map(|series| series.later(later)).collect(),
         }
@@ -212,9 +219,19 @@ impl LearntDetector<'_> {
         let series: Vec<_> = self.series.into_iter().filter(sound).map(LearntSeries::into_owned).collect();
         counts.unsound += found - series.len() as u64;
         let wards = if wards_sound { self.wards } else { Vec::new() };
-        let Self { reference, parameters, warm_in_ms, alarm_days, .. } = self;
-        let alarm_days = if alarm_days.is_finite() { alarm_days.max(0.0) } else { 0.0 };
-        LearntDetector { reference, parameters, warm_in_ms, alarm_days, wards, series }
+        let record = if self.record.is_sound() { self.record } else { LearntRecord::default() };
+        let Self { reference, parameters, warm_in_ms, .. } = self;
+        LearntDetector { reference, parameters, warm_in_ms, record, wards, series }
+    }
+}
+
+impl LearntRecord {
+    fn later(self, later: Duration) -> Self {
+        Self { counted_ms_ago: self.counted_ms_ago.map(|ago_ms| ago_ms.saturating_add(millis(later))), ..self }
+    }
+
+    fn is_sound(&self) -> bool {
+        self.days.is_finite() && self.days >= 0.0
     }
 }
 
@@ -278,7 +295,7 @@ mod tests {
             reference: DetectorRef { name: "level".to_owned(), version: "1".to_owned(), digest: Digest([7; 32]) },
             parameters: Vec::new(),
             warm_in_ms: 0,
-            alarm_days: 0.0,
+            record: LearntRecord::default(),
             wards: vec![ward],
             series: (0..10).map(series).collect(),
         }

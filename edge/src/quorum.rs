@@ -29,6 +29,9 @@ const CALMED: f32 = 0.3;
 const BOUT_MAX: Duration = Duration::from_secs(3_600);
 /// What is rarer is as rare as this.
 const SURPRISE_MAX: f64 = 300.0;
+/// Nothing opens before the host was watched for a day, as far as it is remembered: by day and by night it does what it
+/// never did before.
+const KNOWN_DAYS: f64 = 0.9;
 /// Looks at a host a day, one each minute: votes tell of minutes.
 const LOOKS_A_DAY: f64 = 1_440.0;
 
@@ -100,9 +103,10 @@ impl Quorum {
     pub(crate) fn hear(&mut self, now: MonoTime, oddness: f32) -> Heard {
         self.thinning.pass(now);
         let reach = reach(oddness);
-        let high = self.thinning.is_settled() && reach >= self.thinning.bar();
+        let known = self.thinning.days() >= KNOWN_DAYS;
+        let high = known && reach >= self.thinning.bar();
         let opens = high && self.armed && !self.alarmed;
-        self.armed |= self.thinning.is_settled() && !high;
+        self.armed |= known && !high;
         self.alarmed |= opens;
         let lasts = !self.alarmed && now.since(self.since) >= BOUT_MAX;
         if lasts || oddness < self.peak * if self.alarmed { CALMED } else { OVER } {
@@ -210,9 +214,9 @@ mod tests {
     }
 
     #[test]
-    fn first_hour_opens_nothing_and_what_is_learnt_outlives_a_restart() {
+    fn first_day_opens_nothing_and_what_is_learnt_outlives_a_restart() {
         let (mut quorum, mut minute) = (Quorum::new(0.1), 0);
-        assert!((1..60).all(|minute| !quorum.hear(MonoTime::from_ms(minute * MINUTE_MS), 50.0).opens));
+        assert!((1..1_440).all(|minute| !quorum.hear(MonoTime::from_ms(minute * MINUTE_MS), 50.0).opens));
         let mut quorum = Quorum::new(0.1);
         live(&mut quorum, &mut minute, 20, 1.0);
         let mut again = Quorum::new(0.1);
@@ -236,11 +240,11 @@ mod tests {
         let mut next = Quorum::new(0.1);
         next.recall(&quorum.learnt());
         next.set_voters(one);
-        assert!((next.thinning.bar() - known).abs() < 0.2 && next.thinning.is_settled());
+        assert!((next.thinning.bar() - known).abs() < 0.2 && next.thinning.days() > KNOWN_DAYS);
         for mut quorum in [quorum, next] {
             quorum.set_voters(other);
             assert_eq!((quorum.thinning.bar(), quorum.learnt().voters), (fresh, other));
-            assert!(!quorum.thinning.is_settled() && !quorum.hear(MonoTime::from_ms(minute * MINUTE_MS), 50.0).alarmed);
+            assert!(quorum.thinning.days() < 0.0 && !quorum.hear(MonoTime::from_ms(minute * MINUTE_MS), 50.0).alarmed);
         }
     }
 

@@ -149,9 +149,9 @@ impl Thinning {
         AIM * self.budget * (-self.slope * (reach - self.bar)).exp()
     }
 
-    /// Whether calibration has settled.
-    pub(crate) fn is_settled(&self) -> bool {
-        self.days >= 0.0
+    /// Days over which bouts were seen, faded as they are; below 0 while calibration settles.
+    pub(crate) fn days(&self) -> f64 {
+        self.days
     }
 
     /// Time passes, and verdicts come.

@@ -38,7 +38,7 @@ impl Judge {
             reference: self.slot.reference.clone(),
             parameters: self.slot.description.parameters.clone(),
             warm_in_ms: millis(self.warm_in(now)),
-            alarm_days: self.record.learnt(),
+            record: self.record.learnt(now),
             wards: wards.collect(),
             series: present.chain(awaited).collect(),
         })
@@ -55,7 +55,7 @@ impl Judge {
     /// Takes over what this module learnt, with ages as of `at`.
     pub(crate) fn recall(&mut self, now: MonoTime, learnt: LearntDetector<'static>, at: MonoTime) {
         self.warm_at = now + Duration::from_millis(learnt.warm_in_ms);
-        self.record.recall(learnt.alarm_days);
+        self.record.recall(now, learnt.record, now.since(at));
         for ward in &learnt.wards {
             let number = self.ward_at(now, &ward.metric, ward.pace);
             self.wards[number as usize].recall(now, ward, now.since(at));

@@ -5,56 +5,56 @@
 //! bar follows the share of days with an alarm, whatever the surprises claim (as the miscoverage of adaptive conformal
 //! inference does: Gibbs and Candès 2021). Days and not alarms are counted, so that a day on which much breaks is one.
 
+use crate::learnt::{LearntRecord, millis};
 use std::time::Duration;
 use vedette_protocol::time::MonoTime;
 
+/// An alarm that comes so long after the one that was counted is of another day.
 const DAY: Duration = Duration::from_secs(86_400);
-/// Decades on top for each day with an alarm, of which the first one is believed; never more than this.
-const DECADES_A_DAY: f32 = 1.0;
+/// Days of which nothing follows, and the most that are counted on top: a decade is asked for each.
 const BELIEVED: f32 = 1.0;
 const DECADES_MAX: f32 = 3.0;
-/// Of what is asked for on top, half is left after so many days.
-const HALVE_DAYS: f32 = 14.0;
+/// They count half after this long.
+const HALVES: Duration = Duration::from_secs(14 * 86_400);
 
 /// See the module's documentation.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Record {
+    /// Days with an alarm, as far as they are left.
     days: f32,
-    began: Option<MonoTime>,
-    alarmed: bool,
+    faded_at: Option<MonoTime>,
+    /// The alarm that the last one was counted for.
+    counted_at: Option<MonoTime>,
 }
 
 impl Record {
-    /// An episode opened.
-    pub(super) fn alarm(&mut self) {
-        self.alarmed = true;
-    }
-
-    /// Time passes. `weight` is what a day counts for: less where more episodes are wanted.
-    pub(super) fn pass(&mut self, now: MonoTime, weight: f32) {
-        let began = *self.began.get_or_insert(now);
-        if now.since(began) < DAY {
-            return;
+    /// An episode opened. `weight` is what a day counts for: less where more episodes are wanted.
+    pub(super) fn alarm(&mut self, now: MonoTime, weight: f32) {
+        if self.counted_at.is_none_or(|last| now.since(last) >= DAY) {
+            self.counted_at = Some(now);
+            self.days = (self.days + weight).min(BELIEVED + DECADES_MAX);
         }
-        self.began = Some(now);
-        let kept = (-1.0 / HALVE_DAYS).exp2();
-        let alarmed = f32::from(u8::from(std::mem::take(&mut self.alarmed)));
-        self.days = (self.days * kept + weight * alarmed).min(BELIEVED + DECADES_MAX / DECADES_A_DAY);
     }
 
-    /// Decades on top.
-    pub(super) fn decades(&self) -> f32 {
-        (DECADES_A_DAY * (self.days - BELIEVED)).max(0.0)
+    /// Decades on top, now.
+    pub(super) fn decades(&mut self, now: MonoTime) -> f32 {
+        let passed = self.faded_at.replace(now).map_or(Duration::ZERO, |last| now.since(last));
+        self.days *= (-passed.as_secs_f32() / HALVES.as_secs_f32()).exp2();
+        (self.days - BELIEVED).max(0.0)
     }
 
-    /// Days with an alarm, as they are left: what outlives a restart.
-    pub(super) fn learnt(&self) -> f32 {
-        self.days
+    /// What outlives a restart.
+    pub(super) fn learnt(&self, now: MonoTime) -> LearntRecord {
+        LearntRecord { days: self.days, counted_ms_ago: self.counted_at.map(|at| millis(now.since(at))) }
     }
 
-    /// Takes over what was learnt.
-    pub(super) fn recall(&mut self, days: f32) {
-        self.days = days.min(BELIEVED + DECADES_MAX / DECADES_A_DAY);
+    /// Takes over what was learnt, which is sound. While nobody watches nothing fades.
+    pub(super) fn recall(&mut self, now: MonoTime, learnt: LearntRecord, away: Duration) {
+        let ago_ms = learnt.counted_ms_ago.map(|ago_ms| ago_ms.saturating_add(millis(away)));
+        self.days = learnt.days.min(BELIEVED + DECADES_MAX);
+        self.faded_at = Some(now);
+        // An alarm of before this boot is of another day than any that comes.
+        self.counted_at = ago_ms.and_then(|ago_ms| (now.ns / 1_000_000).checked_sub(ago_ms)).map(MonoTime::from_ms);
     }
 }
 
@@ -62,34 +62,47 @@ impl Record {
 mod tests {
     use super::*;
 
-    /// Decades after days of which each `every`-th has so many alarms.
-    fn after(days: u64, every: u64, alarms: u64) -> f32 {
-        let mut record = Record::default();
+    /// Decades after days of which each `every`-th has alarms for so many hours, under an agent that is started again
+    /// each `life` hours.
+    fn after(days: u64, every: u64, alarms: u64, life: u64) -> f32 {
+        let (mut record, mut decades) = (Record::default(), 0.0);
         for hour in 0..=days * 24 {
-            record.pass(MonoTime::from_ms(hour * 3_600_000), 1.0);
+            let now = MonoTime::from_ms((100 + hour) * 3_600_000);
+            if hour % life == 0 {
+                let learnt = record.learnt(now);
+                record = Record::default();
+                record.recall(now, learnt, Duration::ZERO);
+            }
+            decades = record.decades(now);
             if hour % (24 * every) < alarms {
-                record.alarm();
+                record.alarm(now, 1.0);
             }
         }
-        record.decades()
+        decades
     }
 
     #[test]
     fn a_day_on_which_everything_breaks_is_believed_and_a_detector_that_opens_each_day_is_not() {
-        assert_eq!(after(1, 100, 24), 0.0);
-        assert_eq!(after(60, 40, 1), 0.0, "now and then is what it is there for");
-        let daily = after(30, 1, 1);
-        assert!((2.0..=DECADES_MAX).contains(&daily), "{daily}");
-        let weekly = after(60, 7, 1);
-        assert!(weekly > 0.5 && weekly < daily, "{weekly}");
+        for life in [20, 1_000] {
+            assert_eq!(after(1, 100, 20, life), 0.0);
+            assert_eq!(after(60, 40, 1, life), 0.0, "now and then is what it is there for");
+            let (daily, weekly) = (after(30, 1, 1, life), after(60, 7, 1, life));
+            assert!((2.0..=DECADES_MAX).contains(&daily), "{daily}");
+            assert!(weekly > 0.5 && weekly < daily, "{weekly}");
+        }
     }
 
     #[test]
-    fn what_is_asked_on_top_fades() {
+    fn what_is_asked_on_top_fades_over_restarts_too() {
         let mut record = Record::default();
-        record.recall(f32::MAX);
-        assert_eq!(record.decades(), DECADES_MAX);
-        (0..60).for_each(|day| record.pass(MonoTime::from_ms(day * 86_400_000), 1.0));
-        assert_eq!(record.decades(), 0.0);
+        for half_day in 0..120 {
+            let now = MonoTime::from_ms(half_day * 43_200_000);
+            let days = if half_day == 0 { f32::MAX } else { record.days };
+            record.recall(now, LearntRecord { days, counted_ms_ago: None }, Duration::ZERO);
+            let end = now + DAY / 2;
+            assert!(half_day > 0 || record.decades(now) == DECADES_MAX);
+            record.decades(end);
+        }
+        assert!(record.days < 1.0, "{record:?}");
     }
 }

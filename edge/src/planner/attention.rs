@@ -219,7 +219,7 @@ impl Attention {
     #[inline]
     pub(crate) fn plan(&mut self, now: MonoTime, rung: u8, spread: u32) {
         if self.was_raised() && self.slowest(now) == SLOWEST_RUNG && !self.is_raised(now) {
-            (self.raised_until, self.is_relative) = (MonoTime::default(), false);
+            (self.raised_until, self.raised_for, self.is_relative) = (MonoTime::default(), 0.0, false);
         }
         let before = std::mem::replace(&mut self.rung, rung);
         if before == rung {

@@ -216,6 +216,7 @@ impl Screens {
         block.resolution[lane] = most(resolution, LEAST);
         block.is_settled = false;
         marks.read &= !(1 << lane);
+        marks.watched &= !(1 << lane);
     }
 
     /// A value was read; of two before [`Screens::pass`] the second one counts.

@@ -36,6 +36,15 @@ fn live(host: &mut Host, seconds: u32, wobble: f64, away: f64) -> f32 {
     news
 }
 
+/// A day as usual, read each hundred seconds but for the last ten minutes.
+fn learn_a_day(host: &mut Host) {
+    for _ in 0..900 {
+        host.second += 99;
+        live(host, 1, QUIET, 0.0);
+    }
+    live(host, 600, QUIET, 0.0);
+}
+
 /// Ten minutes as usual and two far away.
 fn departing(input: DetectorInput) -> (Host, f32) {
     let mut host = Host::new(7);
@@ -61,7 +70,7 @@ fn votes_of_a_host_that_is_not_known_yet_open_no_episode_hold_no_learning_and_ma
 fn votes_of_a_host_that_is_known_open_one_episode_about_the_series_that_departs_most() {
     let mut host = Host::new(7);
     host.load(DetectorInput::Votes);
-    live(&mut host, 7_200, QUIET, 0.0);
+    learn_a_day(&mut host);
     assert_eq!(host.findings.len(), 0);
     live(&mut host, 120, QUIET, 500.0);
     let opened: Vec<_> = host.events(EpisodeEvent::Open).cloned().collect();
@@ -77,7 +86,7 @@ fn votes_of_a_host_that_is_known_open_one_episode_about_the_series_that_departs_
 fn over_a_restart_votes_of_the_same_module_are_known_and_those_of_another_are_not() {
     let mut before = Host::new(7);
     before.load(DetectorInput::Votes);
-    live(&mut before, 7_200, QUIET, 0.0);
+    learn_a_day(&mut before);
     assert!(before.drain());
     let opened = |digest: u8| {
         let mut host = Host::new(7);
@@ -91,14 +100,14 @@ fn over_a_restart_votes_of_the_same_module_are_known_and_those_of_another_are_no
         live(&mut host, 120, QUIET, 500.0);
         host.opened()
     };
-    assert_eq!((opened(7), opened(8)), (1, 0), "of a module that is new the first hour tells what is usual");
+    assert_eq!((opened(7), opened(8)), (1, 0), "of a module that is new the first day tells what is usual");
 }
 
 #[test]
 fn an_episode_of_votes_ends_with_its_detector() {
     let mut host = Host::new(7);
     host.load(DetectorInput::Votes);
-    live(&mut host, 7_200, QUIET, 0.0);
+    learn_a_day(&mut host);
     live(&mut host, 120, QUIET, 500.0);
     host.pipeline.set_detectors(host.now(), Vec::new());
     live(&mut host, 1, QUIET, 500.0);
