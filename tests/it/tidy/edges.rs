@@ -26,6 +26,7 @@ const EDGES: &[(&str, &[&str], &[&str])] = &[
             "plugins/exhaustion",
             "plugins/flatline",
             "plugins/log-novelty",
+            "plugins/novelty",
             "plugins/seasonal",
         ],
     ),
