@@ -19,7 +19,7 @@ pub const AGE_MAX: Duration = Duration::from_secs(24 * 3_600);
 /// States have a bound; what is known of their calibration and their wards is a part of that.
 const FILE_BYTES_MAX: u64 = 2 * LEARNT_BYTES_MAX as u64;
 const MAGIC: &[u8; 4] = b"VDTL";
-const VERSION: u8 = 5;
+const VERSION: u8 = 9;
 const HEADER_BYTES: usize = 4 + 1 + 16 + 8 + 8;
 
 /// When something was written, by all clocks.
@@ -209,6 +209,7 @@ mod tests {
                 input: DetectorInput::Votes,
                 warm_up_values: 1,
                 state_bytes_max: 8,
+                look_ms: 0,
                 parameters: vec![("memory-s".to_owned(), parameter)],
             },
         };

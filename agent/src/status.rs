@@ -181,7 +181,7 @@ pub struct DetectorStatus {
     pub values: u64,
     /// Time inside the guest.
     pub guest_ns: u64,
-    /// Series that it knows.
+    /// Series that it is asked about: those that it was told of and did not decline.
     pub series: u64,
     /// State held for it.
     pub state_bytes: u64,

@@ -26,7 +26,7 @@ use watchdog::{Turn, Watchdog};
 pub const WASMTIME_VERSION: &str = "48.0.8";
 
 /// The detector contract that this host speaks.
-pub const CONTRACT: &str = "vedette:detector@0.1.0";
+pub const CONTRACT: &str = "vedette:detector@0.2.0";
 
 /// Whether the compiler makes every NaN canonical that an operation may have made. A compiler setting, listed here as part
 /// of the identity.

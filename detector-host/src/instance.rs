@@ -210,16 +210,22 @@ impl Instance {
         Ok(())
     }
 
-    /// Tells new series.
+    /// Tells new series. Those that it declines, each once, by column id and key.
     ///
     /// # Errors
     ///
-    /// Any fault.
-    pub fn series_added(&mut self, series: &[SeriesDescriptor]) -> Result<(), Failure> {
+    /// Any fault; [`Fault::Output`] if it declines what it was not told of.
+    pub fn series_added(&mut self, series: &[SeriesDescriptor]) -> Result<Vec<(u32, SeriesKey)>, Failure> {
         let lowered: Vec<_> = series.iter().map(bindings::series).collect();
-        self.call(|guest, store| guest.call_series_added(store, &lowered))?;
-        self.told.extend(series.iter().map(|one| (one.id, one.key)));
-        Ok(())
+        let declined = self.call(|guest, store| guest.call_series_added(store, &lowered))?;
+        let mut told: HashMap<u32, SeriesKey> = series.iter().map(|one| (one.id, one.key)).collect();
+        if declined.len() > series.len() || declined.iter().any(|id| !told.contains_key(id)) {
+            return Err(self.poison(Fault::Output, "it declines series that it was not told of"));
+        }
+        let declined: Vec<_> = declined.into_iter().filter_map(|id| told.remove_entry(&id)).collect();
+        declined.iter().for_each(|(id, _)| _ = self.told.remove(id));
+        self.told.extend(told);
+        Ok(declined)
     }
 
     /// Tells the end of series.
@@ -265,15 +271,17 @@ impl Instance {
         Ok(states.into_iter().map(|one| SeriesState { key: SeriesKey(one.key), state: one.state }).collect())
     }
 
-    /// Takes over what `snapshot` gave; `ids` and `states` are aligned and the series were added before.
+    /// Takes over what `snapshot` gave; `ids` and `states` are aligned and the series were added before. What is left of
+    /// those that it declined is not given to it.
     ///
     /// # Errors
     ///
     /// Any fault; [`Fault::Misconfigured`] if the detector refuses a state: it goes on without it.
     pub fn restore(&mut self, ids: &[u32], states: &[SeriesState]) -> Result<(), Failure> {
-        let states: Vec<_> =
-            states.iter().map(|one| wit::SeriesState { key: one.key.0, state: one.state.clone() }).collect();
-        let restored = self.call(|guest, store| guest.call_restore(store, ids, &states))?;
+        let known = ids.iter().zip(states).filter(|(id, _)| self.told.contains_key(id));
+        let lowered = known.map(|(id, one)| (*id, wit::SeriesState { key: one.key.0, state: one.state.clone() }));
+        let (ids, states): (Vec<u32>, Vec<_>) = lowered.unzip();
+        let restored = self.call(|guest, store| guest.call_restore(store, &ids, &states))?;
         restored.map_err(|refused| Failure::new(Fault::Misconfigured, refused.text()))
     }
 

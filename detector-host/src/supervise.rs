@@ -71,7 +71,7 @@ pub enum Action {
         /// Tick.
         tick: u64,
     },
-    /// An answer for the pipeline: scores, explanations or snapshots.
+    /// An answer for the pipeline: scores, explanations, snapshots, or which series are declined.
     Reply(WorkerReply),
 }
 
@@ -317,6 +317,7 @@ impl Supervisor {
         let number = match &reply {
             WorkerReply::Scores { detector, .. }
             | WorkerReply::Snapshots { detector, .. }
+            | WorkerReply::Added { detector, .. }
             | WorkerReply::Explanations { detector, .. } => *detector,
             _ => return,
         };

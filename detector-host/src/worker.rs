@@ -133,7 +133,10 @@ impl<S: FnMut() -> Result<Vec<String>, ConfineError>> Worker<S> {
         match request {
             WorkerRequest::Load { detector, artifact, parameters } => self.load(*detector, artifact, parameters),
             WorkerRequest::Seal => self.give_up_new_code(),
-            WorkerRequest::SeriesAdded { detector, series } => self.tell(*detector, |one| one.series_added(series)),
+            WorkerRequest::SeriesAdded { detector, series } => {
+                let added = |declined| WorkerReply::Added { detector: *detector, declined };
+                self.ask(*detector, |instance| instance.series_added(series).map(added))
+            }
             WorkerRequest::SeriesRemoved { detector, ids } => self.tell(*detector, |one| one.series_removed(ids)),
             WorkerRequest::Observe { detector, tick, columns } => self.observe(*detector, *tick, columns),
             WorkerRequest::Explain { detector, ids } => {

@@ -27,8 +27,33 @@ const PARTS: u64 = 12;
 const OTHERS_BYTES: usize = 64 << 20;
 /// What a look is said to cost.
 const VALUE_NS: f64 = 100.0;
+/// The bundled detectors of metrics, and how often they look: `level`, `exhaustion`, `flatline`, `seasonal`, `novelty`.
+const BUNDLED: [Bench; 5] = [
+    Bench { input: DetectorInput::Metrics, look_ms: 0, declines: false },
+    Bench { input: DetectorInput::Timeless, look_ms: 0, declines: true },
+    Bench { input: DetectorInput::Timeless, look_ms: 10_000, declines: false },
+    Bench { input: DetectorInput::Seasonal, look_ms: 10_000, declines: false },
+    Bench { input: DetectorInput::Votes, look_ms: 10_000, declines: false },
+];
+/// One series in so many is a stock that can run out.
+const STOCKS: u32 = 10;
 /// Scores that were made up, of which each tick has others.
 const SCORES: usize = 1 << 16;
+
+/// A detector that is made up.
+#[derive(Clone, Copy, Debug)]
+struct Bench {
+    input: DetectorInput,
+    look_ms: u32,
+    /// All series that are no stocks.
+    declines: bool,
+}
+
+impl Bench {
+    const fn of(input: DetectorInput) -> Self {
+        Self { input, look_ms: 0, declines: false }
+    }
+}
 
 static METRICS: [MetricSpec; 8] = [
     gauge("system.cpu.a"),
@@ -51,32 +76,30 @@ fn main() {
     let noise = noise();
     for series in if asked.is_empty() { SERIES.to_vec() } else { asked } {
         for (state, others_bytes) in [("warm", 0), ("cold", OTHERS_BYTES)] {
-            let spent = |inputs: &[DetectorInput], budget| spent_ns(series, inputs, budget, &noise, others_bytes);
+            let spent = |benches: &[Bench], budget| spent_ns(series, benches, budget, &noise, others_bytes);
             println!("{series} series each second, 8 metrics, {state} caches; ns a value");
             let alone = spent(&[], None).0;
             println!("  pipeline without detectors     {alone:6.1}");
             println!("  planner, a budget that suffices{:6.1}", spent(&[], Some(1e15)).0 - alone);
-            let judged = spent(&[DetectorInput::Metrics], None).0 - alone;
-            let (thinned, looks) = spent(&[DetectorInput::Metrics], Some(0.1 * per(series as u64) * VALUE_NS));
+            let level = [Bench::of(DetectorInput::Metrics)];
+            let judged = spent(&level, None).0 - alone;
+            let (thinned, looks) = spent(&level, Some(0.1 * per(series as u64) * VALUE_NS));
             println!("  planner, {:4.1} % of looks       {:6.1}", 100.0 * looks, thinned - alone - looks * judged);
             for (what, input) in [("judging", DetectorInput::Metrics), ("a vote", DetectorInput::Votes)] {
-                let [one, three] = [1, 3].map(|count| spent(&vec![input; count], None).0);
+                let [one, three] = [1, 3].map(|count| spent(&vec![Bench::of(input); count], None).0);
                 println!("  {what:8} the first            {:6.1}", one - alone);
                 println!("  {what:8} each further one      {:6.1}", (three - one) / 2.0);
             }
+            let each = BUNDLED.map(|one| Bench::of(one.input));
+            println!("  all five that are bundled      {:6.1}", spent(&BUNDLED, None).0 - alone);
+            println!("  all five, shown each value     {:6.1}", spent(&each, None).0 - alone);
         }
     }
 }
 
 /// Time of a pipeline per value read, with these detectors and a budget of so many nanoseconds a second; and the share of
 /// values that were looked at.
-fn spent_ns(
-    series: usize,
-    inputs: &[DetectorInput],
-    budget: Option<f64>,
-    noise: &[f32],
-    others_bytes: usize,
-) -> (f64, f64) {
+fn spent_ns(series: usize, benches: &[Bench], budget: Option<f64>, noise: &[f32], others_bytes: usize) -> (f64, f64) {
     let names: Vec<String> = (0..series).map(|n| n.to_string()).collect();
     let config = PipelineConfig {
         host: HostId([1; 16]),
@@ -91,7 +114,7 @@ fn spent_ns(
         let budgets = Budgets { cpu_ns_per_s: Some(cpu_ns_per_s), uplink_bytes_per_hour: None };
         pipeline.set_budgets(MonoTime::default(), budgets);
     }
-    let slots = (0..).zip(inputs).map(|(number, input)| slot(number, *input));
+    let slots = (0..).zip(benches).map(|(number, bench)| slot(number, *bench));
     pipeline.set_detectors(MonoTime::default(), slots.collect());
     let mut others = vec![1u8; others_bytes];
     let mut parts_s = Vec::new();
@@ -105,7 +128,7 @@ fn spent_ns(
         }
         let from = usize::try_from(second).unwrap_or_default().wrapping_mul(7_919) % (SCORES / 2);
         let begin = Instant::now();
-        tick(&mut pipeline, second, &names, &noise[from..]);
+        tick(&mut pipeline, second, (&names, benches), &noise[from..]);
         if let Some(part_s) = parts_s.last_mut() {
             *part_s += begin.elapsed().as_secs_f64();
         }
@@ -114,7 +137,7 @@ fn spent_ns(
     (ns / per(PART) / per(names.len() as u64), per(ledger.looks_taken) / per(ledger.looks_due).max(1.0))
 }
 
-fn tick(pipeline: &mut Pipeline, second: u64, names: &[String], noise: &[f32]) {
+fn tick(pipeline: &mut Pipeline, second: u64, (names, benches): (&[String], &[Bench]), noise: &[f32]) {
     let (now, wall) = (MonoTime::from_ms(second * 1_000), WallTime::from_unix_ms(second.cast_signed() * 1_000));
     for (n, name) in names.iter().enumerate() {
         let value = 50.0 + f64::from(noise[n]);
@@ -122,14 +145,21 @@ fn tick(pipeline: &mut Pipeline, second: u64, names: &[String], noise: &[f32]) {
     }
     pipeline.handle_tick(now, wall);
     while let Some(action) = pipeline.poll_action() {
-        if let Action::Ask(WorkerRequest::Observe { detector, tick, columns }) = action {
-            pipeline.handle_scores(now, detector, tick, &noise[..columns.ids.len()]);
-            pipeline.recycle(columns);
+        match action {
+            Action::Ask(WorkerRequest::Observe { detector, tick, columns }) => {
+                pipeline.handle_scores(now, detector, tick, &noise[..columns.ids.len()]);
+                pipeline.recycle(columns);
+            }
+            Action::Ask(WorkerRequest::SeriesAdded { detector, series }) if benches[detector as usize].declines => {
+                let declined = series.iter().filter(|one| one.id % STOCKS != 0).map(|one| (one.id, one.key));
+                pipeline.handle_declined(now, detector, &declined.collect::<Vec<_>>());
+            }
+            _ => {}
         }
     }
 }
 
-fn slot(detector: u32, input: DetectorInput) -> DetectorSlot {
+fn slot(detector: u32, Bench { input, look_ms, .. }: Bench) -> DetectorSlot {
     let (name, version) = (format!("made-up-{detector}"), "1".to_owned());
     DetectorSlot {
         detector,
@@ -140,6 +170,7 @@ fn slot(detector: u32, input: DetectorInput) -> DetectorSlot {
             input,
             warm_up_values: 48,
             state_bytes_max: 512,
+            look_ms,
             parameters: Vec::new(),
         },
     }

@@ -105,17 +105,30 @@ impl LearntPool {
     }
 }
 
+/// The tail of a pool: what is beyond a threshold.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tail {
+    threshold: f64,
+    threshold_surprise: f64,
+    shape: f64,
+    pub(crate) scale: f64,
+}
+
+/// Excesses over a threshold: how many, their sum, and that of their squares.
+#[derive(Clone, Copy, Debug, Default)]
+struct Excesses {
+    count: f64,
+    sum: f64,
+    squares: f64,
+}
+
 /// What was derived from the histogram at the last refresh.
 #[derive(Clone, Debug, Default)]
 struct Fit {
     /// Per bin: −log10 of the share of values in it or above.
     body: Vec<f32>,
-    /// Score from which the parametric tail holds.
-    threshold: f64,
-    /// −log10 of the share of values above the threshold.
-    threshold_surprise: f64,
-    scale: f64,
-    shape: f64,
+    tail: Tail,
+    excesses: Excesses,
 }
 
 impl Pool {
@@ -189,12 +202,27 @@ impl Pool {
         if x.is_nan() {
             return 0.0;
         }
-        if x <= self.fit.threshold {
-            return self.fit.body[bin_of(score)].min(self.fit.threshold_surprise as f32);
+        if x <= self.fit.tail.threshold {
+            return self.fit.body[bin_of(score)].min(self.fit.tail.threshold_surprise as f32);
         }
-        let excess = (x.min(1e12) - self.fit.threshold) / self.fit.scale;
-        (self.fit.threshold_surprise + (self.fit.shape * excess).ln_1p() / self.fit.shape * std::f64::consts::LOG10_E)
-            as f32
+        self.fit.tail.surprise(x) as f32
+    }
+
+    /// Its tail.
+    pub(crate) fn tail(&self) -> Tail {
+        self.fit.tail
+    }
+
+    /// Its tail, had `value` been seen as well, so many times.
+    pub(crate) fn tail_with(&self, value: f32, times: f32) -> Tail {
+        let Fit { mut tail, excesses: Excesses { mut count, mut sum, mut squares }, .. } = self.fit;
+        let (excess, times) = (f64::from(value) - tail.threshold, f64::from(times));
+        if excess > 0.0 {
+            (count, sum, squares) = (count + times, sum + times * excess, squares + times * excess * excess);
+            tail.threshold_surprise = surprise_of(count, self.total + times);
+            tail.fit(&self.prior, &Excesses { count, sum, squares });
+        }
+        tail
     }
 
     /// Derives body and tail anew, and lets old values fade. `now_ms` is monotonic.
@@ -207,10 +235,17 @@ impl Pool {
             self.total /= 2.0;
         }
         let (tail_start, above) = self.tail_start();
-        self.fit.threshold = lower_edge(tail_start).max(self.prior.threshold_min);
-        // The unseen rest: half an observation, so that nothing is impossible.
-        self.fit.threshold_surprise = -((above + 0.5) / (self.total + 1.0)).log10();
-        self.fit_tail(tail_start, above);
+        let tail = &mut self.fit.tail;
+        tail.threshold = lower_edge(tail_start).max(self.prior.threshold_min);
+        tail.threshold_surprise = surprise_of(above, self.total);
+        let mut excesses = Excesses { count: above, ..Excesses::default() };
+        for (bin, count) in self.bins.iter().enumerate().skip(tail_start) {
+            let excess = (lower_edge(bin) + lower_edge(bin + 1)) / 2.0 - tail.threshold;
+            excesses.sum += f64::from(*count) * excess;
+            excesses.squares += f64::from(*count) * excess * excess;
+        }
+        tail.fit(&self.prior, &excesses);
+        self.fit.excesses = excesses;
         self.fit_body();
     }
 
@@ -226,30 +261,6 @@ impl Pool {
         (bin, above)
     }
 
-    fn fit_tail(&mut self, tail_start: usize, above: f64) {
-        let prior = &self.prior;
-        let (mut mean, mut square) = (0.0, 0.0);
-        for (bin, count) in self.bins.iter().enumerate().skip(tail_start) {
-            let excess = (lower_edge(bin) + lower_edge(bin + 1)) / 2.0 - self.fit.threshold;
-            mean += f64::from(*count) * excess;
-            square += f64::from(*count) * excess * excess;
-        }
-        let (mut shape, mut scale) = (prior.shape, prior.scale_share * self.fit.threshold + prior.scale_base);
-        let seen = above / prior.cluster;
-        if seen > 0.5 {
-            mean /= above;
-            let variance = (square / above - mean * mean).max(1e-9);
-            let fitted_shape = (0.5 * (1.0 - mean * mean / variance)).clamp(0.0, prior.shape_max);
-            let fitted_scale = mean * (1.0 - fitted_shape);
-            let weight = seen / (seen + prior.weight);
-            shape += weight * (fitted_shape - shape);
-            let weight = if fitted_scale > scale { seen / (seen + prior.weight_wider) } else { weight };
-            scale += weight * (fitted_scale - scale);
-        }
-        self.fit.shape = shape.clamp(SHAPE_MIN, prior.shape_max);
-        self.fit.scale = scale.max(1e-3);
-    }
-
     #[expect(clippy::cast_possible_truncation, reason = "a surprise needs no more digits than f32 has")]
     fn fit_body(&mut self) {
         self.fit.body.resize(BINS, 0.0);
@@ -262,9 +273,39 @@ impl Pool {
 
     /// What a verdict was calibrated with: threshold, its surprise, scale, shape and number of values.
     pub fn parameters(&self) -> [f64; 5] {
-        let fit = &self.fit;
-        [fit.threshold, fit.threshold_surprise, fit.scale, fit.shape, self.total]
+        let Tail { threshold, threshold_surprise, shape, scale } = self.fit.tail;
+        [threshold, threshold_surprise, scale, shape, self.total]
     }
+}
+
+impl Tail {
+    /// −log10 of the probability of a value beyond the threshold.
+    pub(crate) fn surprise(&self, value: f64) -> f64 {
+        let excess = (value.clamp(self.threshold, 1e12) - self.threshold) / self.scale;
+        self.threshold_surprise + (self.shape * excess).ln_1p() / self.shape * std::f64::consts::LOG10_E
+    }
+
+    fn fit(&mut self, prior: &Prior, excesses: &Excesses) {
+        let (mut shape, mut scale) = (prior.shape, prior.scale_share * self.threshold + prior.scale_base);
+        let seen = excesses.count / prior.cluster;
+        if seen > 0.5 {
+            let mean = excesses.sum / excesses.count;
+            let variance = (excesses.squares / excesses.count - mean * mean).max(1e-9);
+            let fitted_shape = (0.5 * (1.0 - mean * mean / variance)).clamp(0.0, prior.shape_max);
+            let fitted_scale = mean * (1.0 - fitted_shape);
+            let weight = seen / (seen + prior.weight);
+            shape += weight * (fitted_shape - shape);
+            let weight = if fitted_scale > scale { seen / (seen + prior.weight_wider) } else { weight };
+            scale += weight * (fitted_scale - scale);
+        }
+        self.shape = shape.clamp(SHAPE_MIN, prior.shape_max);
+        self.scale = scale.max(1e-3);
+    }
+}
+
+/// −log10 of the share of so many values in all. The unseen rest is half an observation, so that nothing is impossible.
+fn surprise_of(above: f64, total: f64) -> f64 {
+    -((above + 0.5) / (total + 1.0)).log10()
 }
 
 /// Bin of a score: eighths of octaves from 2⁻³, read off the bits of the float.
@@ -357,6 +398,22 @@ mod tests {
         let (long, negative) = (vec![1.0; BINS + 1], vec![-1.0]);
         for bins in [long, negative, vec![f32::NAN]] {
             assert!(!LearntPool { bins, ..LearntPool::default() }.is_sound());
+        }
+    }
+
+    #[test]
+    fn tail_with_one_more_value_is_that_of_a_pool_that_saw_it() {
+        for count in [400, 3_000, 50_000] {
+            let (pool, mut other) = (exponential(count, 1.0), exponential(count, 1.0));
+            other.record(24.0);
+            other.refresh(0);
+            let tail = pool.tail_with(24.5, 1.0);
+            for score in [30.0, 60.0] {
+                let [with, seen] = [tail.surprise(score), other.fit.tail.surprise(score)];
+                assert!((with - seen).abs() < 0.1 * seen, "{count}: {with} {seen}");
+            }
+            assert!(tail.surprise(30.0) < f64::from(pool.surprise(30.0)));
+            assert_eq!(pool.tail_with(0.5, 1.0).surprise(30.0), pool.fit.tail.surprise(30.0), "below the threshold");
         }
     }
 

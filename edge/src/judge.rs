@@ -1,6 +1,7 @@
 //! One detector's side of the pipeline: which series it knows, what it was asked, what its scores mean.
 
 mod bout;
+mod declined;
 mod drift;
 mod footprint;
 mod pace;
@@ -14,9 +15,11 @@ mod ward;
 use crate::budget::Budget;
 use crate::episodes::{Board, Case, Turn};
 use crate::metric::family;
-use crate::planner::{FOUND, SURPRISED, SUSPECTED};
+use crate::normalise::is_gap;
+use crate::planner::{FOUND, SURPRISED, SUSPECTED, sparing};
 use crate::quorum::Heard;
-pub(crate) use drift::{Conformity, Drift};
+pub(crate) use declined::Declined;
+pub(crate) use drift::{Conformity, Drift, WINDOW as DRIFT_WINDOW};
 pub(crate) use pace::{Pace, Wander};
 use recall::Recalled;
 use record::Record;
@@ -29,6 +32,7 @@ use vedette_protocol::ids::SeriesKey;
 use vedette_protocol::time::MonoTime;
 use vedette_protocol::v1::DetectorRef;
 use vedette_protocol::worker::{Columns, DetectorDescription, DetectorInput, flags};
+pub(crate) use ward::Alarmed;
 use ward::Ward;
 
 /// Scores are learnt for this long before the first episode may open.
@@ -72,6 +76,8 @@ pub(crate) struct Datum {
     pub(crate) off_pace: bool,
     /// Nominal time since the detector was given the value before.
     pub(crate) interval_ms: u32,
+    /// It was not shown every value in between, as planned: gaps are those of that pace.
+    pub(crate) is_thinned: bool,
 }
 
 /// What a tick's scores ask the pipeline to do about a series.
@@ -112,6 +118,8 @@ pub(crate) struct Judge {
     /// It failed itself, and not its worker.
     guilty: bool,
     pub(crate) tracks: Vec<Option<Track>>,
+    /// What it will never have a word on: that holds for the module with its parameters, in any worker.
+    pub(crate) declined: Declined,
     /// Generation of the series set that `tracks` reflects.
     pub(crate) synced: Option<u64>,
     pub(crate) conformity: Conformity,
@@ -138,6 +146,11 @@ pub(crate) struct Judge {
     pub(crate) decisions: Vec<Decision>,
 }
 
+/// Nominal time between two values that are shown to who looks each `look_ms` at what is read each `interval_ms`.
+fn spared_ms(look_ms: u32, interval_ms: u32) -> u32 {
+    interval_ms.saturating_mul(u32::from(sparing(look_ms, interval_ms)))
+}
+
 impl Judge {
     pub(crate) fn new(slot: DetectorSlot, now: MonoTime) -> Self {
         Self {
@@ -146,6 +159,7 @@ impl Judge {
             failed_at: now,
             guilty: false,
             tracks: Vec::new(),
+            declined: Declined::default(),
             synced: None,
             conformity: Conformity::new(now),
             price_ns: 0.0,
@@ -174,6 +188,17 @@ impl Judge {
 
     pub(crate) fn input(&self) -> DetectorInput {
         self.slot.description.input
+    }
+
+    /// It is shown no value of a series sooner than this after the one before, while nothing happens, though at least one of
+    /// sixty; 0 if each. Counts of log lines are all shown: they add up.
+    pub(crate) fn look_ms(&self) -> u32 {
+        if self.input().is_of_metrics() { self.slot.description.look_ms } else { 0 }
+    }
+
+    /// Nominal time between two values of a series that is read each `interval_ms` while nothing happens.
+    fn calm_interval_ms(&self, interval_ms: u32) -> u32 {
+        spared_ms(self.look_ms(), interval_ms)
     }
 
     pub(crate) fn warm_in(&self, now: MonoTime) -> Duration {
@@ -222,6 +247,7 @@ impl Judge {
 
     /// A series appeared in `slot`: its metric decides with whom it is pooled.
     pub(crate) fn add_track(&mut self, now: MonoTime, slot: u32, key: SeriesKey, metric: &str, interval_ms: u32) {
+        let interval_ms = self.calm_interval_ms(interval_ms);
         let ward = self.ward(now, metric, interval_ms);
         let at = slot as usize;
         if self.tracks.len() <= at {
@@ -233,6 +259,7 @@ impl Judge {
 
     /// A series is read at another interval for good.
     pub(crate) fn set_pace(&mut self, now: MonoTime, slot: u32, metric: &str, interval_ms: u32) {
+        let interval_ms = self.calm_interval_ms(interval_ms);
         let ward = self.ward(now, metric, interval_ms);
         if let Some(track) = self.track_mut(slot) {
             track.set_pace(interval_ms, ward);
@@ -302,6 +329,7 @@ impl Judge {
         question.judged.clear();
         question.intervals_ms.clear();
         question.seen.clear();
+        let look_ms = self.look_ms();
         for datum in data {
             let track = self.tracks.get_mut(datum.slot as usize).and_then(Option::as_mut);
             // The worker hears of many series a part at a time.
@@ -312,11 +340,22 @@ impl Judge {
             columns.dt_ms.push(elapsed_ms);
             // What is open has to be able to end at any pace, and to become the new normal.
             let hold = track.holds_learning(datum.at) || (datum.off_pace && !track.is_open());
-            columns.flags.push(datum.flags | missed | if hold { flags::HOLD_LEARNING } else { 0 });
+            let told = match datum.is_thinned {
+                true if is_gap(elapsed_ms, datum.interval_ms) => datum.flags | flags::GAP,
+                true => datum.flags & !flags::GAP,
+                // Shown at once after it was not: what was missed before came with a value that it was not shown.
+                false if look_ms > 0 && is_gap(elapsed_ms, spared_ms(look_ms, datum.interval_ms)) => {
+                    datum.flags | flags::GAP
+                }
+                false => datum.flags | missed,
+            };
+            columns.flags.push(told | if hold { flags::HOLD_LEARNING } else { 0 });
             columns.values.push(datum.value);
             question.slots.push(datum.slot);
             question.judged.push(!datum.off_pace || track.is_open());
-            question.intervals_ms.push(datum.interval_ms);
+            // The first value after such a pause is as far from the one before as those of the pause were.
+            let after_pause = look_ms > 0 && is_gap(elapsed_ms, datum.interval_ms);
+            question.intervals_ms.push(datum.interval_ms.max(if after_pause { look_ms.min(elapsed_ms) } else { 0 }));
         }
         if question.slots.is_empty() {
             self.idle.push(question);
@@ -378,6 +417,11 @@ impl Judge {
         fits
     }
 
+    /// How many series it is asked about.
+    pub(crate) fn series(&self) -> usize {
+        self.tracks.iter().flatten().count()
+    }
+
     /// What the last answer said: series, score and interval in milliseconds.
     pub(crate) fn scored(&self) -> impl Iterator<Item = (u32, f32, u32)> {
         let slots = self.idle.last().into_iter().flat_map(|question| &question.slots);
@@ -386,7 +430,7 @@ impl Judge {
 
     /// First pass: every score to its surprise, the odd ones onto the board.
     fn weigh(&mut self, now: MonoTime, question: &InFlight, scores: &[f32], board: &mut Board) {
-        let input = self.input();
+        let (input, look_ms) = (self.input(), self.look_ms());
         let votes = input == DetectorInput::Votes;
         let warm = self.warm_in(now).is_zero();
         let (mut answers, mut fresh, mut news) = (0, 0, 0);
@@ -404,7 +448,7 @@ impl Judge {
             }
             let ward = &mut self.wards[track.ward as usize];
             if input == DetectorInput::Seasonal {
-                board.hours.say(now, *slot, *score, track.interval_ms);
+                board.hours.say(now, *slot, *score, track.interval_ms.max(look_ms));
             }
             if votes {
                 track.vote(*score, ward);
@@ -457,13 +501,15 @@ impl Judge {
             let alone = (company <= 0.0 || ward.pace != Pace::Seconds) && self.slot.description.input.is_of_metrics();
             let patience = if alone { ward.patience(now) } else { 0.0 } + track.slowness() + hourly;
             let reach = track.odd_since.and_then(|_| case.reach());
-            let beyond = reach.map(|reach| reach - (track.needed + ward.caution() + patience));
+            let beyond =
+                reach.map(|reach| reach - (track.needed + ward.caution(track.alarmed_of_late(now)) + patience));
             let mut confirmed = beyond.is_some_and(|beyond| beyond >= asked);
             if track.episode.is_none() {
                 track.bout.beyond = track.bout.beyond.into_iter().chain(beyond).reduce(f32::max);
             }
+            let excusable = self.slot.description.input == DetectorInput::Metrics;
             let excused =
-                self.slot.description.input == DetectorInput::Metrics && board.hours.excuses(now, slot, since);
+                excusable && (board.hours.excuses(now, slot, since) || board.hours.is_awaited(now, slot, since));
             if confirmed && excused && !track.is_open() {
                 confirmed = false;
                 self.excused += 1;
@@ -477,7 +523,7 @@ impl Judge {
                 }
                 opened = true;
             }
-            match track.settle(ward) {
+            match track.settle(now, ward) {
                 Some((beyond, true)) => board.note_alarm(beyond),
                 Some((beyond, false)) => board.note_bout(beyond),
                 None => {}

@@ -5,12 +5,13 @@
 //! Times are ages at the moment of writing, because the next boot has another monotonic clock.
 
 use crate::calibration::LearntPool;
-use crate::judge::{Pace, Wander};
+use crate::judge::{Alarmed, Conformity, Pace, Wander};
 use crate::thinning::LearntThinning;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::time::Duration;
 use vedette_protocol::ids::{Digest, SeriesKey};
+use vedette_protocol::time::MonoTime;
 use vedette_protocol::v1::DetectorRef;
 
 /// States and their calibration written at most, in bytes of memory; what is beyond is left out and counted.
@@ -38,6 +39,7 @@ pub(crate) struct LearntDetector<'a> {
     pub(crate) parameters: Vec<(String, f64)>,
     pub(crate) warm_in_ms: u64,
     pub(crate) record: LearntRecord,
+    pub(crate) conformity: LearntConformity,
     pub(crate) wards: Vec<LearntWard>,
     #[serde(borrow)]
     pub(crate) series: Vec<LearntSeries<'a>>,
@@ -46,9 +48,17 @@ pub(crate) struct LearntDetector<'a> {
 /// Days on which a detector opened anything, faded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct LearntRecord {
-    pub(crate) days: f32,
+    pub(crate) days: f64,
     /// How long ago the alarm was that the last one is counted for.
     pub(crate) counted_ms_ago: Option<u64>,
+}
+
+/// Which share of a detector's scores is rare, and for how long nothing more is told of that.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct LearntConformity {
+    pub(crate) usual: f64,
+    pub(crate) looks: u32,
+    pub(crate) silent_ms: u64,
 }
 
 /// Like series of a detector.
@@ -74,6 +84,7 @@ pub(crate) struct LearntSeries<'a> {
     pub(crate) scores: u32,
     /// How long ago the detector was given its last value.
     pub(crate) seen_ms_ago: Option<u32>,
+    pub(crate) alarmed: Alarmed,
     /// Of a voting detector: see [`crate::oddness`].
     pub(crate) leaning: [f32; 2],
     #[serde(borrow)]
@@ -158,21 +169,31 @@ impl LearntSeries<'_> {
     /// Whether a calibration can have learnt it.
     pub(crate) fn is_sound(&self) -> bool {
         let numbers = [self.scale].into_iter().chain(self.leaning).chain(self.wander.numbers());
-        numbers.into_iter().all(|number| number.is_finite() && number >= 0.0)
+        self.alarmed.is_sound() && numbers.into_iter().all(|number| number.is_finite() && number >= 0.0)
     }
 
     pub(crate) fn into_owned(self) -> LearntSeries<'static> {
-        let Self { key, interval_ms, scale, wander, scores, seen_ms_ago, leaning, state } = self;
+        let Self { key, interval_ms, scale, wander, scores, seen_ms_ago, alarmed, leaning, state } = self;
         let state = Cow::Owned(state.into_owned());
-        LearntSeries { key, interval_ms, scale, wander, scores, seen_ms_ago, leaning, state }
+        LearntSeries { key, interval_ms, scale, wander, scores, seen_ms_ago, alarmed, leaning, state }
     }
 
     /// The same, `later` after it was written.
     pub(crate) fn later(&self, later: Duration) -> LearntSeries<'_> {
-        let Self { key, interval_ms, scale, wander, scores, seen_ms_ago, leaning, ref state } = *self;
+        let Self { key, interval_ms, scale, wander, scores, seen_ms_ago, alarmed, leaning, ref state } = *self;
         let later_ms = u32::try_from(later.as_millis()).unwrap_or(u32::MAX);
         let seen_ms_ago = seen_ms_ago.map(|ago_ms: u32| ago_ms.saturating_add(later_ms));
-        LearntSeries { key, interval_ms, scale, wander, scores, seen_ms_ago, leaning, state: Cow::Borrowed(state) }
+        LearntSeries {
+            key,
+            interval_ms,
+            scale,
+            wander,
+            scores,
+            seen_ms_ago,
+            alarmed,
+            leaning: crate::oddness::later(leaning, later, interval_ms),
+            state: Cow::Borrowed(state),
+        }
     }
 }
 
@@ -184,6 +205,7 @@ impl LearntDetector<'_> {
             parameters: self.parameters.clone(),
             warm_in_ms: self.warm_in_ms,
             record: self.record.later(later),
+            conformity: self.conformity.later(later),
             wards: self.wards.iter().map(|ward| ward.later(later)).collect(),
             series: self.series.iter().map(|series| series.later(later)).collect(),
         }
@@ -220,8 +242,9 @@ impl LearntDetector<'_> {
         counts.unsound += found - series.len() as u64;
         let wards = if wards_sound { self.wards } else { Vec::new() };
         let record = if self.record.is_sound() { self.record } else { LearntRecord::default() };
+        let conformity = if self.conformity.is_sound() { self.conformity } else { LearntConformity::default() };
         let Self { reference, parameters, warm_in_ms, .. } = self;
-        LearntDetector { reference, parameters, warm_in_ms, record, wards, series }
+        LearntDetector { reference, parameters, warm_in_ms, record, conformity, wards, series }
     }
 }
 
@@ -232,6 +255,22 @@ impl LearntRecord {
 
     fn is_sound(&self) -> bool {
         self.days.is_finite() && self.days >= 0.0
+    }
+}
+
+impl Default for LearntConformity {
+    fn default() -> Self {
+        Conformity::new(MonoTime::default()).learnt(MonoTime::default())
+    }
+}
+
+impl LearntConformity {
+    fn later(self, later: Duration) -> Self {
+        Self { silent_ms: self.silent_ms.saturating_sub(millis(later)), ..self }
+    }
+
+    fn is_sound(self) -> bool {
+        self.usual > 0.0 && self.usual <= 1.0
     }
 }
 
@@ -274,6 +313,7 @@ mod tests {
             wander: Wander::default(),
             scores: 40,
             seen_ms_ago: Some(1_000),
+            alarmed: Alarmed::default(),
             leaning: [0.0; 2],
             state: Cow::Owned(vec![7; 100]),
         }
@@ -296,6 +336,7 @@ mod tests {
             parameters: Vec::new(),
             warm_in_ms: 0,
             record: LearntRecord::default(),
+            conformity: LearntConformity::default(),
             wards: vec![ward],
             series: (0..10).map(series).collect(),
         }

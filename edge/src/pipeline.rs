@@ -251,6 +251,7 @@ impl Pipeline {
                 self.ledger.labels_cut = self.registry.labels_cut();
                 let series = self.registry.get_mut(slot).expect("made just now");
                 series.attention.source = self.planner.begin(slot, source, series.meta.resolution);
+                series.attention.spread(now, slot, interval_ms);
                 slot
             }
             Found::Folded => {
@@ -328,6 +329,7 @@ impl Pipeline {
         self.announce_series();
         self.handle_timeout(now);
         self.begin_plan(now);
+        self.oddness.pass(now);
         self.observe(now);
         self.record_tick(now);
         self.look_for_drift(now);
@@ -461,10 +463,10 @@ impl Pipeline {
         self.registry.iter().map(|(_, series)| series.source)
     }
 
-    /// Series that a detector has been told of.
+    /// Series that a detector has been told of and did not decline.
     pub fn series_of(&self, detector: u32) -> usize {
         let judge = self.judges.iter().find(|judge| judge.id() == detector);
-        judge.map_or(0, |judge| judge.tracks.iter().flatten().count())
+        judge.map_or(0, Judge::series)
     }
 
     /// What a detector's last score of the series in `slot` means, with those before it: −log10 of the probability that a

@@ -7,8 +7,8 @@
 //!
 //! - *collect*: intervals of sources, lengthened only where thinner detection cannot pay for them, the dear ones first;
 //! - *detect*: a stride for each series, in its readings. Where votes tell most, for a half only: every reading passes a
-//!   built-in screen, and for the other half the voters look at who is farther out than a bar, the farthest first. The bar
-//!   moves so that this half is spent;
+//!   built-in screen, and for the other half the voters look at who is farther out than a bar, the farthest first, and
+//!   before them at whom they found odd a moment ago. The bar moves so that this half is spent;
 //! - *ship*: windows that one feature of a series is put together of.
 //!
 //! What a series is worth is what it does (does it move at all), what was odd about it of late, and that it is not known yet.
@@ -29,13 +29,13 @@ mod thinning;
 
 pub use account::{Account, PlanView};
 pub(crate) use attention::{
-    Attention, CLASSES, Class, FOUND, OVERDUE, STOOD_OUT, SURPRISED, SUSPECTED, is_standing, rung_of,
+    Attention, CLASSES, Class, FOUND, OVERDUE, STOOD_OUT, SURPRISED, SUSPECTED, is_close, is_standing, rung_of,
 };
 pub use collect::DirectiveRefused;
 pub(crate) use collect::Intervals;
 pub use prices::{Budgets, Prices, Spent};
 pub use spending::Bill;
-pub(crate) use thinning::{SLOWEST_RUNG, every_at, stride};
+pub(crate) use thinning::{SLOWEST_RUNG, shown_each, sparing, stride};
 
 use crate::judge::Judge;
 use crate::normalise::Sample;
@@ -45,7 +45,7 @@ use crate::room;
 use screen::Screens;
 use spending::{HOUR_MS, Spending, window_ms};
 use std::time::Duration;
-use thinning::{Item, LADDER, SLOWEST, Shares, fit, plain};
+use thinning::{Item, LADDER, SLOWEST, Shares, every_at, fit, plain};
 use vedette_protocol::ids::HostId;
 use vedette_protocol::policy::Policy;
 use vedette_protocol::time::MonoTime;
@@ -71,7 +71,10 @@ const WINDOW_READINGS: f64 = 60.0;
 /// The least worthy source is read only while this part of a budget's window is left; the worthiest to the end.
 const RESERVE: f64 = 0.05;
 /// Votes count towards worth up to this.
-pub(crate) const VOTES_MAX: f32 = 3.0;
+const VOTES_MAX: f32 = 3.0;
+/// A series whose votes add so much to the host's oddness is followed by those who vote: as a vote of one third does for a
+/// step or two, and one of 1 for ten.
+pub(crate) const FOLLOWED: f32 = 0.03;
 /// A sample of a block that is sent, in bytes; measured: docs/budgets.md.
 pub(crate) const SAMPLE_BYTES: f64 = 2.0;
 
@@ -99,8 +102,9 @@ pub(crate) struct Planner {
     pub(crate) uplink: Spending,
     pub(crate) screens: Screens,
     sources: Vec<Source>,
-    /// One value looked at by all detectors, by the step of the ladder, in nanoseconds.
+    /// One value looked at by all detectors, by the step of the ladder, in nanoseconds; and one of what is raised.
     look_ns: [f64; LADDER.len()],
+    close_ns: f64,
     /// The same of a value that is picked because it stands out, by those that vote; 0 where votes are not what tells most.
     pick_ns: f64,
     /// Read since the last tick, in nanoseconds.
@@ -114,6 +118,8 @@ pub(crate) struct Planner {
     /// A source is to be read more often than was planned.
     is_news: bool,
     items: Vec<Item>,
+    /// The interval of the source that is read most often.
+    shortest_ms: u32,
     planned_at: Option<MonoTime>,
     ticked_at: Option<MonoTime>,
     turn: usize,
@@ -130,6 +136,7 @@ impl Planner {
             screens: Screens::default(),
             sources: Vec::new(),
             look_ns: [0.0; LADDER.len()],
+            close_ns: 0.0,
             pick_ns: 0.0,
             read_ns: 0.0,
             log_ns: 0.0,
@@ -138,6 +145,7 @@ impl Planner {
             bar: BAR,
             is_news: false,
             items: Vec::new(),
+            shortest_ms: 0,
             planned_at: None,
             ticked_at: None,
             turn: 0,
@@ -200,7 +208,7 @@ impl Planner {
     /// Passes all values of this tick through the screen, and raises what stands out. What is so far out that it may be looked
     /// at for that is told.
     pub(crate) fn screen(&mut self, now: MonoTime, registry: &mut Registry, mut tell: impl FnMut(u32)) {
-        let (mut screens, may_be_due) = (std::mem::take(&mut self.screens), self.bar() / (1.0 + VOTES_MAX));
+        let (mut screens, may_be_due) = (std::mem::take(&mut self.screens), self.bar());
         let least = STOOD_OUT.min(if self.cpu.is_limited() { may_be_due } else { f32::INFINITY });
         screens.pass(least, |slot, out, startles| {
             let Some(series) = registry.get_mut(slot) else { return };
@@ -276,7 +284,11 @@ impl Planner {
 
     /// What a look of that class costs, in nanoseconds.
     pub(crate) fn look_ns(&self, class: Class) -> f64 {
-        if is_standing(class) { self.pick_ns } else { self.look_ns[usize::from(rung_of(class)).min(SLOWEST)] }
+        match () {
+            () if is_standing(class) => self.pick_ns,
+            () if is_close(class) => self.close_ns,
+            () => self.look_ns[usize::from(rung_of(class)).min(SLOWEST)],
+        }
     }
 
     /// How many raw samples the uplink's budget has room for.
@@ -314,15 +326,15 @@ impl Planner {
             return;
         }
         self.planned_at = Some(now);
+        self.shortest_ms = self.intervals.bases(policy).map(|(_, ms)| ms).min().unwrap_or(0);
         let log_ns_per_s = std::mem::take(&mut self.log_ns) / elapsed.map_or(lasts_s, |elapsed| elapsed.as_secs_f64());
         self.turn = self.turn.wrapping_add(17);
-        self.price(judges);
+        self.price(judges, registry.len());
         let readings_per_s = self.weigh_sources(policy, registry, oddness);
         if !self.is_limited() {
             return;
         }
-        let shortest = self.intervals.bases(policy).map(|(_, ms)| ms).min().unwrap_or(0);
-        self.cpu.set_window(now, window_ms(shortest));
+        self.cpu.set_window(now, window_ms(self.shortest_ms));
         let unplanned = prices::sane(self.prices.fixed_ns_per_s) + log_ns_per_s;
         let room = self.plan_collect(now, policy, readings_per_s, self.cpu.plannable_per_s() - unplanned);
         self.plan_detect(now, policy, registry, oddness, room);
@@ -344,11 +356,14 @@ impl Planner {
 
     /// What detectors cost, and how often they are asked where looks are thinned: less often than the best one by how much
     /// dearer each thing that they told was, and where they mostly say the same again.
-    pub(crate) fn price(&mut self, judges: &mut [Judge]) {
+    pub(crate) fn price(&mut self, judges: &mut [Judge], series: usize) {
         for judge in judges.iter_mut() {
             judge.price_ns = self.prices.of_detector(&judge.slot.reference.name);
         }
         let metrics = |judge: &&Judge| judge.alive && judge.input().is_of_metrics();
+        // Who declined most series is seldom asked.
+        #[expect(clippy::cast_precision_loss, reason = "far below 2^52 series")]
+        let of_any = |judge: &Judge| judge.price_ns * (judge.series() as f64 / series.max(1) as f64).min(1.0);
         let price_of_news = |judge: &Judge| judge.price_ns.max(1.0) * judge.telling.answers_each();
         let wanted = |judge: &Judge| price_of_news(judge) * f64::from(judge.telling.every());
         let least = judges.iter().filter(metrics).map(wanted).fold(f64::INFINITY, f64::min);
@@ -361,9 +376,10 @@ impl Planner {
         let picked = judges.iter().filter(votes).map(|judge| judge.price_ns / f64::from(every_at(judge.every, 1)));
         let tells_most = judges.iter().filter(votes).any(|judge| wanted(judge) <= least);
         self.pick_ns = if tells_most { picked.sum() } else { 0.0 };
+        self.close_ns = judges.iter().filter(metrics).map(of_any).sum();
         for (rung, look_ns) in (0u8..).zip(&mut self.look_ns) {
-            let prices =
-                judges.iter().filter(metrics).map(|judge| judge.price_ns / f64::from(every_at(judge.every, rung)));
+            let shown = |judge: &Judge| shown_each(judge.every, judge.look_ms(), rung, self.shortest_ms);
+            let prices = judges.iter().filter(metrics).map(|judge| of_any(judge) / f64::from(shown(judge)));
             *look_ns = prices.sum();
         }
     }
@@ -431,6 +447,8 @@ impl Planner {
         }
         let shares: Shares =
             std::array::from_fn(|rung| self.look_ns[rung] / self.look_ns[0].max(1e-9) / f64::from(LADDER[rung]));
+        // What is suspected is shown to all at each reading.
+        let closer = self.close_ns / self.look_ns[0].max(1e-9);
         self.items.clear();
         let (mut all, mut suspects) = (0.0, 0.0);
         let (mut of_ms, mut alike) = (0, Item::default());
@@ -444,7 +462,7 @@ impl Planner {
             let slowest = series.attention.slowest(now);
             let item = alike.of(worth(&self.screens, slot, &series.attention, oddness), slowest);
             all += item.cost_at(0, &shares);
-            suspects += if slowest == 0 { item.cost_at(0, &shares) } else { 0.0 };
+            suspects += if slowest == 0 { item.cost_at(0, &shares) * closer } else { 0.0 };
             self.items.push(item);
         }
         let for_others = if all <= room { 0.0 } else { (room - suspects).max(0.0) };

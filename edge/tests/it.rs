@@ -3,6 +3,8 @@
 mod it {
     pub(crate) mod allocation;
     pub(crate) mod books;
+    pub(crate) mod cascade;
+    pub(crate) mod declined;
     pub(crate) mod detection;
     pub(crate) mod footprint;
     pub(crate) mod host;

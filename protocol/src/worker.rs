@@ -101,6 +101,13 @@ pub enum WorkerReply {
         /// Confinement in force: names such as `no-new-privs`, `landlock`, `seccomp`, `no-new-code`.
         confinement: Vec<String>,
     },
+    /// Answer to `SeriesAdded`.
+    Added {
+        /// Detector.
+        detector: u32,
+        /// Series that it declines, by column id and key: it knows nothing of them, and will never have a word on them.
+        declined: Vec<(u32, SeriesKey)>,
+    },
     /// Done, nothing to say.
     Done {
         /// Detector.
@@ -234,6 +241,8 @@ pub struct DetectorDescription {
     pub warm_up_values: u32,
     /// Upper bound of one series' snapshot.
     pub state_bytes_max: u32,
+    /// A value that comes sooner than this after the one before hardly tells it anything; 0 if each one counts.
+    pub look_ms: u32,
     /// Parameters in effect: name and value.
     pub parameters: Vec<(String, f64)>,
 }
@@ -276,8 +285,8 @@ mod tests {
     fn states_of_one_request_stay_under_what_is_lifted_at_once() {
         let at_once = |state_bytes_max| {
             let (name, version, input) = (String::new(), String::new(), DetectorInput::Metrics);
-            let (warm_up_values, parameters) = (0, Vec::new());
-            DetectorDescription { name, version, input, warm_up_values, state_bytes_max, parameters }
+            let (warm_up_values, look_ms, parameters) = (0, 0, Vec::new());
+            DetectorDescription { name, version, input, warm_up_values, state_bytes_max, look_ms, parameters }
                 .series_per_request()
         };
         assert_eq!([0, 8, 2 << 10, 3 << 10, 64 << 10, u32::MAX].map(at_once), [256, 256, 256, 170, 8, 8]);

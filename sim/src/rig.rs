@@ -213,6 +213,7 @@ impl Rig {
             WorkerReply::Explanations { detector, explanations } => {
                 self.pipeline.handle_explanations(now, detector, explanations);
             }
+            WorkerReply::Added { detector, declined } => self.pipeline.handle_declined(now, detector, &declined),
             WorkerReply::Snapshots { detector, states } => self.pipeline.handle_snapshots(now, detector, states),
             WorkerReply::Failed { detector, .. } => self.pipeline.handle_detector_failed(now, detector),
             WorkerReply::Done { .. } | WorkerReply::Loaded { .. } | WorkerReply::Sealed { .. } => {}

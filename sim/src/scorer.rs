@@ -157,6 +157,7 @@ impl Scorer for LevelScorer {
             input: self.input,
             warm_up_values: self.warm_up_values,
             state_bytes_max: 20,
+            look_ms: 0,
             parameters: Vec::new(),
         }
     }
@@ -171,7 +172,7 @@ impl Scorer for LevelScorer {
                     level.decode(&descriptor.prior);
                     self.series.insert(descriptor.id, level);
                 }
-                WorkerReply::Done { detector }
+                WorkerReply::Added { detector, declined: Vec::new() }
             }
             WorkerRequest::SeriesRemoved { detector, ids } => {
                 self.series.retain(|id, _| !ids.contains(id));

@@ -132,9 +132,16 @@ const FAULTS: &[Fault] = &[
     Fault {
         what: "a series that comes again keeps its state",
         file: HEADER,
-        from: "vd_slots[series[n].id] = (vd_slot){ series[n].key, true };\n        vd_state *state = vd_state_at(series[n].id);\n        __builtin_memset",
-        to: "bool known = vd_slots[series[n].id].key == series[n].key;\n        vd_slots[series[n].id] = (vd_slot){ series[n].key, true };\n        vd_state *state = vd_state_at(series[n].id);\n        if (known) continue;\n        __builtin_memset",
+        from: "vd_state *state = vd_state_at(series[n].id);\n        __builtin_memset",
+        to: "bool known = vd_slots[series[n].id].key == series[n].key;\n        vd_state *state = vd_state_at(series[n].id);\n        if (known) vd_slots[series[n].id].used = true;\n        if (known) continue;\n        __builtin_memset",
         caught_by: "removed-and-added",
+    },
+    Fault {
+        what: "it declines each third series that it is told of",
+        file: DETECTOR,
+        from: "    return true;\n",
+        to: "    static int told; return told++ % 3 != 1;\n",
+        caught_by: "declined",
     },
     Fault {
         what: "a parameter's default is out of its bounds",
@@ -184,4 +191,27 @@ fn the_kit_catches_each_fault_and_says_what_to_do() {
         std::fs::write(&path, whole).expect("written");
     }
     assert!(missed.is_empty(), "{}", missed.join("\n"));
+}
+
+#[test]
+fn a_detector_that_declines_everything_runs_and_has_no_word() {
+    let missing = toolchains();
+    assert!(missing.is_empty(), "C cannot be built here, `cargo xtask test` installs:\n{}", missing.join("\n"));
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let run = |arguments: &[&str]| vedette(folder.path(), arguments);
+    let (made, said) = run(&["detector", "new", "silent", "--language", "c"]);
+    assert!(made, "{said}");
+    let path = folder.path().join("silent").join(DETECTOR);
+    let whole = std::fs::read_to_string(&path).expect("the template has this file");
+    std::fs::write(&path, whole.replace("    return true;\n", "    return false;\n")).expect("written");
+    let (built, said) = run(&["detector", "build", "silent", "--out", "silent.wasm"]);
+    assert!(built, "{said}");
+    let rows: String = (0..100).map(|row| format!("{row},{}\n", row % 7)).collect();
+    std::fs::write(folder.path().join("in.csv"), format!("timestamp,load\n{rows}")).expect("written");
+    let (ran, said) = run(&["detector", "run", "silent.wasm", "--input", "in.csv", "--out", "out.csv"]);
+    assert!(ran, "{said}");
+    let scores = std::fs::read_to_string(folder.path().join("out.csv")).expect("scores");
+    assert!(scores.lines().count() > 100 && scores.lines().skip(1).all(|line| line.ends_with("NaN")), "{scores}");
+    let (passed, said) = run(&["detector", "check", "silent.wasm", "--only", "speaks"]);
+    assert!(!passed && said.contains("BROKEN"), "{said}");
 }

@@ -5,7 +5,7 @@
 
 use crate::guide::programs;
 use crate::workspace::root;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
@@ -23,7 +23,7 @@ use vedette_protocol::policy::Policy;
 use vedette_protocol::signature::SigningKey;
 use vedette_protocol::time::{MonoTime, WallTime};
 use vedette_protocol::v1::DetectorRef;
-use vedette_protocol::worker::{WorkerReply, WorkerRequest};
+use vedette_protocol::worker::{Columns, WorkerReply, WorkerRequest};
 
 const EPOCH_MS: i64 = 1_800_000_000_000;
 const BOOT: BootId = BootId([3; 16]);
@@ -72,6 +72,8 @@ struct Life {
     names: BTreeMap<u32, String>,
     /// Bits of all that it was asked and of all scores, by detector.
     talk: BTreeMap<String, Vec<u8>>,
+    /// Detectors with series that they declined: the first question about those is on its way by then, and says nothing.
+    declined: BTreeSet<(u32, u32)>,
     tick: u64,
     whole: bool,
 }
@@ -92,6 +94,7 @@ impl Life {
             worker: Worker::new(engine, (|| Ok(Vec::new())) as Seal).patient(50),
             names: BTreeMap::new(),
             talk: BTreeMap::new(),
+            declined: BTreeSet::new(),
             tick,
             whole: false,
         };
@@ -165,14 +168,26 @@ impl Life {
                 }
             }
             let Some(request) = requests.pop_front() else { return };
-            if let WorkerRequest::Observe { detector, columns, .. } = &request {
-                let bits = self.talk.entry(self.names[detector].clone()).or_default();
-                bits.extend(columns.dt_ms.iter().flat_map(|dt_ms| dt_ms.to_le_bytes()));
-                bits.extend(&columns.flags);
-                bits.extend(columns.values.iter().flat_map(|value| value.to_bits().to_le_bytes()));
-            }
+            let asked = match &request {
+                WorkerRequest::Observe { columns, .. } => Some(columns.clone()),
+                _ => None,
+            };
             let reply = self.worker.answer(request);
+            if let (Some(asked), WorkerReply::Scores { detector, scores, .. }) = (asked, &reply) {
+                self.note(*detector, &asked, scores);
+            }
             self.take(reply);
+        }
+    }
+
+    fn note(&mut self, detector: u32, asked: &Columns, scores: &[f32]) {
+        let bits = self.talk.entry(self.names[&detector].clone()).or_default();
+        let declined = |at: &usize| self.declined.contains(&(detector, asked.ids[*at]));
+        for at in (0..scores.len()).filter(|at| !declined(at)) {
+            bits.extend(asked.dt_ms[at].to_le_bytes());
+            bits.push(asked.flags[at]);
+            bits.extend(asked.values[at].to_bits().to_le_bytes());
+            bits.extend(scores[at].to_bits().to_le_bytes());
         }
     }
 
@@ -180,13 +195,15 @@ impl Life {
         let now = mono(self.tick);
         match reply {
             WorkerReply::Scores { detector, tick, scores, .. } => {
-                let bits = self.talk.entry(self.names[&detector].clone()).or_default();
-                bits.extend(scores.iter().flat_map(|score| score.to_bits().to_le_bytes()));
                 self.pipeline.handle_scores(now, detector, tick, &scores);
             }
             WorkerReply::Snapshots { detector, states } => self.pipeline.handle_snapshots(now, detector, states),
             WorkerReply::Explanations { detector, explanations } => {
                 self.pipeline.handle_explanations(now, detector, explanations);
+            }
+            WorkerReply::Added { detector, declined } => {
+                self.declined.extend(declined.iter().map(|(id, _)| (detector, *id)));
+                self.pipeline.handle_declined(now, detector, &declined);
             }
             WorkerReply::Done { .. } => {}
             other => panic!("{other:?}"),
@@ -241,7 +258,7 @@ fn scores_go_on_through_a_restart_of_the_agent_as_if_it_had_never_ended() {
         assert_eq!(of_metrics(other), one, "ended at tick {ended_at}");
         assert_eq!(of_metrics(third), one, "the interpreter goes on from native states");
         let counts = branch.pipeline.return_counts();
-        assert_eq!((counts.found, counts.returned), (60, 60), "twelve series of five detectors");
+        assert_eq!((counts.found, counts.returned), (52, 52), "twelve series of four detectors, and four stocks");
         left = Some(branch.end());
         ended_at += more;
     }

@@ -159,6 +159,7 @@ impl Agent {
             WorkerReply::Explanations { detector, explanations } => {
                 self.pipeline.handle_explanations(now, detector, explanations);
             }
+            WorkerReply::Added { detector, declined } => self.pipeline.handle_declined(now, detector, &declined),
             WorkerReply::Snapshots { detector, states } => self.pipeline.handle_snapshots(now, detector, states),
             _ => {}
         }

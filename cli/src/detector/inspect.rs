@@ -82,6 +82,7 @@ fn description(described: &DetectorDescription) -> Value {
         },
         "warm_up_values": described.warm_up_values,
         "state_bytes_max": described.state_bytes_max,
+        "look_ms": described.look_ms,
         "parameters": described.parameters.iter().map(|(name, value)| json!({"name": name, "default": value})).collect::<Vec<_>>(),
     })
 }
@@ -94,7 +95,7 @@ fn human(answer: &Value) -> String {
     for field in ["contract", "wasm_sha256", "cwasm_sha256", "wasmtime", "target", "cpu", "tunables"] {
         lines.push(format!("{field:13} {}", text(answer, &format!("/manifest/{field}"))));
     }
-    for field in ["input", "warm_up_values", "state_bytes_max"] {
+    for field in ["input", "warm_up_values", "state_bytes_max", "look_ms"] {
         lines.push(format!("{field:16} {}", text(answer, &format!("/description/{field}"))));
     }
     for parameter in answer.pointer("/description/parameters").and_then(Value::as_array).into_iter().flatten() {

@@ -1,7 +1,8 @@
 //! A detector as a native program: frames on its standard input and output, as `vedette_sdk::native` documents them.
 
 use super::runner::Runner;
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
+use std::collections::HashSet;
 use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -19,6 +20,7 @@ pub(crate) struct Native {
     child: Child,
     input: Option<ChildStdin>,
     output: ChildStdout,
+    declined: HashSet<u32>,
 }
 
 impl Native {
@@ -28,7 +30,7 @@ impl Native {
         let mut child = spawned.with_context(|| format!("{} could not be started", program.display()))?;
         let input = child.stdin.take();
         let output = child.stdout.take().context("a pipe was asked for")?;
-        let mut native = Self { child, input, output };
+        let mut native = Self { child, input, output, declined: HashSet::new() };
         let mut payload = Vec::new();
         payload.extend(length(parameters.len())?);
         for (name, value) in parameters {
@@ -80,7 +82,11 @@ impl Runner for Native {
             for number in [one.meta.resolution, one.meta.lower, one.meta.upper] {
                 payload.extend(number.to_le_bytes());
             }
-            self.ask(ADD, &payload)?;
+            match self.ask(ADD, &payload)?.as_slice() {
+                [0] => _ = self.declined.remove(&one.id),
+                [1] => _ = self.declined.insert(one.id),
+                answer => bail!("{answer:?} says neither that a series is taken nor that it is declined"),
+            }
         }
         Ok(())
     }
@@ -102,7 +108,8 @@ impl Runner for Native {
 
     fn snapshot(&mut self, series: &[SeriesDescriptor]) -> anyhow::Result<Vec<SeriesState>> {
         let state = |one: &SeriesDescriptor| {
-            let state = self.ask(SNAPSHOT, &one.id.to_le_bytes())?;
+            let declined = self.declined.contains(&one.id);
+            let state = if declined { Vec::new() } else { self.ask(SNAPSHOT, &one.id.to_le_bytes())? };
             Ok(SeriesState { key: one.key, state })
         };
         series.iter().map(state).collect()
@@ -110,7 +117,9 @@ impl Runner for Native {
 
     fn restore(&mut self, series: &[SeriesDescriptor], states: &[SeriesState]) -> anyhow::Result<()> {
         for (one, state) in series.iter().zip(states) {
-            self.ask(RESTORE, &[one.id.to_le_bytes().as_slice(), &state.state].concat())?;
+            if !self.declined.contains(&one.id) {
+                self.ask(RESTORE, &[one.id.to_le_bytes().as_slice(), &state.state].concat())?;
+            }
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use super::native::Native;
 use anyhow::{Context as _, bail, ensure};
+use std::collections::HashSet;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use vedette_detector_host::confine::ConfineError;
 use vedette_detector_host::engine::{Engine, Execution};
@@ -18,7 +19,7 @@ const DETECTOR: u32 = 0;
 
 /// A running detector, wherever it runs.
 pub(crate) trait Runner {
-    /// Tells the series.
+    /// Tells the series. What it declines it is not asked about: its scores are NaN then, and its states empty.
     fn add(&mut self, series: &[SeriesDescriptor]) -> anyhow::Result<()>;
     /// Scores one tick; the time inside the guest in nanoseconds, if it is known.
     fn observe(&mut self, columns: &Columns) -> anyhow::Result<(Vec<f32>, Option<u64>)>;
@@ -139,6 +140,7 @@ pub(crate) struct Guest {
     pipe: Pipe,
     memory_bytes: u64,
     series_per_request: usize,
+    declined: HashSet<u32>,
 }
 
 impl Guest {
@@ -152,7 +154,8 @@ impl Guest {
         match pipe.ask(WorkerRequest::Seal)? {
             WorkerReply::Sealed { .. } => {
                 let series_per_request = description.series_per_request();
-                Ok((Self { pipe, memory_bytes: 0, series_per_request }, description))
+                let declined = HashSet::new();
+                Ok((Self { pipe, memory_bytes: 0, series_per_request, declined }, description))
             }
             reply => Err(unexpected(reply)),
         }
@@ -160,7 +163,8 @@ impl Guest {
 
     /// Tells the end of series.
     pub(crate) fn remove(&mut self, ids: &[u32]) -> anyhow::Result<()> {
-        self.done(WorkerRequest::SeriesRemoved { detector: DETECTOR, ids: ids.to_vec() })
+        let ids = ids.iter().copied().filter(|id| !self.declined.remove(id)).collect();
+        self.done(WorkerRequest::SeriesRemoved { detector: DETECTOR, ids })
     }
 
     /// Why the last scores of these series.
@@ -174,6 +178,11 @@ impl Guest {
     /// Linear memory of the guest after its last tick.
     pub(crate) fn memory_bytes(&self) -> u64 {
         self.memory_bytes
+    }
+
+    /// Ids of the series that it declined.
+    pub(crate) fn declined(&self) -> Vec<u32> {
+        self.declined.iter().copied().collect()
     }
 
     /// The worker's process, if it has one of its own.
@@ -192,16 +201,35 @@ impl Guest {
 impl Runner for Guest {
     fn add(&mut self, series: &[SeriesDescriptor]) -> anyhow::Result<()> {
         for some in series.chunks(self.series_per_request) {
-            self.done(WorkerRequest::SeriesAdded { detector: DETECTOR, series: some.to_vec() })?;
+            some.iter().for_each(|one| _ = self.declined.remove(&one.id));
+            match self.pipe.ask(WorkerRequest::SeriesAdded { detector: DETECTOR, series: some.to_vec() })? {
+                WorkerReply::Added { declined, .. } => self.declined.extend(declined.iter().map(|(id, _)| *id)),
+                reply => return Err(unexpected(reply)),
+            }
         }
         Ok(())
     }
 
     fn observe(&mut self, columns: &Columns) -> anyhow::Result<(Vec<f32>, Option<u64>)> {
-        match self.pipe.ask(WorkerRequest::Observe { detector: DETECTOR, tick: 0, columns: columns.clone() })? {
+        let (mut asked, mut rows) = (columns.clone(), None);
+        if columns.ids.iter().any(|id| self.declined.contains(id)) {
+            let watched: Vec<usize> =
+                (0..columns.ids.len()).filter(|row| !self.declined.contains(&columns.ids[*row])).collect();
+            asked = Columns {
+                ids: watched.iter().map(|row| columns.ids[*row]).collect(),
+                dt_ms: watched.iter().map(|row| columns.dt_ms[*row]).collect(),
+                flags: watched.iter().map(|row| columns.flags[*row]).collect(),
+                values: watched.iter().map(|row| columns.values[*row]).collect(),
+            };
+            rows = Some(watched);
+        }
+        match self.pipe.ask(WorkerRequest::Observe { detector: DETECTOR, tick: 0, columns: asked })? {
             WorkerReply::Scores { scores, guest_ns, memory_bytes, .. } => {
                 self.memory_bytes = memory_bytes;
-                Ok((scores, Some(guest_ns)))
+                let Some(rows) = rows else { return Ok((scores, Some(guest_ns))) };
+                let mut all = vec![f32::NAN; columns.ids.len()];
+                rows.into_iter().zip(scores).for_each(|(row, score)| all[row] = score);
+                Ok((all, Some(guest_ns)))
             }
             reply => Err(unexpected(reply)),
         }
@@ -210,20 +238,26 @@ impl Runner for Guest {
     fn snapshot(&mut self, series: &[SeriesDescriptor]) -> anyhow::Result<Vec<SeriesState>> {
         let mut all = Vec::with_capacity(series.len());
         for some in series.chunks(self.series_per_request) {
-            let ids = some.iter().map(|one| one.id).collect();
-            match self.pipe.ask(WorkerRequest::Snapshot { detector: DETECTOR, ids })? {
-                WorkerReply::Snapshots { states, .. } => all.extend(states),
+            let ids: Vec<u32> = some.iter().map(|one| one.id).filter(|id| !self.declined.contains(id)).collect();
+            let asked = ids.len();
+            let mut states = match self.pipe.ask(WorkerRequest::Snapshot { detector: DETECTOR, ids })? {
+                WorkerReply::Snapshots { states, .. } => states.into_iter(),
                 reply => return Err(unexpected(reply)),
-            }
+            };
+            ensure!(states.len() == asked, "{} states of {asked} series", states.len());
+            all.extend(some.iter().filter_map(|one| match self.declined.contains(&one.id) {
+                true => Some(SeriesState { key: one.key, state: Vec::new() }),
+                false => states.next(),
+            }));
         }
-        ensure!(all.len() == series.len(), "{} states of {} series", all.len(), series.len());
         Ok(all)
     }
 
     fn restore(&mut self, series: &[SeriesDescriptor], states: &[SeriesState]) -> anyhow::Result<()> {
         for (some, states) in series.chunks(self.series_per_request).zip(states.chunks(self.series_per_request)) {
-            let ids = some.iter().map(|one| one.id).collect();
-            self.done(WorkerRequest::Restore { detector: DETECTOR, ids, states: states.to_vec() })?;
+            let known = some.iter().map(|one| one.id).zip(states.iter().cloned());
+            let (ids, states) = known.filter(|(id, _)| !self.declined.contains(id)).unzip();
+            self.done(WorkerRequest::Restore { detector: DETECTOR, ids, states })?;
         }
         Ok(())
     }

@@ -33,6 +33,8 @@ fn every_attack_ends_in_its_own_fault_within_a_second() {
         ("lies-in-describe", Fault::Output, "more than 64 parameters"),
         ("lies-in-realloc", Fault::Output, "beyond end of memory"),
         ("floods-the-log", Fault::Timeout, "100 ms"),
+        ("declines-strangers", Fault::Output, "not told of"),
+        ("declines-for-ever", Fault::Output, "not told of"),
         ("grows-in-snapshot", Fault::Output, "a state of 4096 bytes, 8 are promised"),
         ("traps-in-restore", Fault::Trap, "unreachable"),
         ("forbidden-import", Fault::Refused, "open-file"),
@@ -166,7 +168,7 @@ fn all_attackers_together_do_not_keep_an_honest_detector_from_its_ticks() {
 }
 
 fn all_demoted(agent: &Agent) -> bool {
-    let harmless = ["honest", "chatty", "idle", "other-states"];
+    let harmless = ["honest", "chatty", "idle", "declines", "other-states"];
     agent.supervisor.detectors().iter().all(|one| harmless.contains(&one.name.as_str()) || one.strikes > 0)
 }
 

@@ -3,7 +3,7 @@
 use crate::rig::{artifact, columns, series};
 use vedette_detector_host::engine::Engine;
 use vedette_detector_host::instance::{Code, Failure, Instance, Limits};
-use vedette_protocol::worker::{Columns, DetectorInput, Fault};
+use vedette_protocol::worker::{Columns, DetectorInput, Fault, SeriesState};
 
 pub(crate) fn load(name: &str, parameters: &[(String, f64)]) -> Result<Instance, Failure> {
     let engine = Engine::new().unwrap();
@@ -37,6 +37,19 @@ fn a_detector_describes_itself_with_the_parameters_in_effect() {
     assert_eq!((description.name.as_str(), description.version.as_str()), ("honest", "1.0.0"));
     assert_eq!(description.parameters, parameters);
     assert_eq!((description.warm_up_values, description.state_bytes_max), (1, 8));
+}
+
+#[test]
+fn what_a_detector_declines_is_named_and_no_state_of_it_is_given_back() {
+    let mut instance = load("declines", &[]).unwrap();
+    let series: Vec<_> = [3, 1, 2].map(series).into_iter().collect();
+    let mut declined = instance.series_added(&series).unwrap();
+    declined.sort_unstable();
+    assert_eq!(declined, [1, 2, 3].map(|id| (id, crate::rig::series(id).key)));
+    // It would refuse a state of this length, if it was asked.
+    let states = [SeriesState { key: series[0].key, state: vec![0; 3] }];
+    assert_eq!(instance.restore(&[3], &states), Ok(()));
+    assert_eq!(instance.series_added(&[]), Ok(Vec::new()));
 }
 
 #[test]

@@ -41,7 +41,7 @@ fn every_request_has_one_answer_in_order() {
     ]);
     assert!(matches!(&replies[0], WorkerReply::Loaded { detector: 4, description } if description.name == "honest"));
     assert_eq!(replies[1], WorkerReply::Sealed { confinement: vec!["nothing".into()] });
-    assert_eq!(replies[2], WorkerReply::Done { detector: 4 });
+    assert_eq!(replies[2], WorkerReply::Added { detector: 4, declined: Vec::new() });
     assert!(matches!(&replies[3], WorkerReply::Scores { detector: 4, tick: 7, scores, .. } if scores.len() == 3));
     assert!(matches!(&replies[4], WorkerReply::Explanations { explanations, .. } if explanations.len() == 3));
     assert!(matches!(&replies[5], WorkerReply::Snapshots { states, .. } if states.len() == 3));

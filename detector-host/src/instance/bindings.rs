@@ -11,6 +11,9 @@ mod generated {
 pub(super) use generated::{Detector, DetectorImports, DetectorPre, LinkOptions, vedette};
 use vedette::detector::types as wit;
 
+/// A detector that wants to look less often is asked this often.
+const LOOK_MS_MAX: u32 = 3_600_000;
+
 /// A description that was checked.
 pub(super) struct Described {
     name: String,
@@ -18,6 +21,7 @@ pub(super) struct Described {
     pub(super) input: DetectorInput,
     warm_up_values: u32,
     pub(super) state_bytes_max: usize,
+    look_ms: u32,
     /// Specifications; after configuration, `default` holds the value in effect.
     pub(super) parameters: Vec<wit::ParameterSpec>,
 }
@@ -60,6 +64,7 @@ impl Described {
             input,
             warm_up_values: description.warm_up_values,
             state_bytes_max: description.state_bytes_max as usize,
+            look_ms: description.look_ms.min(LOOK_MS_MAX),
             parameters: description.parameters,
         })
     }
@@ -71,6 +76,7 @@ impl Described {
             input: self.input,
             warm_up_values: self.warm_up_values,
             state_bytes_max: u32::try_from(self.state_bytes_max).unwrap_or(u32::MAX),
+            look_ms: self.look_ms,
             parameters: self.parameters.into_iter().map(|one| (one.name, one.default)).collect(),
         }
     }
@@ -161,6 +167,7 @@ mod tests {
             input: 0,
             warm_up_values: 1,
             state_bytes_max: 8,
+            look_ms: u32::MAX,
             parameters: vec![wit::ParameterSpec {
                 name: parameter.into(),
                 default,
@@ -181,6 +188,12 @@ mod tests {
         for default in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
             assert_eq!(verdict("alpha", default).as_deref(), Some("alpha: a default must be a finite number"));
         }
+    }
+
+    #[test]
+    fn a_detector_cannot_ask_to_look_less_than_once_an_hour() {
+        let Ok(described) = Described::check(described("alpha", 1.0), 64, 64) else { panic!("it is in order") };
+        assert_eq!(described.into_protocol().look_ms, LOOK_MS_MAX);
     }
 
     #[test]

@@ -96,7 +96,7 @@ pub struct DetectorStatus {
     pub values: u64,
     /// Time inside the guest over those ticks.
     pub guest_ns: u64,
-    /// Series it knows.
+    /// Series that it is asked about: all that it was told of and did not decline.
     pub series: usize,
     /// Bytes of its series' states, by the mean of the snapshots seen.
     pub state_bytes: usize,
@@ -237,6 +237,14 @@ impl Detector {
 
     pub(super) fn note_reply(&mut self, reply: &WorkerReply) {
         match reply {
+            WorkerReply::Added { declined, .. } => {
+                // A number may be another series' by now.
+                for (id, key) in declined {
+                    if self.told.get(id) == Some(key) {
+                        self.told.remove(id);
+                    }
+                }
+            }
             WorkerReply::Scores { scores, guest_ns, memory_bytes, .. } => {
                 self.calls += 1;
                 self.values += scores.len() as u64;
@@ -357,9 +365,9 @@ mod tests {
             parameters: parameters.clone(),
             shadow_of,
         });
-        let (input, warm_up_values, state_bytes_max) = (DetectorInput::Metrics, 0, 64 << 10);
+        let (input, warm_up_values, state_bytes_max, look_ms) = (DetectorInput::Metrics, 0, 64 << 10, 0);
         detector.description =
-            Some(DetectorDescription { name, version, input, warm_up_values, state_bytes_max, parameters });
+            Some(DetectorDescription { name, version, input, warm_up_values, state_bytes_max, look_ms, parameters });
         let meta = SeriesMeta {
             metric: "system.cpu.utilization".into(),
             unit: "1".into(),

@@ -67,6 +67,10 @@ impl Rig {
                     self.seen.push(format!("scores {detector} {tick}"));
                 }
                 Action::Reply(WorkerReply::Snapshots { .. }) => self.snapshots += 1,
+                Action::Reply(WorkerReply::Added { detector, declined }) if !declined.is_empty() => {
+                    let ids: Vec<u32> = declined.iter().map(|(id, _)| *id).collect();
+                    self.seen.push(format!("declined {detector} {ids:?}"));
+                }
                 Action::Reply(_) => {}
             }
         }
@@ -157,6 +161,9 @@ fn series(id: u32) -> SeriesDescriptor {
     SeriesDescriptor { id, key: SeriesKey(u64::from(id) + 100), meta, interval_ms: 1_000, prior: Vec::new() }
 }
 
+/// Number of a series that is declined.
+const DECLINED: u32 = 3;
+
 fn reply(request: WorkerRequest) -> WorkerReply {
     match request {
         WorkerRequest::Load { detector, artifact, .. } => WorkerReply::Loaded {
@@ -167,6 +174,7 @@ fn reply(request: WorkerRequest) -> WorkerReply {
                 input: DetectorInput::Metrics,
                 warm_up_values: 1,
                 state_bytes_max: 8,
+                look_ms: 0,
                 parameters: Vec::new(),
             },
         },
@@ -183,9 +191,13 @@ fn reply(request: WorkerRequest) -> WorkerReply {
             states: ids.iter().map(|id| SeriesState { key: SeriesKey(u64::from(*id) + 100), state: vec![1] }).collect(),
         },
         WorkerRequest::Explain { detector, .. } => WorkerReply::Explanations { detector, explanations: Vec::new() },
-        WorkerRequest::SeriesAdded { detector, .. }
-        | WorkerRequest::SeriesRemoved { detector, .. }
-        | WorkerRequest::Restore { detector, .. } => WorkerReply::Done { detector },
+        WorkerRequest::SeriesAdded { detector, series } => {
+            let declined = series.into_iter().filter(|one| one.id == DECLINED).map(|one| (one.id, one.key)).collect();
+            WorkerReply::Added { detector, declined }
+        }
+        WorkerRequest::SeriesRemoved { detector, .. } | WorkerRequest::Restore { detector, .. } => {
+            WorkerReply::Done { detector }
+        }
     }
 }
 
@@ -408,6 +420,25 @@ fn the_last_detector_takes_the_worker_with_it() {
     assert_eq!(rig.take_seen(), ["retire 0", "detectors "]);
     assert!(rig.supervisor.detectors().is_empty());
     assert_eq!(rig.supervisor.poll_timeout(), None);
+}
+
+#[test]
+fn declined_series_are_told_to_the_pipeline_and_not_handed_over() {
+    let mut rig = Rig::new(&["level"]);
+    rig.settle();
+    rig.take_seen();
+    let series = vec![series(7), series(DECLINED)];
+    rig.supervisor.handle_request(rig.now, WorkerRequest::SeriesAdded { detector: 0, series });
+    rig.settle();
+    assert_eq!(rig.take_seen(), ["declined 0 [3]"]);
+    assert_eq!(rig.supervisor.detectors()[0].series, 1);
+    rig.supervisor.set_detectors(rig.now, vec![wanted("level", 1), wanted("other", 1)]);
+    rig.act();
+    while !rig.open[&WorkerId(0)].iter().any(|request| matches!(request, WorkerRequest::Snapshot { .. })) {
+        assert!(rig.answer_one(WorkerId(1)), "the first worker is asked for its last states");
+    }
+    let asked = rig.open[&WorkerId(0)].iter().cloned().collect::<Vec<_>>();
+    assert_eq!(asked, [WorkerRequest::Snapshot { detector: 0, ids: vec![7] }]);
 }
 
 #[test]

@@ -70,6 +70,8 @@ pub(super) enum Kind {
     Explain,
     Snapshot,
     Restore,
+    /// Answered by `Added`.
+    Add,
     /// Answered by `Done`.
     Tell,
 }
@@ -144,6 +146,7 @@ impl Worker {
             WorkerReply::Scores { detector, .. } => asked.is(Kind::Observe, *detector),
             WorkerReply::Explanations { detector, .. } => asked.is(Kind::Explain, *detector),
             WorkerReply::Snapshots { detector, .. } => asked.is(Kind::Snapshot, *detector),
+            WorkerReply::Added { detector, .. } => asked.is(Kind::Add, *detector),
             WorkerReply::Done { detector } => asked.is(Kind::Tell, *detector) || asked.is(Kind::Restore, *detector),
         };
         if !fits {
@@ -237,6 +240,7 @@ fn kind(request: &WorkerRequest) -> Kind {
         WorkerRequest::Explain { .. } => Kind::Explain,
         WorkerRequest::Snapshot { .. } => Kind::Snapshot,
         WorkerRequest::Restore { .. } => Kind::Restore,
-        WorkerRequest::SeriesAdded { .. } | WorkerRequest::SeriesRemoved { .. } => Kind::Tell,
+        WorkerRequest::SeriesAdded { .. } => Kind::Add,
+        WorkerRequest::SeriesRemoved { .. } => Kind::Tell,
     }
 }

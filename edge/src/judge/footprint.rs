@@ -2,7 +2,7 @@
 
 use super::track::Seen;
 use super::ward::Ward;
-use super::{Decision, IN_FLIGHT_MAX, Judge, Pace, Track};
+use super::{Decision, Declined, IN_FLIGHT_MAX, Judge, Pace, Track};
 use crate::calibration::Pool;
 use crate::episodes::Episode;
 use crate::room;
@@ -26,6 +26,7 @@ impl Judge {
             + rows * (room::BLOCK + episode + Track::HEAP_BYTES)
             + (IN_FLIGHT_MAX + 1) * question
             + room::list::<u32>(rows)
+            + Declined::bytes_max(rows)
             + room::list::<Decision>(rows)
             + room::list::<Ward>(wards)
             + room::map::<String, u32>(metrics)

@@ -39,6 +39,7 @@ impl Judge {
             parameters: self.slot.description.parameters.clone(),
             warm_in_ms: millis(self.warm_in(now)),
             record: self.record.learnt(now),
+            conformity: self.conformity.learnt(now),
             wards: wards.collect(),
             series: present.chain(awaited).collect(),
         })
@@ -56,6 +57,7 @@ impl Judge {
     pub(crate) fn recall(&mut self, now: MonoTime, learnt: LearntDetector<'static>, at: MonoTime) {
         self.warm_at = now + Duration::from_millis(learnt.warm_in_ms);
         self.record.recall(now, learnt.record, now.since(at));
+        self.conformity.recall(now, learnt.conformity, now.since(at));
         for ward in &learnt.wards {
             let number = self.ward_at(now, &ward.metric, ward.pace);
             self.wards[number as usize].recall(now, ward, now.since(at));

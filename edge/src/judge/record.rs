@@ -12,16 +12,16 @@ use vedette_protocol::time::MonoTime;
 /// An alarm that comes so long after the one that was counted is of another day.
 const DAY: Duration = Duration::from_secs(86_400);
 /// Days of which nothing follows, and the most that are counted on top: a decade is asked for each.
-const BELIEVED: f32 = 1.0;
-const DECADES_MAX: f32 = 3.0;
+const BELIEVED: f64 = 1.0;
+const DECADES_MAX: f64 = 3.0;
 /// They count half after this long.
 const HALVES: Duration = Duration::from_secs(14 * 86_400);
 
 /// See the module's documentation.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Record {
-    /// Days with an alarm, as far as they are left.
-    days: f32,
+    /// Days with an alarm, as far as they are left. What fades in a second is beyond the digits of f32.
+    days: f64,
     faded_at: Option<MonoTime>,
     /// The alarm that the last one was counted for.
     counted_at: Option<MonoTime>,
@@ -32,15 +32,16 @@ impl Record {
     pub(super) fn alarm(&mut self, now: MonoTime, weight: f32) {
         if self.counted_at.is_none_or(|last| now.since(last) >= DAY) {
             self.counted_at = Some(now);
-            self.days = (self.days + weight).min(BELIEVED + DECADES_MAX);
+            self.days = (self.days + f64::from(weight)).min(BELIEVED + DECADES_MAX);
         }
     }
 
     /// Decades on top, now.
+    #[expect(clippy::cast_possible_truncation, reason = "decades need no more digits than f32 has")]
     pub(super) fn decades(&mut self, now: MonoTime) -> f32 {
         let passed = self.faded_at.replace(now).map_or(Duration::ZERO, |last| now.since(last));
-        self.days *= (-passed.as_secs_f32() / HALVES.as_secs_f32()).exp2();
-        (self.days - BELIEVED).max(0.0)
+        self.days *= (-passed.as_secs_f64() / HALVES.as_secs_f64()).exp2();
+        (self.days - BELIEVED).max(0.0) as f32
     }
 
     /// What outlives a restart.
@@ -87,22 +88,21 @@ mod tests {
             assert_eq!(after(1, 100, 20, life), 0.0);
             assert_eq!(after(60, 40, 1, life), 0.0, "now and then is what it is there for");
             let (daily, weekly) = (after(30, 1, 1, life), after(60, 7, 1, life));
-            assert!((2.0..=DECADES_MAX).contains(&daily), "{daily}");
+            assert!((2.0..=DECADES_MAX).contains(&f64::from(daily)), "{daily}");
             assert!(weekly > 0.5 && weekly < daily, "{weekly}");
         }
     }
 
     #[test]
-    fn what_is_asked_on_top_fades_over_restarts_too() {
-        let mut record = Record::default();
-        for half_day in 0..120 {
-            let now = MonoTime::from_ms(half_day * 43_200_000);
-            let days = if half_day == 0 { f32::MAX } else { record.days };
-            record.recall(now, LearntRecord { days, counted_ms_ago: None }, Duration::ZERO);
-            let end = now + DAY / 2;
-            assert!(half_day > 0 || record.decades(now) == DECADES_MAX);
-            record.decades(end);
+    fn what_is_asked_on_top_fades_by_half_in_two_weeks_however_often_it_is_asked() {
+        for step_s in [1, 60, 86_400] {
+            let mut record = Record::default();
+            record.recall(MonoTime::default(), LearntRecord { days: f64::MAX, counted_ms_ago: None }, Duration::ZERO);
+            assert_eq!(f64::from(record.decades(MonoTime::default())), DECADES_MAX);
+            for step in 1..=HALVES.as_secs() / step_s {
+                record.decades(MonoTime::from_ms(step * step_s * 1_000));
+            }
+            assert!((record.days - (BELIEVED + DECADES_MAX) / 2.0).abs() < 1e-6, "{record:?} asked each {step_s} s");
         }
-        assert!(record.days < 1.0, "{record:?}");
     }
 }

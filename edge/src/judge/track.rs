@@ -2,7 +2,7 @@
 
 use super::bout::Bout;
 use super::pace::{Pace, Wander};
-use super::ward::Ward;
+use super::ward::{Alarmed, Ward};
 use super::{DecisionKind, HOLD_MS_MAX};
 use crate::budget::Budget;
 use crate::episodes::{Episode, SUSPICION, Turn};
@@ -76,6 +76,9 @@ pub(crate) struct Track {
     pub(crate) state: Vec<u8>,
     snapshot_asked: bool,
     alarmed: bool,
+    /// Its alarms of late, as of the last one or a restart after it.
+    alarms_were: Alarmed,
+    alarms_at: MonoTime,
     /// Alarms that it alone accounts for: a kind of lines is told of once before it can be usual.
     pub(crate) alarms: u16,
     repeated: bool,
@@ -141,6 +144,8 @@ impl Track {
             state: Vec::new(),
             snapshot_asked: false,
             alarmed: false,
+            alarms_were: Alarmed::default(),
+            alarms_at: MonoTime::default(),
             alarms: 0,
             repeated: false,
             unlearnt: 0,
@@ -166,6 +171,7 @@ impl Track {
             wander: self.wander,
             scores: self.scores,
             seen_ms_ago: self.seen.ms_ago(now),
+            alarmed: self.alarmed_of_late(now).unwrap_or_default(),
             leaning,
             state: Cow::Borrowed(&self.state),
         }
@@ -175,6 +181,7 @@ impl Track {
     pub(crate) fn recall(&mut self, now: MonoTime, learnt: LearntSeries<'static>, later: Duration) {
         self.seen = learnt.later(later).seen_ms_ago.map_or(Seen::Never, |ms| Seen::Before { ms, at: now });
         self.state = learnt.state.into_owned();
+        (self.alarms_were, self.alarms_at) = (learnt.alarmed, now);
         let known = Known { scale: learnt.scale.clamp(1.0, SCALE_MAX), wander: learnt.wander, scores: learnt.scores };
         let [then, here] = [learnt.interval_ms, self.interval_ms].map(Pace::of);
         if then == here {
@@ -242,6 +249,12 @@ impl Track {
 
     pub(crate) fn is_open(&self) -> bool {
         self.episode.as_ref().is_some_and(|episode| episode.is_open())
+    }
+
+    /// What is left of its alarms.
+    pub(crate) fn alarmed_of_late(&self, now: MonoTime) -> Option<Alarmed> {
+        let has = self.alarms_were.times > 0.0;
+        has.then(|| self.alarms_were.after(now.since(self.alarms_at))).flatten()
     }
 
     /// Whether its state was asked for when it became odd.
@@ -332,7 +345,8 @@ impl Track {
         } else if !self.is_open() {
             self.learn(relative, 1.0, ward);
         }
-        self.evidence = if self.bout.is_on() { ward.bouts.surprise(self.bout.height) } else { 0.0 };
+        let alarmed = self.alarmed_of_late(now);
+        self.evidence = if self.bout.is_on() { ward.evidence(self.bout.height, alarmed) } else { 0.0 };
         if self.bout.height >= SUSPICION && self.scores >= self.scores_min {
             self.odd_since.get_or_insert(now);
             self.odd_ticks = self.odd_ticks.saturating_add(1);
@@ -378,7 +392,7 @@ impl Track {
 
     /// Once a bout is over it teaches; an alarm only where alarms are usual. How far it reached, and whether it opened an
     /// episode.
-    pub(crate) fn settle(&mut self, ward: &mut Ward) -> Option<(f32, bool)> {
+    pub(crate) fn settle(&mut self, now: MonoTime, ward: &mut Ward) -> Option<(f32, bool)> {
         if self.bout.ticks == 0 || self.bout.is_on() || self.is_open() {
             return None;
         }
@@ -388,11 +402,12 @@ impl Track {
             return bout.beyond.map(|beyond| (beyond, true));
         }
         if alarmed {
-            // How high it was when it alarmed is learnt: what comes again has to be a little higher. What it was, is not.
-            ward.bouts.record(bout.alarmed);
+            // How high it was when it alarmed is learnt: what comes again here has to be a little higher. What it was, is not.
+            (self.alarms_were, self.alarms_at) = (self.alarmed_of_late(now).unwrap_or_default().and(bout.alarmed), now);
             if !ward.alarms_teach() {
                 return bout.beyond.map(|beyond| (beyond, true));
             }
+            ward.bouts.record(bout.alarmed);
         } else {
             ward.bouts.record(bout.peak);
         }

@@ -1,8 +1,9 @@
 //! Like series of one detector: one metric at one pace. They are calibrated together.
 
 use super::pace::Pace;
-use crate::calibration::{BOUTS, Pool, SCORES};
+use crate::calibration::{BOUTS, Pool, SCORES, Tail};
 use crate::learnt::{LearntWard, millis};
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use vedette_protocol::time::MonoTime;
 
@@ -12,6 +13,8 @@ const ALARM_APART_MS: u64 = 600_000;
 const ALARMS_BELIEVED: f32 = 2.5;
 /// They count half after this long.
 const HALVE_DAYS: f32 = 4.0;
+/// Alarms of one series do so after this long.
+const ALARMED_HALVE_DAYS: f32 = 14.0;
 const DAY_MS: f32 = 86_400_000.0;
 /// Decades asked of a lone series at first, and seconds over which they fade.
 const PATIENCE: f32 = 3.0;
@@ -30,6 +33,33 @@ const GREEN: f64 = 1_000.0;
 /// more than [`CEILING_MAX`].
 const BEYOND_SEEN: f32 = 2.0;
 const CEILING_MAX: f32 = 6.0;
+
+/// At which height of its bout a series alarmed, and how often, faded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Alarmed {
+    pub(crate) height: f32,
+    pub(crate) times: f32,
+}
+
+impl Alarmed {
+    /// Less often than this is not at all.
+    const FORGOTTEN: f32 = 0.05;
+
+    /// So long after it was right; `None` if nothing is left of it.
+    pub(crate) fn after(self, passed: Duration) -> Option<Self> {
+        let times = self.times * (-passed.as_secs_f32() / (ALARMED_HALVE_DAYS * 86_400.0)).exp2();
+        (times > Self::FORGOTTEN).then_some(Self { times, ..self })
+    }
+
+    /// Once more.
+    pub(crate) fn and(self, height: f32) -> Self {
+        Self { height: self.height.max(height), times: self.times + 1.0 }
+    }
+
+    pub(crate) fn is_sound(self) -> bool {
+        self.height.is_finite() && self.times.is_finite() && self.height >= 0.0 && self.times >= 0.0
+    }
+}
 
 #[derive(Debug)]
 pub(crate) struct Ward {
@@ -97,8 +127,23 @@ impl Ward {
     }
 
     /// Decades on top of the budget: where bouts reach far or alarms came too often, the calibration is bolder than elsewhere.
-    pub(crate) fn caution(&self) -> f32 {
-        CAUTION * self.alarms.ln_1p() * std::f32::consts::LOG10_E + self.heaviness
+    pub(crate) fn caution(&self, alarmed: Option<Alarmed>) -> f32 {
+        let heaviness = alarmed.map_or(self.heaviness, |alarmed| heaviness(&self.tail_of(alarmed)));
+        CAUTION * self.alarms.ln_1p() * std::f32::consts::LOG10_E + heaviness
+    }
+
+    /// −log10 of the probability that a verdict begins a bout so high in one of its series, which alarmed or did not.
+    #[expect(clippy::cast_possible_truncation, reason = "a surprise needs no more digits than f32 has")]
+    pub(crate) fn evidence(&self, height: f32, alarmed: Option<Alarmed>) -> f32 {
+        let usual = self.bouts.surprise(height);
+        alarmed.map_or(usual, |alarmed| usual.min(self.tail_of(alarmed).surprise(f64::from(height)) as f32))
+    }
+
+    /// Bouts of a series that alarmed reach as high as that did, whatever its like do: a fault is of one series, and so is
+    /// what comes again. How high it was is not taught to its like before alarms are usual here: where bouts are few, one
+    /// fault would hide the next on another series.
+    fn tail_of(&self, alarmed: Alarmed) -> Tail {
+        self.bouts.tail_with(alarmed.height, alarmed.times)
     }
 
     /// Decades on top for a series that is alone with its departure while its like is hardly known: what the host does
@@ -163,9 +208,14 @@ impl Ward {
     /// Derives what depends on the pools.
     #[expect(clippy::cast_possible_truncation, reason = "a surprise needs no more digits than f32 has")]
     fn look(&mut self) {
-        self.heaviness = HEAVINESS * (self.bouts.parameters()[2] as f32 / REACH).log2().max(0.0);
+        self.heaviness = heaviness(&self.bouts.tail());
         self.ceiling = (self.scores.total().max(1.0).log10() as f32 + BEYOND_SEEN).min(CEILING_MAX);
     }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "decades need no more digits than f32 has")]
+fn heaviness(bouts: &Tail) -> f32 {
+    HEAVINESS * (bouts.scale as f32 / REACH).log2().max(0.0)
 }
 
 /// The ward of the same metric as `ward` at another pace; it is made if there is none yet. What is hardly known at a
@@ -197,4 +247,25 @@ pub(crate) fn find(wards: &mut Vec<Ward>, ward: u32, pace: Pace, now: MonoTime) 
     wards.push(Ward::new(number, family, pace, now));
     kin.iter().flatten().for_each(|one| wards[*one as usize].kin = kin);
     number
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alarm_asks_more_of_its_series_and_hides_nothing_on_its_like() {
+        let mut ward = Ward::new(0, 0, Pace::of(10_000), MonoTime::default());
+        ward.verdicts = 5_000;
+        ward.bouts.record(2.0);
+        ward.refresh(0);
+        let of_like = |ward: &Ward, height| ward.evidence(height, None) - ward.caution(None);
+        let before = of_like(&ward, 20.0);
+        let alarmed = Alarmed::default().and(20.0);
+        let again = |height| ward.evidence(height, Some(alarmed)) - ward.caution(Some(alarmed));
+        assert!(again(20.0) + 3.0 < before && again(25.0) > again(20.0), "{before} {}", again(20.0));
+        assert_eq!(of_like(&ward, 20.0), before);
+        let days = |days: u64| alarmed.after(Duration::from_secs(days * 86_400));
+        assert!((days(14).unwrap().times - 0.5).abs() < 1e-6 && days(80).is_none());
+    }
 }

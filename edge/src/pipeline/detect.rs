@@ -7,6 +7,7 @@ use crate::episodes::Turn;
 use crate::judge::{Datum, Decision, DecisionKind, DetectorSlot, Judge};
 use crate::logs::TOTAL_ROW;
 use crate::pipeline::Action;
+use crate::pipeline::plan::Wish;
 use vedette_protocol::ids::SeriesKey;
 use vedette_protocol::series::SeriesMeta;
 use vedette_protocol::time::MonoTime;
@@ -63,11 +64,14 @@ impl Pipeline {
         self.oddness.set_voters(voters.map(|judge| (judge.id(), earlier(judge.id()))));
         self.quorum.renumber(|id| renumbered.iter().find(|(_, before)| *before == id).map(|(now, _)| *now));
         self.count_voters();
-        self.planner.price(&mut self.judges);
+        self.planner.price(&mut self.judges, self.registry.len());
         self.sync(now);
     }
 
     fn dismiss(&mut self, now: MonoTime, mut judge: Judge) {
+        if judge.input() == DetectorInput::Seasonal {
+            self.board.hours.forget_all();
+        }
         self.end_drift(now, &judge);
         self.end_all(now, &mut judge);
     }
@@ -154,6 +158,9 @@ impl Pipeline {
                 judge.synced = None;
                 break;
             }
+            if judge.declined.has(slot, key) {
+                continue;
+            }
             let Some((meta, interval_ms)) = self.describe(judge.input(), slot) else { continue };
             if judge.track(slot).is_none() {
                 judge.add_track(now, slot, key, &meta.metric, interval_ms);
@@ -178,6 +185,25 @@ impl Pipeline {
         let at_once = judge.slot.description.series_per_request();
         for (ids, states) in in_parts(ids, at_once).zip(in_parts(states, at_once)) {
             self.ask(WorkerRequest::Restore { detector, ids, states });
+        }
+    }
+
+    /// A detector declined series that it was told of: it is not asked about them again, and has no share of the budget
+    /// for them. Those that it was not told of, or that have ended meanwhile, are no matter.
+    pub fn handle_declined(&mut self, now: MonoTime, detector: u32, declined: &[(u32, SeriesKey)]) {
+        let Some(at) = self.judge_at(detector) else { return };
+        let mut judge = self.judges.swap_remove(at);
+        for (slot, key) in declined {
+            if judge.track(*slot).is_some_and(|track| track.told && track.key == *key) {
+                self.retire_track(now, &mut judge, *slot);
+                judge.declined.note(*slot, *key);
+            }
+        }
+        self.judges.push(judge);
+        let last = self.judges.len() - 1;
+        self.judges.swap(at, last);
+        if !declined.is_empty() {
+            self.rebudget();
         }
     }
 
@@ -292,16 +318,8 @@ impl Pipeline {
     }
 
     fn ask_of_metrics(&mut self, at: usize, columns: &mut Columns) -> bool {
-        let (every, looks, registry) = (self.judges[at].every, &self.looks, &self.registry);
-        let votes = self.judges[at].input() == DetectorInput::Votes;
-        let data = looks.iter().filter(|look| votes || !look.is_picked()).filter_map(|look| {
-            let series = registry.get(look.slot)?;
-            let sample = series.due?;
-            let interval_ms = look.interval_ms(every, series.read_interval_ms.max(series.pace_ms))?;
-            let off_pace = series.read_interval_ms < series.pace_ms;
-            let (slot, at, flags, value) = (look.slot, sample.at, sample.flags, sample.value);
-            Some(Datum { slot, at, flags, value, off_pace, interval_ms })
-        });
+        let mut wish = Wish::of(&self.judges[at]);
+        let data = self.looks.iter().filter_map(|look| look.datum(&mut wish));
         self.judges[at].ask(self.tick, data, columns, &mut self.ledger.ticks_unscored)
     }
 
@@ -313,6 +331,7 @@ impl Pipeline {
             value: f64::from(*lines),
             off_pace: slot == TOTAL_ROW,
             interval_ms: LOG_INTERVAL_MS,
+            is_thinned: false,
         });
         self.judges[at].ask(self.tick, data, columns, &mut self.ledger.ticks_unscored)
     }

@@ -2,7 +2,8 @@
 
 use super::Pipeline;
 use crate::episodes::episode_id;
-use crate::judge::{Drift, Judge};
+use crate::judge::{DRIFT_WINDOW, Drift, Judge};
+use crate::learnt::millis;
 use vedette_protocol::ids::EpisodeId;
 use vedette_protocol::series::{SeriesKind, SeriesMeta};
 use vedette_protocol::time::{MonoTime, WallTime};
@@ -11,8 +12,6 @@ use vedette_protocol::v1::{Body, Class, DetectorRef, EpisodeEvent, Finding, Subj
 /// Reason codes (registry: wit/README.md).
 const MORE_OFTEN: u32 = 401;
 const LESS_OFTEN: u32 = 402;
-/// It was seen in this many hours before it is told.
-const SEEN_MS: u32 = 3 * 3_600_000;
 
 /// A drift that goes on.
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +23,7 @@ pub(super) struct Drifting {
 }
 
 impl Pipeline {
-    /// Looks whether the calibrations hold: each hour, and not part of the budget of episodes.
+    /// Looks whether the calibrations hold: a few times a day, and not part of the budget of episodes.
     pub(super) fn look_for_drift(&mut self, now: MonoTime) {
         for at in 0..self.judges.len() {
             if let Some(drift) = self.judges[at].conformity.look(now) {
@@ -58,16 +57,16 @@ impl Pipeline {
             lower: 0.0,
             upper: 1.0,
         };
-        let (event, share, usual) = match drift {
-            Drift::Begins { share, usual } => (EpisodeEvent::Open, share, usual),
-            Drift::Ends { share, usual } => (EpisodeEvent::Clear, share, usual),
+        let (event, share, usual, since) = match drift {
+            Drift::Begins { share, usual, since } => (EpisodeEvent::Open, share, usual, since),
+            Drift::Ends { share, usual } => (EpisodeEvent::Clear, share, usual, now),
         };
         let said = self.drifting.iter().position(|drifting| drifting.detector == detector);
         let drifting = match (event, said) {
             (EpisodeEvent::Clear, Some(said)) => self.drifting.swap_remove(said),
             (EpisodeEvent::Clear, None) => return,
             _ => {
-                let onset = self.clocks.wall_at(now).offset_by(-i64::from(SEEN_MS) * 1_000_000);
+                let onset = self.clocks.wall_at(since);
                 let id = episode_id(self.host, meta.key(), &reference.name, onset);
                 let code = if share > usual { MORE_OFTEN } else { LESS_OFTEN };
                 let drifting = Drifting { detector, id, onset, code };
@@ -84,7 +83,7 @@ impl Pipeline {
             detector: reference,
             at: self.clocks.wall_at(now),
             onset: drifting.onset,
-            onset_uncertainty_ms: SEEN_MS / 3,
+            onset_uncertainty_ms: u32::try_from(millis(DRIFT_WINDOW)).unwrap_or(u32::MAX),
             code: drifting.code,
             score: ratio as f32,
             surprise: ratio.log10().abs() as f32,
@@ -117,6 +116,7 @@ mod tests {
                 input: DetectorInput::Metrics,
                 warm_up_values: 1,
                 state_bytes_max: 8,
+                look_ms: 0,
                 parameters: Vec::new(),
             },
         }
@@ -132,7 +132,7 @@ mod tests {
         };
         let mut pipeline = Pipeline::new(config, MonoTime::default(), WallTime::default());
         pipeline.set_detectors(MonoTime::default(), vec![slot(0)]);
-        let begins = Drift::Begins { share: 0.1, usual: 0.01 };
+        let begins = Drift::Begins { share: 0.1, usual: 0.01, since: MonoTime::default() };
         pipeline.tell_drift(MonoTime::default(), 0, slot(0).reference, begins);
         pipeline
     }

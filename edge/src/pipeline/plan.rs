@@ -1,10 +1,11 @@
 //! The planner at work: what it is told, which series are looked at in a tick, and who is raised.
 
 use super::Pipeline;
-use crate::judge::NEW_KIND;
+use crate::judge::{Datum, Judge, NEW_KIND};
+use crate::normalise::Sample;
 use crate::planner::{
-    Account, Budgets, CLASSES, Class, FOUND, OVERDUE, PlanView, Prices, SLOWEST_RUNG, STOOD_OUT, SURPRISED, SUSPECTED,
-    Spent, VOTES_MAX, every_at, is_standing, rung_of, stride,
+    Account, Budgets, CLASSES, Class, FOLLOWED, FOUND, OVERDUE, PlanView, Prices, SLOWEST_RUNG, STOOD_OUT, SURPRISED,
+    SUSPECTED, Spent, is_close, is_standing, rung_of, shown_each, stride,
 };
 use crate::registry::Series;
 use std::collections::BTreeMap;
@@ -15,6 +16,45 @@ use vedette_protocol::worker::DetectorInput;
 /// Series that one suspicion raises with the suspect, and suspicions of one tick that do.
 const RELATIVES_MAX: usize = 32;
 const SPREADS_MAX: u32 = 8;
+
+/// How often a detector wants to be shown values.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wish {
+    every: u8,
+    look_ms: u32,
+    votes: bool,
+    /// Neighbours are alike, mostly: what was found for the last look.
+    last: Turns,
+}
+
+/// Every how many-th look at a step of the ladder is shown of series that are read so often.
+#[derive(Clone, Copy, Debug)]
+struct Turns {
+    look_ms: u32,
+    rung: u8,
+    interval_ms: u32,
+    every: u8,
+    /// A bit for each number of a look that is shown.
+    numbers: u64,
+}
+
+impl Wish {
+    pub(super) fn of(judge: &Judge) -> Self {
+        let last = Turns { look_ms: 0, rung: 0, interval_ms: 0, every: 1, numbers: u64::MAX };
+        Self { every: judge.every, look_ms: judge.look_ms(), votes: judge.input() == DetectorInput::Votes, last }
+    }
+
+    #[inline]
+    fn turns(&mut self, look_ms: u32, rung: u8, interval_ms: u32) -> Turns {
+        let Turns { look_ms: looks, rung: step, interval_ms: interval, .. } = self.last;
+        if (looks, step, interval) != (look_ms, rung, interval_ms) {
+            let every = shown_each(self.every, look_ms, rung, interval_ms);
+            let numbers = (0..u64::BITS).step_by(usize::from(every)).fold(0, |bits, number| bits | 1 << number);
+            self.last = Turns { look_ms, rung, interval_ms, every, numbers };
+        }
+        self.last
+    }
+}
 
 /// A series that detectors look at in this tick.
 #[derive(Clone, Copy, Debug)]
@@ -27,11 +67,18 @@ pub(super) struct Look {
     number: u8,
     /// Values since the last one, this one included.
     values: u16,
+    /// The value.
+    sample: Sample,
+    /// Nominal time between two values; whether they are read more often than the detectors learn.
+    interval_ms: u32,
+    off_pace: bool,
 }
 
 impl Look {
-    fn each_time(slot: u32) -> Self {
-        Self { slot, class: OVERDUE, rung: 0, number: 0, values: 1 }
+    fn new(slot: u32, class: Class, series: &Series) -> Option<Self> {
+        let (read_ms, pace_ms) = (series.read_interval_ms, series.pace_ms);
+        let (interval_ms, off_pace) = (read_ms.max(pace_ms), read_ms < pace_ms);
+        Some(Self { slot, class, rung: 0, number: 0, values: 1, sample: series.due?, interval_ms, off_pace })
     }
 
     /// Whether it is picked because its value stands out. Votes are about one value by itself; who judges how values go on
@@ -40,12 +87,23 @@ impl Look {
         is_standing(self.class)
     }
 
-    /// Nominal time since a detector, which wants each `every`-th look, was shown the value before, for a series that is
-    /// read each `interval_ms`; `None` if it is not its turn.
-    pub(super) fn interval_ms(&self, every: u8, interval_ms: u32) -> Option<u32> {
-        let every = every_at(every, self.rung);
-        let its_turn = self.number.is_multiple_of(every);
-        its_turn.then(|| interval_ms.saturating_mul(u32::from(self.values)).saturating_mul(u32::from(every)))
+    /// The value for a detector, with the nominal time since it was shown the one before; `None` if it is not its turn. What
+    /// is suspected is shown to all but those that vote: what they say of a step is no better for more of its values.
+    #[inline]
+    pub(super) fn datum(&self, wish: &mut Wish) -> Option<Datum> {
+        if self.is_picked() && !wish.votes {
+            return None;
+        }
+        let at_once = self.is_picked() || self.class == OVERDUE || (is_close(self.class) && !wish.votes);
+        let Turns { every, numbers, .. } =
+            wish.turns(if at_once { 0 } else { wish.look_ms }, self.rung, self.interval_ms);
+        if numbers >> self.number & 1 == 0 {
+            return None;
+        }
+        let interval_ms = self.interval_ms.saturating_mul(u32::from(self.values)).saturating_mul(u32::from(every));
+        let Sample { at, flags, value, .. } = self.sample;
+        let (slot, off_pace, is_thinned) = (self.slot, self.off_pace, every > 1);
+        Some(Datum { slot, at, flags, value, off_pace, interval_ms, is_thinned })
     }
 }
 
@@ -75,7 +133,7 @@ impl Pipeline {
     /// What work costs from the next plan on.
     pub fn set_prices(&mut self, prices: Prices) {
         self.planner.set_prices(prices);
-        self.planner.price(&mut self.judges);
+        self.planner.price(&mut self.judges, self.registry.len());
     }
 
     /// What was spent since start, measured at `now`: it replaces what the pipeline has booked by prices. Say it once a
@@ -154,7 +212,11 @@ impl Pipeline {
             }
         }
         if !self.planner.cpu.is_limited() {
-            self.looks.extend(self.due.iter().map(|slot| Look::each_time(*slot)));
+            for slot in &self.due {
+                let Some(series) = self.registry.get_mut(*slot) else { continue };
+                let (class, number) = series.attention.pass(now);
+                self.looks.extend(Look::new(*slot, class, series).map(|look| Look { number, ..look }));
+            }
             self.ledger.looks_taken += self.due.len() as u64;
             return;
         }
@@ -168,9 +230,7 @@ impl Pipeline {
             let Some(series) = self.registry.get_mut(look.slot) else { continue };
             let looked = series.attention.look(look.class);
             (look.rung, look.values, look.number) = (rung_of(look.class), looked.values, looked.number);
-            if let Some(sample) = &mut series.due {
-                sample.flags |= looked.flags;
-            }
+            look.sample.flags |= looked.flags;
         }
         self.ledger.looks_taken += self.looks.len() as u64;
         self.ledger.looks_thinned += (self.due.len() - due) as u64;
@@ -180,14 +240,21 @@ impl Pipeline {
     /// Which of the candidates are due, and of which class. How many of each.
     fn classify(&mut self, now: MonoTime) -> [usize; CLASSES] {
         let (mut wanted, bar) = ([0; CLASSES], self.planner.bar());
+        // One odd reading says little, those that follow it most.
+        let follows = bar.is_finite() && self.oddness.state() >= FOLLOWED;
+        let is_followed = |slot| follows && self.oddness.state_of(slot) >= FOLLOWED;
+        for slot in self.due.iter().filter(|slot| is_followed(**slot)) {
+            let nominated = self.registry.get_mut(*slot).is_some_and(|series| series.attention.nominate());
+            if nominated {
+                self.candidates.push(*slot);
+            }
+        }
         for slot in self.candidates.drain(..) {
             let Some(series) = self.registry.get_mut(slot) else { continue };
-            // Votes count as they add up to the host's oddness: what is odd already is looked at sooner.
-            let votes = || self.oddness.state_of(slot).clamp(0.0, VOTES_MAX);
-            let class = series.attention.due(now, self.planner.screens.out(slot), bar, votes);
-            if let Some(class) = class.filter(|_| series.due.is_some()) {
-                wanted[usize::from(class)] += 1;
-                self.looks.push(Look { class, ..Look::each_time(slot) });
+            let class = series.attention.due(now, self.planner.screens.out(slot), bar, is_followed(slot));
+            if let Some(look) = class.and_then(|class| Look::new(slot, class, series)) {
+                wanted[usize::from(look.class)] += 1;
+                self.looks.push(look);
             }
         }
         wanted
@@ -263,15 +330,16 @@ impl Pipeline {
         u8::MAX
     }
 
-    /// What the last answer of a detector is suspicious of is raised.
+    /// What the last answer of a detector is suspicious of is raised; without a budget less than a suspicion alters nothing.
     pub(super) fn raise_suspects(&mut self, now: MonoTime, at: usize) {
-        if !self.planner.is_limited() || !self.judges[at].input().is_of_metrics() {
+        if !self.judges[at].input().is_of_metrics() {
             return;
         }
+        let limited = self.planner.is_limited();
         let mut suspects = std::mem::take(&mut self.raises);
-        suspects.extend(self.judges[at].suspicions());
+        suspects.extend(self.judges[at].suspicions().filter(|(_, interest)| limited || *interest >= SUSPECTED));
         if self.judges[at].input() == DetectorInput::Votes {
-            let new = self.judges[at].scored().filter(|(_, score, _)| *score >= NEW_KIND);
+            let new = self.judges[at].scored().filter(|(_, score, _)| limited && *score >= NEW_KIND);
             suspects.extend(new.map(|(slot, _, _)| (slot, STOOD_OUT)));
             suspects.extend(self.spoken_of(self.judges[at].id()).map(|slot| (slot, FOUND)));
         }
@@ -287,11 +355,11 @@ impl Pipeline {
     /// Looks closer at a series for a while. For more than a value that stood out, each time that it is read, which is as
     /// often as without a budget, and at its relatives more often.
     fn raise(&mut self, now: MonoTime, slot: u32, interest: f32) {
+        let Some(series) = self.registry.get_mut(slot) else { return };
+        let is_news = series.attention.raise(now, series.pace_ms, interest);
         if !self.planner.is_limited() {
             return;
         }
-        let Some(series) = self.registry.get_mut(slot) else { return };
-        let is_news = series.attention.raise(now, series.pace_ms, interest);
         self.planner.screens.note(slot, interest);
         if self.planner.cpu.is_limited() {
             nominate(&mut self.candidates, slot, series);
@@ -331,13 +399,14 @@ impl Pipeline {
 
     /// What a directive names is raised while it is in effect.
     pub(super) fn raise_named(&mut self, now: MonoTime, directive: &Directive, ends: MonoTime) {
-        if !self.planner.is_limited() {
-            return;
-        }
+        let limited = self.planner.is_limited();
         let of_source = |source: &str| directive.sources.iter().any(|(name, _)| name == source);
         for (slot, series) in self.registry.iter_mut() {
             if directive.raw_metrics.contains(&series.meta.metric) || of_source(series.source) {
                 series.attention.raise_until(ends, SUSPECTED);
+                if !limited {
+                    continue;
+                }
                 self.planner.screens.note(slot, SUSPECTED);
                 if self.planner.cpu.is_limited() {
                     nominate(&mut self.candidates, slot, series);
@@ -390,6 +459,7 @@ mod tests {
                 input,
                 warm_up_values: 48,
                 state_bytes_max: 512,
+                look_ms: 0,
                 parameters: Vec::new(),
             },
         }

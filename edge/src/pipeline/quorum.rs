@@ -15,8 +15,9 @@ impl Pipeline {
         if judge.input() != DetectorInput::Votes {
             return;
         }
-        for (slot, score, interval_ms) in judge.scored() {
-            self.oddness.vote(tick, judge.id(), slot, score, interval_ms);
+        for (slot, score, waited_ms) in judge.scored() {
+            let Some(series) = self.registry.get(slot) else { continue };
+            self.oddness.vote(tick, (judge.id(), slot), score, series.read_interval_ms, waited_ms);
         }
         let heard = self.quorum.hear(now, self.oddness.state());
         let before = self.quorum.speaker.filter(|speaker| self.is_known(*speaker));
@@ -116,6 +117,7 @@ mod tests {
             input: DetectorInput::Votes,
             warm_up_values: 1,
             state_bytes_max: 8,
+            look_ms: 0,
             parameters: vec![("memory-s".to_owned(), 300.0)],
         };
         DetectorSlot { detector, reference, description }

@@ -1,6 +1,5 @@
 //! What the planner knows of one series, and what it decided on it.
 
-use super::VOTES_MAX;
 use super::thinning::{LADDER, SLOWEST, SLOWEST_RUNG, stride};
 use std::time::Duration;
 use vedette_protocol::time::MonoTime;
@@ -35,7 +34,7 @@ pub(crate) const OVERDUE: Class = 0;
 const RAISED: Class = 1;
 /// Then each step of the ladder: what is usual has to be known.
 const PLANNED: Class = 2;
-/// What stands out in the screen: four times as far as the bar, twice, and above it.
+/// What votes found odd a moment ago or stands out in the screen four times as far as the bar, twice as far, and above it.
 const STANDING: [Class; 3] = [PLANNED + 8, PLANNED + 9, PLANNED + 10];
 const _: () = assert!(LADDER.len() == 8);
 pub(crate) const CLASSES: usize = STANDING[2] as usize + 1;
@@ -43,6 +42,11 @@ pub(crate) const CLASSES: usize = STANDING[2] as usize + 1;
 /// The step of the ladder of a class; who is raised or overdue is seen by all detectors.
 pub(crate) fn rung_of(class: Class) -> u8 {
     if is_standing(class) { 1 } else { class.saturating_sub(PLANNED) }
+}
+
+/// Whether it is a class of what all detectors look at: it is raised, or nobody looked for long.
+pub(crate) fn is_close(class: Class) -> bool {
+    class < PLANNED
 }
 
 /// Whether it is a class of what stands out.
@@ -127,6 +131,20 @@ impl Attention {
     #[inline]
     pub(crate) fn is_watched(&self) -> bool {
         self.was_raised() && self.raised_for > STOOD_OUT
+    }
+
+    /// Puts the looks of different series into different ticks, which an agent that is started again finds again.
+    pub(crate) fn spread(&mut self, now: MonoTime, slot: u32, interval_ms: u32) {
+        let readings = now.ns / 1_000_000 / u64::from(interval_ms.max(1));
+        let number = (readings + u64::from(slot)) % u64::from(LADDER[SLOWEST]);
+        self.number = u8::try_from(number).unwrap_or(0);
+    }
+
+    /// Without a budget of CPU time each value is looked at. Its class and its number, from 0 again after each sixty.
+    #[inline]
+    pub(crate) fn pass(&mut self, now: MonoTime) -> (Class, u8) {
+        self.number = (self.number + 1) % LADDER[SLOWEST];
+        (if self.was_raised() && self.is_suspect(now) { RAISED } else { PLANNED }, self.number)
     }
 
     /// The tick has to see whether it is looked at. Whether it did not know.
@@ -234,9 +252,9 @@ impl Attention {
     }
 
     /// A value is there, counted, and so far `out`. The class of the look that is due, if one is. Who is as far out as the bar
-    /// of the host stands out; what votes made odd so many times sooner as `sooner` says.
+    /// of the host stands out; who is `followed`, because votes found it odd a moment ago, however far out it is.
     #[inline]
-    pub(crate) fn due(&mut self, now: MonoTime, out: f32, bar: f32, sooner: impl FnOnce() -> f32) -> Option<Class> {
+    pub(crate) fn due(&mut self, now: MonoTime, out: f32, bar: f32, followed: bool) -> Option<Class> {
         self.is_candidate = false;
         if self.waited >= LADDER[SLOWEST] {
             return Some(OVERDUE);
@@ -254,12 +272,9 @@ impl Attention {
         if self.waited >= wait {
             return Some(PLANNED + rung);
         }
-        if (1.0 + VOTES_MAX) * out < bar {
-            return None;
-        }
-        let out = out * (1.0 + sooner());
         match () {
-            () if out >= bar => Some(STANDING[if out >= 4.0 * bar { 0 } else { usize::from(out < 2.0 * bar) + 1 }]),
+            () if followed || out >= 4.0 * bar => Some(STANDING[0]),
+            () if out >= bar => Some(STANDING[usize::from(out < 2.0 * bar) + 1]),
             () => None,
         }
     }
@@ -330,8 +345,8 @@ mod tests {
 
     /// A value that was screened is counted, and the tick sees about it if it has to.
     fn due(attention: &mut Attention, now: MonoTime, out: f32) -> Option<Class> {
-        let is_candidate = attention.count(0, true) || (1.0 + VOTES_MAX) * out >= BAR;
-        is_candidate.then(|| attention.due(now, out, BAR, || 0.0)).flatten()
+        let is_candidate = attention.count(0, true) || out >= BAR;
+        is_candidate.then(|| attention.due(now, out, BAR, false)).flatten()
     }
 
     #[test]
@@ -374,6 +389,16 @@ mod tests {
     }
 
     #[test]
+    fn who_is_followed_is_looked_at_whatever_the_screen_says_and_no_longer() {
+        let mut attention = Attention::default();
+        attention.plan(at(0), SLOWEST_RUNG, 59);
+        assert!(attention.nominate());
+        assert_eq!(attention.due(at(0), 0.0, BAR, true), Some(STANDING[0]));
+        assert!(attention.nominate());
+        assert_eq!(attention.due(at(1), 0.0, BAR, false), None);
+    }
+
+    #[test]
     fn what_is_picked_takes_nothing_from_the_regular_looks() {
         let mut attention = Attention::default();
         attention.plan(at(0), 4, 9);
@@ -398,7 +423,7 @@ mod tests {
             let flags = if second % 17 == 0 { flags::GAP } else { 0 };
             missed |= flags != 0;
             attention.count(flags, true);
-            let Some(class) = attention.due(at(second), out, BAR, || 0.0) else { continue };
+            let Some(class) = attention.due(at(second), out, BAR, false) else { continue };
             let look = attention.look(class);
             assert_eq!(look.flags != 0, missed);
             if is_standing(class) {

@@ -34,6 +34,22 @@ pub(crate) fn every_at(every: u8, rung: u8) -> u8 {
     every.min(most).max(1)
 }
 
+/// Every how many-th reading, of one each `interval_ms`, a detector is shown that looks each `look_ms`: a divisor of sixty,
+/// so that numbers of readings, which begin anew after sixty, keep the distance.
+pub(crate) fn sparing(look_ms: u32, interval_ms: u32) -> u8 {
+    const DIVISORS: [u8; 12] = [1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30, 60];
+    let enough = |times: &&u8| interval_ms.saturating_mul(u32::from(**times)) >= look_ms;
+    DIVISORS.iter().find(enough).copied().unwrap_or(LADDER[SLOWEST])
+}
+
+/// Every how many-th look at a step of the ladder a detector is shown that wants each `every`-th where looks are thinned,
+/// and looks each `look_ms` at series that are read each `interval_ms`.
+pub(crate) fn shown_each(every: u8, look_ms: u32, rung: u8, interval_ms: u32) -> u8 {
+    let stride = stride(rung);
+    let sparing = sparing(look_ms, interval_ms.saturating_mul(u32::from(stride)));
+    every_at(every, rung).max(sparing.min(LADDER[SLOWEST] / stride))
+}
+
 /// What a thing costs at each step of the ladder, as a share of what it costs each time. Never grows from step to step.
 pub(crate) type Shares = [f64; LADDER.len()];
 
@@ -210,6 +226,24 @@ mod tests {
                 (0..=SLOWEST_RUNG).map(|rung| u32::from(stride(rung)) * u32::from(every_at(every, rung))).collect();
             assert!(waits[0] == 1 && waits.is_sorted() && waits.iter().all(|wait| *wait <= 60), "{waits:?}");
         }
+        for (every, look_ms, interval_ms) in [(1, 10_000, 1_000), (6, 10_000, 1_000), (1, u32::MAX, 1), (60, 7, 3)] {
+            for rung in 0..=SLOWEST_RUNG {
+                let each = shown_each(every, look_ms, rung, interval_ms);
+                let wait = u32::from(stride(rung)) * u32::from(each);
+                assert!(each >= every_at(every, rung) && 60 % each == 0 && wait <= 60, "{each} at {rung}");
+                assert!(wait == 60 || wait * interval_ms >= look_ms, "{wait} at {rung}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_detector_is_shown_no_reading_sooner_than_it_looks_and_one_in_sixty_at_least() {
+        let shown = |interval_ms| sparing(10_000, interval_ms);
+        assert_eq!([1_000, 2_000, 3_000, 9_999, 10_000, 60_000].map(shown), [10, 5, 4, 2, 1, 1]);
+        assert_eq!([sparing(0, 1_000), sparing(u32::MAX, 1_000), sparing(1, 0)], [1, 60, 60]);
+        (1..=60).filter(|times| 60 % times == 0).for_each(|times| {
+            assert_eq!(u32::from(sparing(times * 1_000, 1_000)), times);
+        });
     }
 
     proptest! {

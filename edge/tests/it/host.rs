@@ -2,7 +2,7 @@
 
 use super::scorer::Scorer;
 use std::collections::VecDeque;
-use vedette_edge::metric::MetricSpec;
+use vedette_edge::metric::{MetricKind, MetricSpec};
 use vedette_edge::pipeline::{Action, DetectorSlot, Pipeline, PipelineConfig};
 use vedette_edge::recorder::Search;
 use vedette_protocol::ids::{Digest, HostId};
@@ -12,6 +12,17 @@ use vedette_protocol::v1::{Body, Class, Cursor, DetectorRef, EpisodeEvent, Findi
 use vedette_protocol::worker::{Columns, DetectorDescription, DetectorInput, WorkerRequest};
 
 pub(crate) const EPOCH_MS: i64 = 1_700_000_000_000;
+
+/// Some gauge.
+pub(crate) static METRIC: MetricSpec = MetricSpec {
+    name: "system.cpu.utilization",
+    unit: "1",
+    kind: MetricKind::Gauge,
+    resolution: 0.01,
+    lower: f64::NAN,
+    upper: f64::NAN,
+    doc: "",
+};
 
 pub(crate) struct Host {
     pub(crate) pipeline: Pipeline,
@@ -46,6 +57,7 @@ pub(crate) fn detector(input: DetectorInput) -> DetectorSlot {
             input,
             warm_up_values: 48,
             state_bytes_max: 512,
+            look_ms: 0,
             parameters: vec![("memory-s".into(), 300.0)],
         },
     }

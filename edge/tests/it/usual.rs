@@ -1,8 +1,7 @@
 //! What is usual at its time opens no episode.
 
-use super::host::detector;
+use super::host::{METRIC, detector};
 use std::collections::BTreeSet;
-use vedette_edge::metric::{MetricKind, MetricSpec};
 use vedette_edge::pipeline::{Action, Pipeline, PipelineConfig};
 use vedette_protocol::ids::HostId;
 use vedette_protocol::policy::Policy;
@@ -10,20 +9,13 @@ use vedette_protocol::time::{MonoTime, WallTime};
 use vedette_protocol::v1::{Body, EpisodeEvent, Finding, Subject};
 use vedette_protocol::worker::{DetectorInput, WorkerRequest};
 
-static METRIC: MetricSpec = MetricSpec {
-    name: "system.cpu.utilization",
-    unit: "1",
-    kind: MetricKind::Gauge,
-    resolution: 0.01,
-    lower: f64::NAN,
-    upper: f64::NAN,
-    doc: "",
-};
 const DEPARTS_S: u32 = 900;
 
 /// Two series that depart after a quarter of an hour, judged by a detector of this input; another says of the first that
 /// this is usual, and of the second that it is not. Detectors and series that opened an episode, and verdicts held back.
-fn opened_by(input: DetectorInput) -> (BTreeSet<(String, String)>, u64) {
+///
+/// The other one looks each `look_ms`; before, it said that nothing of the first is usual, if `till_then` is so.
+fn opened_by(input: DetectorInput, look_ms: u32, till_then: f32) -> (BTreeSet<(String, String)>, u64) {
     let config = PipelineConfig {
         host: HostId([3; 16]),
         policy: Policy::default(),
@@ -34,6 +26,7 @@ fn opened_by(input: DetectorInput) -> (BTreeSet<(String, String)>, u64) {
     let mut pipeline = Pipeline::new(config, MonoTime::from_ms(0), WallTime::from_unix_ms(0));
     let mut seasonal = detector(DetectorInput::Seasonal);
     (seasonal.detector, seasonal.reference.name) = (1, "seasonal".into());
+    seasonal.description.look_ms = look_ms;
     pipeline.set_detectors(MonoTime::from_ms(0), vec![detector(input), seasonal]);
     let mut opened = BTreeSet::new();
     for second in 0..DEPARTS_S + 60 {
@@ -45,7 +38,8 @@ fn opened_by(input: DetectorInput) -> (BTreeSet<(String, String)>, u64) {
         while let Some(action) = pipeline.poll_action() {
             match action {
                 Action::Ask(WorkerRequest::Observe { detector, tick, columns }) => {
-                    let scores: Vec<f32> = columns.ids.iter().map(|id| score(detector, *id, second)).collect();
+                    let scores: Vec<f32> =
+                        columns.ids.iter().map(|id| score(detector, *id, second, till_then)).collect();
                     pipeline.handle_scores(now, detector, tick, &scores);
                 }
                 Action::Ask(WorkerRequest::Explain { detector, .. }) => {
@@ -61,11 +55,13 @@ fn opened_by(input: DetectorInput) -> (BTreeSet<(String, String)>, u64) {
     (opened, pipeline.ledger().excused)
 }
 
-/// Small and different at first; then the first detector is surprised by both series, the second by the second.
-fn score(detector: u32, id: u32, second: u32) -> f32 {
+/// Small and different at first, of the second detector by so much higher; then the first detector is surprised by both
+/// series, the second by the second.
+fn score(detector: u32, id: u32, second: u32, till_then: f32) -> f32 {
     let surprised = second >= DEPARTS_S && (detector == 0 || id == 1);
     let wobble = (second * 7_919 + id * 13) % 17;
-    if surprised { 30.0 } else { f32::from(u8::try_from(wobble).expect("small")) / 40.0 }
+    let more = if detector == 1 && second < DEPARTS_S { till_then } else { 0.0 };
+    if surprised { 30.0 } else { f32::from(u8::try_from(wobble).expect("small")) / 40.0 + more }
 }
 
 fn who_and_what(finding: &Finding) -> (String, String) {
@@ -75,15 +71,19 @@ fn who_and_what(finding: &Finding) -> (String, String) {
 
 #[test]
 fn a_departure_that_is_usual_at_its_time_opens_no_episode_and_one_that_is_not_does() {
-    let (opened, held_back) = opened_by(DetectorInput::Metrics);
-    let series: BTreeSet<&str> = opened.iter().map(|(_, series)| series.as_str()).collect();
-    assert_eq!(series, BTreeSet::from(["unusual"]), "{opened:?}");
-    assert!(held_back > 0);
+    for look_ms in [0, 10_000] {
+        for till_then in [0.0, 2.0] {
+            let (opened, held_back) = opened_by(DetectorInput::Metrics, look_ms, till_then);
+            let series: BTreeSet<&str> = opened.iter().map(|(_, series)| series.as_str()).collect();
+            assert_eq!(series, BTreeSet::from(["unusual"]), "{opened:?} at {look_ms} ms, {till_then}");
+            assert!(held_back > 0);
+        }
+    }
 }
 
 #[test]
 fn what_no_time_excuses_opens_an_episode_at_any() {
-    let (opened, held_back) = opened_by(DetectorInput::Timeless);
+    let (opened, held_back) = opened_by(DetectorInput::Timeless, 0, 0.0);
     assert!(opened.contains(&("level".into(), "usual".into())), "{opened:?}");
     assert_eq!(held_back, 0);
 }

@@ -1,22 +1,11 @@
 //! Detectors that vote: what they say opens an episode once the whole host is odd by its own measure.
 
-use super::host::{Host, detector};
+use super::host::{Host, METRIC, detector};
 use std::time::Duration;
 use vedette_edge::learnt::Away;
-use vedette_edge::metric::{MetricKind, MetricSpec};
 use vedette_protocol::ids::Digest;
 use vedette_protocol::v1::{EpisodeEvent, Subject};
 use vedette_protocol::worker::{DetectorInput, flags};
-
-static METRIC: MetricSpec = MetricSpec {
-    name: "system.cpu.utilization",
-    unit: "1",
-    kind: MetricKind::Gauge,
-    resolution: 0.01,
-    lower: f64::NAN,
-    upper: f64::NAN,
-    doc: "",
-};
 
 /// How much series move from second to second: so that even usual scores are votes, and so that none is.
 const NOISY: f64 = 0.1;

@@ -23,7 +23,7 @@ function observeOne(id, dtMs, flags, value) {
 }
 
 export function describe() {
-  return { name: 'spread-js', version: '0.1.0', input: 0, warmUpValues: WARM_UP_VALUES, stateBytesMax: 24, parameters: [] };
+  return { name: 'spread-js', version: '0.1.0', input: 0, warmUpValues: WARM_UP_VALUES, stateBytesMax: 24, lookMs: 0, parameters: [] };
 }
 
 export function configure() {}
@@ -33,6 +33,7 @@ export function seriesAdded(added) {
     series.set(id, { key, resolution, mean: 0, variance: 0, learnt: 0 });
     if (prior.length) load(series.get(id), prior);
   }
+  return new Uint32Array();
 }
 
 export function seriesRemoved(ids) {

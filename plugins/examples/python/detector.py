@@ -49,7 +49,7 @@ class Series:
 
 class WitWorld(wit_world.WitWorld):
     def describe(self):
-        return types.Description("spread-py", "0.1.0", 0, WARM_UP_VALUES, STATE.size, [])
+        return types.Description("spread-py", "0.1.0", 0, WARM_UP_VALUES, STATE.size, 0, [])
 
     def configure(self, parameters):
         pass
@@ -59,6 +59,7 @@ class WitWorld(wit_world.WitWorld):
             series[told.id] = Series(told)
             if told.prior:
                 series[told.id].load(bytes(told.prior))
+        return []
 
     def series_removed(self, ids):
         for id in ids:

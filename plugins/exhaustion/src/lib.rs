@@ -33,7 +33,7 @@ pub mod code {
 }
 
 /// Changes with whatever changes a score or a state.
-const VERSION: &str = "0.3.0";
+const VERSION: &str = "0.4.0";
 /// How many times its own length a trend is believed to go on, by default.
 pub const OUTLOOK: f64 = 360.0;
 /// Time since a horizon took a value that it never took: the first is due at once.
@@ -47,9 +47,9 @@ pub struct Exhaustion {
     outlook: f64,
 }
 
-/// What is remembered of one series: nothing of one that cannot run out.
+/// What is remembered of one series.
 #[derive(Clone, Debug)]
-pub struct State(Option<Box<Watch>>);
+pub struct State(Box<Watch>);
 
 /// A stock under watch. It lies apart, so that tables that grow move little.
 #[derive(Clone, Debug)]
@@ -75,6 +75,8 @@ impl Detector for Exhaustion {
             input: Input::Timeless,
             warm_up_values: horizon::WARM_UP_MOVES + horizon::VALUES as u32,
             state_bytes_max: 512,
+            // A disk that fills within minutes is told within seconds; stocks are few.
+            look_ms: 0,
             parameters: &[ParameterSpec {
                 name: "outlook",
                 default: OUTLOOK,
@@ -89,17 +91,18 @@ impl Detector for Exhaustion {
         Ok(Self { outlook: parameters.get("outlook") })
     }
 
-    fn added(&mut self, series: &Series) -> State {
-        State(Stock::of(series).map(|stock| {
-            let horizons = SPANS.each_ref().map(|span| Horizon::new(span, stock.share_resolution()));
-            let (since_ms, scores) = ([NEVER; SPANS.len()], [0.0; SPANS.len()]);
-            Box::new(Watch { stock, since_ms, scores, hour: (0.0, 0), observed: f64::NAN, trending_ms: 0, horizons })
-        }))
+    /// What cannot run out is declined.
+    fn added(&mut self, series: &Series) -> Option<State> {
+        let stock = Stock::of(series)?;
+        let horizons = SPANS.each_ref().map(|span| Horizon::new(span, stock.share_resolution()));
+        let (since_ms, scores) = ([NEVER; SPANS.len()], [0.0; SPANS.len()]);
+        let watch = Watch { stock, since_ms, scores, hour: (0.0, 0), observed: f64::NAN, trending_ms: 0, horizons };
+        Some(State(Box::new(watch)))
     }
 
     #[inline]
     fn observe(&mut self, state: &mut State, sample: Sample) -> f64 {
-        let Some(state) = &mut state.0 else { return f64::NAN };
+        let state = &mut *state.0;
         let stock = &state.stock;
         let [short_ms, middle_ms, long_ms, hours_ms] =
             state.since_ms.map(|since_ms| since_ms.saturating_add(sample.dt_ms));
@@ -123,7 +126,7 @@ impl Detector for Exhaustion {
     }
 
     fn explain(&self, state: &State) -> Explanation {
-        let Some(state) = &state.0 else { return Explanation::NONE };
+        let state = &*state.0;
         let Some(leading) = state.leading() else {
             return Explanation { observed: state.observed, ..Explanation::NONE };
         };
@@ -148,9 +151,7 @@ impl Detector for Exhaustion {
     }
 
     fn save(&self, state: &State, out: &mut Writer) {
-        // A state of no bytes is one that was never asked for.
-        out.u8(u8::from(state.0.is_some()));
-        let Some(state) = &state.0 else { return };
+        let state = &*state.0;
         state.horizons.iter().for_each(|horizon| horizon.save(out));
         state.since_ms.iter().for_each(|since_ms| out.u32(*since_ms));
         out.f64s(&[state.hour.0, state.observed]);
@@ -158,11 +159,7 @@ impl Detector for Exhaustion {
     }
 
     fn load(&mut self, state: &mut State, input: &mut Reader<'_>) -> Result<(), Damaged> {
-        let is_watched = input.u8()? != 0;
-        if is_watched != state.0.is_some() {
-            return Err(Damaged);
-        }
-        let Some(state) = &mut state.0 else { return Ok(()) };
+        let state = &mut *state.0;
         let resolution = state.stock.share_resolution();
         for (horizon, span) in state.horizons.iter_mut().zip(&SPANS) {
             horizon.load(span, resolution, input)?;

@@ -92,8 +92,8 @@ fn falling_remainders_count_and_caches_and_flows_do_not() {
     let mut boundless = filesystem();
     boundless.upper = f64::NAN;
     for series in [cache, flow, boundless] {
-        let mut rig = Rig::<Exhaustion>::new(&series);
-        assert!(rig.run((0..100).map(|tick| 0.01 * f64::from(tick))).iter().all(|score| score.is_nan()));
+        let mut instance = vedette_sdk::Instance::<Exhaustion>::new(&[]).expect("defaults");
+        assert!(!instance.add(0, &series, &[]), "{series:?}");
     }
 }
 

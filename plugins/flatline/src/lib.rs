@@ -6,8 +6,11 @@
 //! the longest, each worth −log10 of a third: at least so surprising is a repetition where at most every third value is
 //! one.
 //!
+//! A source that a reading is taken from each second may move each quarter of a minute: so repetitions are told apart by looks that
+//! are ten seconds apart at least, however often values come. Each value in between may end a run, and teaches nothing.
+//!
 //! Series that rest by themselves are none of its business: it has no opinion where more than a third of the values
-//! repeat, and none at zero or at a bound, where a load that has ended rests. What stands still for [`ADOPTED`] values is
+//! repeat, and none at zero or at a bound, where a load that has ended rests. What stands still for [`ADOPTED`] looks is
 //! usual from then on.
 
 #![cfg_attr(target_arch = "wasm32", no_std)]
@@ -28,16 +31,19 @@ pub mod code {
 }
 
 /// Changes with whatever changes a score or a state.
-const VERSION: &str = "0.1.0";
-/// Values that are learnt before the first score.
-pub const WARM_UP_VALUES: u32 = 120;
-/// Values that count in the share of those that repeat, about.
+const VERSION: &str = "0.2.0";
+/// Time between two looks, and what is a look: a twentieth less, for readers that come a little early.
+const LOOK_MS: u32 = 10_000;
+const DUE_MS: u32 = LOOK_MS / 20 * 19;
+/// Looks that are learnt before the first score.
+pub const WARM_UP_LOOKS: u32 = 120;
+/// Looks that count in the share of those that repeat, about.
 const MEMORY: f64 = 512.0;
 /// Share of repetitions beyond which a series rests by itself.
 const RESTS: f64 = 1.0 / 3.0;
 /// What a repetition is worth: −log10 of [`RESTS`].
 const WORTH: f64 = 0.477;
-/// The longest run counts a third after so many values.
+/// The longest run counts a third after so many looks.
 const LONGEST_MEMORY: f64 = 16_384.0;
 /// A run of so many repetitions is usual from then on.
 pub const ADOPTED: u32 = 8_192;
@@ -56,7 +62,10 @@ pub struct State {
     upper: f64,
     resolution: f64,
     last: f64,
-    /// Share of values that repeated the one before.
+    /// Time since the last look, and whether anything moved since.
+    since_ms: u32,
+    moved: bool,
+    /// Share of looks at which nothing had moved since the one before.
     repeats: f64,
     /// Repetitions of the longest run, fading.
     longest: f64,
@@ -76,8 +85,10 @@ impl Detector for Flatline {
             name: "flatline",
             version: VERSION,
             input: Input::Timeless,
-            warm_up_values: WARM_UP_VALUES,
+            // At one a second; slower series need fewer.
+            warm_up_values: WARM_UP_LOOKS * (LOOK_MS / 1_000),
             state_bytes_max: 64,
+            look_ms: LOOK_MS,
             parameters: &[],
         }
     }
@@ -86,19 +97,21 @@ impl Detector for Flatline {
         Ok(Self)
     }
 
-    fn added(&mut self, series: &Series) -> State {
-        State {
+    fn added(&mut self, series: &Series) -> Option<State> {
+        Some(State {
             lower: series.lower,
             upper: series.upper,
             resolution: series.resolution,
             last: f64::NAN,
+            since_ms: DUE_MS,
+            moved: false,
             repeats: 0.0,
             longest: 0.0,
             learnt: 0,
             run: 0,
             run_ms: 0,
             held: false,
-        }
+        })
     }
 
     #[inline]
@@ -107,20 +120,17 @@ impl Detector for Flatline {
             return f64::NAN;
         }
         if state.repeated(sample.value) {
-            state.run = state.run.saturating_add(1);
             state.run_ms = state.run_ms.saturating_add(sample.dt_ms);
             state.held |= sample.hold();
-            if state.run >= ADOPTED {
-                state.longest = state.longest.at_least(f64::from(state.run));
-            }
         } else {
             state.end_run();
-            state.last = sample.value;
+            (state.last, state.moved) = (sample.value, true);
         }
-        if !sample.hold() {
-            state.learn();
+        state.since_ms = state.since_ms.saturating_add(sample.dt_ms);
+        if state.since_ms >= DUE_MS {
+            state.look(sample.hold());
         }
-        if state.learnt < WARM_UP_VALUES || state.repeats > RESTS {
+        if state.learnt < WARM_UP_LOOKS || state.repeats > RESTS {
             return f64::NAN;
         }
         compress(state.score())
@@ -144,7 +154,8 @@ impl Detector for Flatline {
         out.u32(state.learnt);
         out.u32(state.run);
         out.u32(state.run_ms);
-        out.u8(u8::from(state.held));
+        out.u32(state.since_ms);
+        out.u8(u8::from(state.held) | u8::from(state.moved) << 1);
     }
 
     fn load(&mut self, state: &mut State, input: &mut Reader<'_>) -> Result<(), Damaged> {
@@ -153,11 +164,10 @@ impl Detector for Flatline {
         state.learnt = input.u32()?;
         state.run = input.u32()?;
         state.run_ms = input.u32()?;
-        state.held = match input.u8()? {
-            0 => false,
-            1 => true,
-            _ => return Err(Damaged),
-        };
+        state.since_ms = input.u32()?;
+        let bits = input.u8()?;
+        (state.held, state.moved) = (bits & 1 != 0, bits & 2 != 0);
+        let sound = sound && bits < 4;
         if sound { Ok(()) } else { Err(Damaged) }
     }
 }
@@ -177,6 +187,21 @@ impl State {
 
     fn score(&self) -> f64 {
         (f64::from(self.run) - self.longest).at_least(0.0) * WORTH
+    }
+
+    /// A look is due.
+    #[inline]
+    fn look(&mut self, hold: bool) {
+        self.since_ms = 0;
+        if !core::mem::replace(&mut self.moved, false) {
+            self.run = self.run.saturating_add(1);
+            if self.run >= ADOPTED {
+                self.longest = self.longest.at_least(f64::from(self.run));
+            }
+        }
+        if !hold {
+            self.learn();
+        }
     }
 
     /// What a run teaches, unless it was not to be learnt from.

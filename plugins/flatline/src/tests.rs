@@ -14,16 +14,50 @@ fn moving(noise: &mut Noise) -> f64 {
 }
 
 #[test]
-fn a_series_that_stops_moving_is_found_within_fifteen_values_and_explained() {
+fn a_series_that_stops_moving_is_found_within_fifteen_looks_and_explained() {
     let mut noise = Noise(1);
     let mut rig = Rig::<Flatline>::new(&temperature());
-    let before = rig.run((0..4_000).map(|_| moving(&mut noise)));
+    let before = rig.run_each(LOOK_MS, (0..4_000).map(|_| moving(&mut noise)));
     assert!(before[118].is_nan() && !before[119].is_nan() && highest(&before) < 2.0, "{}", highest(&before));
-    let still = rig.run(std::iter::repeat_n(0.41, 60));
+    let still = rig.run_each(LOOK_MS, std::iter::repeat_n(0.41, 60));
     assert!(still[15] > 4.0 && still.is_sorted(), "{still:?}");
     let (_, why) = rig.instance.explain(&[0])[0];
-    assert_eq!((why.code, why.observed, why.onset_ms_ago), (code::STANDS_STILL, 0.41, 59_000));
-    assert_eq!(rig.run([0.47]), [0.0], "it moves again");
+    assert_eq!((why.code, why.observed, why.onset_ms_ago), (code::STANDS_STILL, 0.41, 590_000));
+    assert_eq!(rig.run_each(LOOK_MS, [0.47]), [0.0], "it moves again");
+}
+
+#[test]
+fn values_between_looks_count_no_repetition_and_may_end_a_run() {
+    let paced = |dt_ms: u32, each: usize| {
+        let mut noise = Noise(8);
+        let mut rig = Rig::<Flatline>::new(&temperature());
+        // The source moves each 14 s; then it stands still.
+        let mut value = 0.0;
+        for second in 0..40_000 {
+            if second % 14 == 0 {
+                value = moving(&mut noise);
+            }
+            if second % each == 0 {
+                rig.step(dt_ms, 0, value);
+            }
+        }
+        let usual = rig.run_each(dt_ms, std::iter::repeat_n(value, 10 / each))[0];
+        let still = rig.run_each(dt_ms, std::iter::repeat_n(value, 150 / each));
+        (usual, still[150 / each - 1], rig.step(dt_ms, 0, value + 1.0))
+    };
+    let (slow, fast) = (paced(LOOK_MS, 10), paced(1_000, 1));
+    assert_eq!(slow, fast, "whoever shows it each value sees the same");
+    assert!(slow.0 < 1.0 && slow.1 > 4.0 && slow.2 < 1.0, "{slow:?}");
+    // What is shown each second for a while, and each ten seconds then, has no more runs than before.
+    let mut noise = Noise(9);
+    let mut rig = Rig::<Flatline>::new(&temperature());
+    rig.run_each(LOOK_MS, (0..1_000).map(|_| moving(&mut noise)));
+    let mut closely = Vec::new();
+    for _ in 0..20 {
+        let value = moving(&mut noise);
+        closely.extend(rig.run_each(1_000, std::iter::repeat_n(value, 9)));
+    }
+    assert!(highest(&closely) < 1.0, "{}", highest(&closely));
 }
 
 #[test]
@@ -31,12 +65,15 @@ fn a_series_that_rests_by_itself_gets_no_opinion() {
     let mut noise = Noise(2);
     let mut rig = Rig::<Flatline>::new(&temperature());
     let mut value = 0.4;
-    let scores = rig.run((0..2_000).map(|_| {
-        if noise.uniform() < 0.4 {
-            value = moving(&mut noise);
-        }
-        value
-    }));
+    let scores = rig.run_each(
+        LOOK_MS,
+        (0..2_000).map(|_| {
+            if noise.uniform() < 0.4 {
+                value = moving(&mut noise);
+            }
+            value
+        }),
+    );
     assert!(scores.iter().all(|score| score.is_nan() || *score < 1.0), "{}", highest(&scores));
     assert!(scores[1_999].is_nan());
 }
@@ -47,8 +84,8 @@ fn an_ended_load_at_zero_and_a_full_stock_are_no_flat_lines() {
     let bounded = Series { resolution: 0.001, ..series("1", Kind::Gauge, 0.0..1.0) };
     for rest in [0.0, 0.999_5] {
         let mut rig = Rig::<Flatline>::new(&bounded);
-        rig.run((0..1_000).map(|_| 0.5 + 0.4 * noise.uniform()));
-        assert_eq!(highest(&rig.run(std::iter::repeat_n(rest, 100))), 0.0, "{rest}");
+        rig.run_each(LOOK_MS, (0..1_000).map(|_| 0.5 + 0.4 * noise.uniform()));
+        assert_eq!(highest(&rig.run_each(LOOK_MS, std::iter::repeat_n(rest, 100))), 0.0, "{rest}");
     }
 }
 
@@ -57,11 +94,11 @@ fn runs_teach_how_long_is_usual_and_held_ones_do_not() {
     let run = |held: bool| {
         let mut noise = Noise(4);
         let mut rig = Rig::<Flatline>::new(&temperature());
-        rig.run((0..1_000).map(|_| moving(&mut noise)));
+        rig.run_each(LOOK_MS, (0..1_000).map(|_| moving(&mut noise)));
         let flags = if held { Sample::HOLD } else { 0 };
-        (0..40).for_each(|_| _ = rig.step(1_000, flags, 0.5));
-        rig.run((0..500).map(|_| moving(&mut noise)));
-        highest(&rig.run(std::iter::repeat_n(0.5, 30)))
+        (0..40).for_each(|_| _ = rig.step(LOOK_MS, flags, 0.5));
+        rig.run_each(LOOK_MS, (0..500).map(|_| moving(&mut noise)));
+        highest(&rig.run_each(LOOK_MS, std::iter::repeat_n(0.5, 30)))
     };
     assert_eq!(run(false), 0.0);
     assert!(run(true) > 4.0);
@@ -71,8 +108,8 @@ fn runs_teach_how_long_is_usual_and_held_ones_do_not() {
 fn what_stands_still_for_long_is_adopted() {
     let mut noise = Noise(5);
     let mut rig = Rig::<Flatline>::new(&temperature());
-    rig.run((0..1_000).map(|_| moving(&mut noise)));
-    let held: Vec<f32> = (0..=ADOPTED).map(|_| rig.step(1_000, Sample::HOLD, 0.5)).collect();
+    rig.run_each(LOOK_MS, (0..1_000).map(|_| moving(&mut noise)));
+    let held: Vec<f32> = (0..=ADOPTED).map(|_| rig.step(LOOK_MS, Sample::HOLD, 0.5)).collect();
     assert!(held[100] > 4.0 && held[ADOPTED as usize] < 1.0, "{:?}", held.last());
 }
 
@@ -81,8 +118,8 @@ fn scale_and_place_do_not_matter() {
     let scores = |scale: f64, shift: f64| {
         let mut noise = Noise(6);
         let mut rig = Rig::<Flatline>::new(&Series { resolution: 0.0, ..temperature() });
-        let mut scores = rig.run((0..500).map(|_| moving(&mut noise) * scale + shift));
-        scores.extend(rig.run(std::iter::repeat_n(0.4 * scale + shift, 50)));
+        let mut scores = rig.run_each(LOOK_MS, (0..500).map(|_| moving(&mut noise) * scale + shift));
+        scores.extend(rig.run_each(LOOK_MS, std::iter::repeat_n(0.4 * scale + shift, 50)));
         scores.iter().map(|score| score.to_bits()).collect::<Vec<_>>()
     };
     assert_eq!(scores(1.0, 0.0), scores(1_024.0, 65_536.0));

@@ -105,6 +105,7 @@ impl Detector for Level {
             input: Input::Metrics,
             warm_up_values: 48,
             state_bytes_max: 512,
+            look_ms: 0,
             parameters: &[ParameterSpec {
                 name: "memory-s",
                 default: 300.0,
@@ -119,8 +120,8 @@ impl Detector for Level {
         Ok(Self { step: Step::new(0, parameters.get("memory-s")) })
     }
 
-    fn added(&mut self, series: &Series) -> State {
-        State::learning(Floor::of(series), First::NONE)
+    fn added(&mut self, series: &Series) -> Option<State> {
+        Some(State::learning(Floor::of(series), First::NONE))
     }
 
     #[inline]

@@ -82,6 +82,7 @@ impl Detector for LogNovelty {
             input: Input::LogTemplates,
             warm_up_values: 60,
             state_bytes_max: 256,
+            look_ms: 0,
             parameters: &[ParameterSpec {
                 name: "memory-s",
                 default: 1_800.0,
@@ -96,8 +97,8 @@ impl Detector for LogNovelty {
         Ok(Self { memory_s: parameters.get("memory-s"), watched_ms: 0 })
     }
 
-    fn added(&mut self, _: &Series) -> State {
-        State {
+    fn added(&mut self, _: &Series) -> Option<State> {
+        Some(State {
             now_ms: self.watched_ms,
             window: Window::default(),
             lined_ms: self.watched_ms,
@@ -109,7 +110,7 @@ impl Detector for LogNovelty {
             departed: false,
             departed_ms: 0,
             onset_step_ms: 0,
-        }
+        })
     }
 
     #[inline]

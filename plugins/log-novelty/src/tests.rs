@@ -129,7 +129,7 @@ fn snapshot_and_restore_at_any_cut_give_the_same_bits() {
         let states = first.instance.snapshot(&[0, 1]);
         assert!(states.iter().all(|(_, state)| state.len() <= 256));
         let mut second = Rig { ages: first.ages.clone(), ..Rig::new() };
-        (0..2).for_each(|id| second.instance.add(id, &template(u64::from(id)), &[]));
+        (0..2).for_each(|id| assert!(second.instance.add(id, &template(u64::from(id)), &[])));
         second.instance.restore([(0, &*states[0].1), (1, &*states[1].1)].into_iter()).expect("own states");
         for (row, expected) in counts[cut..].iter().zip(&expected[cut..]) {
             let scores = second.second(row, 0);

@@ -39,12 +39,16 @@ pub mod code {
 }
 
 /// Changes with whatever changes a score or a state.
-const VERSION: &str = "0.2.0";
+const VERSION: &str = "0.3.0";
 /// Steps of the three means.
 const MEANS: [f64; 3] = [8.0, 32.0, 128.0];
 /// Steps before kinds are collected.
 const WARM_UP_STEPS: u32 = 12;
 const STEP_S: f64 = 60.0;
+/// It is shown no more than a value in so long.
+const STEP_S_MIN: f64 = 10.0;
+/// Six values of a minute give its mean well enough.
+const LOOK_MS: u32 = 10_000;
 /// A step has at least this share of the values that it usually has, learnt over so many steps: where values are missed
 /// or come seldom, it lasts longer.
 const ENOUGH: f64 = 0.5;
@@ -119,10 +123,11 @@ impl Detector for Novelty {
             // At one a second; slower series need fewer.
             warm_up_values: WARM_UP_STEPS * 60,
             state_bytes_max: 2_048,
+            look_ms: LOOK_MS,
             parameters: &[ParameterSpec {
                 name: "step-s",
                 default: STEP_S,
-                minimum: 1.0,
+                minimum: STEP_S_MIN,
                 maximum: 3_600.0,
                 documentation: "values that come faster than this are averaged over it",
             }],
@@ -130,15 +135,15 @@ impl Detector for Novelty {
     }
 
     fn configure(parameters: &Parameters) -> Result<Self, ConfigError> {
-        // Between 1,000 and 3,600,000.
+        // Between 10,000 and 3,600,000.
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounds were checked")]
         let step_ms = (parameters.get("step-s") * 1_000.0) as u32;
         Ok(Self { step_ms })
     }
 
-    fn added(&mut self, series: &Series) -> State {
+    fn added(&mut self, series: &Series) -> Option<State> {
         let resolution = if series.resolution.is_finite() { series.resolution.at_least(0.0) } else { 0.0 };
-        State {
+        Some(State {
             sum: 0.0,
             count: 0,
             // The first value stands for one interval, too.
@@ -154,7 +159,7 @@ impl Detector for Novelty {
             last: Last::NONE,
             resolution,
             step_ms: self.step_ms.max(series.interval_ms),
-        }
+        })
     }
 
     #[inline]

@@ -24,7 +24,10 @@ pub trait Detector: Sized {
     fn configure(parameters: &Parameters) -> Result<Self, ConfigError>;
 
     /// Starts a series that nothing is known of. A prior or a snapshot is given to [`Detector::load`] afterwards.
-    fn added(&mut self, series: &Series) -> Self::State;
+    ///
+    /// `None` declines it: the detector will never have a word on it, and hears nothing more of it. That may depend on
+    /// `series` and on parameters alone, so that each instance says the same.
+    fn added(&mut self, series: &Series) -> Option<Self::State>;
 
     /// Judges one value against what was learnt before it, then learns from it (unless [`Sample::hold`]).
     ///
@@ -73,6 +76,9 @@ pub struct Description {
     pub warm_up_values: u32,
     /// Upper bound of one series' snapshot.
     pub state_bytes_max: u32,
+    /// A value that comes sooner than this after the one before hardly tells the detector anything: it is asked no more
+    /// often, unless the series is suspected. Milliseconds; 0 if each value counts.
+    pub look_ms: u32,
     /// Parameters it can be told.
     pub parameters: &'static [ParameterSpec],
 }

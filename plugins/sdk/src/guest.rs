@@ -64,9 +64,10 @@ impl<D: Detector> Cell<D> {
         Ok(())
     }
 
-    /// `series-added`.
-    pub fn series_added(&self, series: Vec<types::Series>) {
+    /// `series-added`: the ids of those that are declined.
+    pub fn series_added(&self, series: Vec<types::Series>) -> Vec<u32> {
         self.with(|instance| {
+            let mut declined = Vec::new();
             for told in series {
                 let (id, prior) = (told.id, told.prior);
                 let kind = match told.kind {
@@ -85,9 +86,12 @@ impl<D: Detector> Cell<D> {
                     lower: told.lower,
                     upper: told.upper,
                 };
-                instance.add(id, &series, &prior);
+                if !instance.add(id, &series, &prior) {
+                    declined.push(id);
+                }
             }
-        });
+            declined
+        })
     }
 
     /// `series-removed`.
@@ -157,6 +161,7 @@ pub fn describe<D: Detector>() -> types::Description {
         },
         warm_up_values: given.warm_up_values,
         state_bytes_max: given.state_bytes_max,
+        look_ms: given.look_ms,
         parameters: parameters.collect(),
     }
 }
@@ -186,8 +191,8 @@ macro_rules! export_guest {
                 fn configure(parameters: $crate::Vec<types::Parameter>) -> Result<(), types::ConfigError> {
                     INSTANCE.configure(parameters)
                 }
-                fn series_added(series: $crate::Vec<types::Series>) {
-                    INSTANCE.series_added(series);
+                fn series_added(series: $crate::Vec<types::Series>) -> $crate::Vec<u32> {
+                    INSTANCE.series_added(series)
                 }
                 fn series_removed(ids: $crate::Vec<u32>) {
                     INSTANCE.series_removed(&ids);

@@ -45,20 +45,24 @@ impl<D: Detector> Instance<D> {
         Ok(Self { detector: D::configure(&parameters)?, slots: Vec::new() })
     }
 
-    /// Starts a series; an unusable prior is the same as none. An id that is in use starts anew.
-    pub fn add(&mut self, id: u32, series: &Series, prior: &[u8]) {
+    /// Starts a series; an unusable prior is the same as none. An id that is in use starts anew. False if the detector
+    /// declines the series: it is not known then.
+    pub fn add(&mut self, id: u32, series: &Series, prior: &[u8]) -> bool {
         if id >= COLUMNS_MAX {
-            return;
+            return true;
         }
         let index = id as usize;
         if index >= self.slots.len() {
             self.slots.resize_with(index + 1, || None);
         }
         let mut state = self.detector.added(series);
-        if !prior.is_empty() && load(&mut self.detector, &mut state, prior).is_err() {
+        if let Some(started) = state.as_mut().filter(|_| !prior.is_empty())
+            && load(&mut self.detector, started, prior).is_err()
+        {
             state = self.detector.added(series);
         }
-        self.slots[index] = Some(Slot { key: series.key, state });
+        self.slots[index] = state.map(|state| Slot { key: series.key, state });
+        self.slots[index].is_some()
     }
 
     /// Forgets series.

@@ -6,7 +6,7 @@
 //! | operation | payload | answer |
 //! |---|---|---|
 //! | 1 configure | count, then name and value of each | empty |
-//! | 2 add | id, key, metric, unit, kind (1 byte), count and name and value of attributes, interval-ms, resolution, lower, upper | empty |
+//! | 2 add | id, key, metric, unit, kind (1 byte), count and name and value of attributes, interval-ms, resolution, lower, upper | 1 byte: 1 if it is declined, 0 otherwise |
 //! | 3 observe | count, ids, dt-ms, flags, values | scores |
 //! | 4 snapshot | id | state |
 //! | 5 restore | id, then the state | empty |
@@ -86,8 +86,7 @@ fn answer<D: Detector>(
         }
         2 => {
             let (id, series) = series(input).map_err(short)?;
-            instance.add(id, &series, &[]);
-            Ok(Vec::new())
+            Ok(vec![u8::from(!instance.add(id, &series, &[]))])
         }
         3 => observe(instance, observe_ns, input).map_err(short),
         4 => {

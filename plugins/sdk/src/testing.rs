@@ -95,7 +95,7 @@ impl<D: Detector> Rig<D> {
     /// The detector with this series, which has no values yet.
     pub fn new(series: &Series) -> Self {
         let mut instance = Instance::new(&[]).unwrap_or_else(|refusal| panic!("{refusal:?}"));
-        instance.add(0, series, &[]);
+        assert!(instance.add(0, series, &[]), "it declines {}", series.metric);
         Self { instance, series: series.clone(), started: false }
     }
 
@@ -114,7 +114,12 @@ impl<D: Detector> Rig<D> {
 
     /// Judges a value a second.
     pub fn run(&mut self, values: impl IntoIterator<Item = f64>) -> Vec<f32> {
-        values.into_iter().map(|value| self.read(Reading::second(value))).collect()
+        self.run_each(1_000, values)
+    }
+
+    /// Judges a value each so many milliseconds.
+    pub fn run_each(&mut self, dt_ms: u32, values: impl IntoIterator<Item = f64>) -> Vec<f32> {
+        values.into_iter().map(|value| self.step(dt_ms, 0, value)).collect()
     }
 
     /// The state of the series.

@@ -37,7 +37,9 @@ pub mod code_of {
 }
 
 /// Changes with whatever changes a score or a state.
-const VERSION: &str = "0.1.0";
+const VERSION: &str = "0.2.0";
+/// What it keeps are extremes of an hour, of which single values tell nearly as much.
+const LOOK_MS: u32 = 10_000;
 const HOUR_MS: u32 = 3_600_000;
 const QUARTER_MS: u32 = HOUR_MS / 4;
 #[expect(clippy::cast_possible_truncation, reason = "168 hours")]
@@ -102,6 +104,7 @@ impl Detector for Seasonal {
             // From then on it says that it does not know, for two days.
             warm_up_values: 1,
             state_bytes_max: 1_024,
+            look_ms: LOOK_MS,
             parameters: &[],
         }
     }
@@ -110,11 +113,11 @@ impl Detector for Seasonal {
         Ok(Self)
     }
 
-    fn added(&mut self, series: &Series) -> State {
+    fn added(&mut self, series: &Series) -> Option<State> {
         let resolution = if series.resolution.is_finite() { series.resolution.at_least(0.0) } else { 0.0 };
         let range = series.upper - series.lower;
         let bounded = if range.is_finite() { OF_BOUNDS * range.at_least(0.0) } else { 0.0 };
-        State {
+        Some(State {
             phase_ms: 0,
             turn_ms: 0,
             season: UNKNOWN,
@@ -130,7 +133,7 @@ impl Detector for Seasonal {
             away_ms: 0,
             profile: Profile::default(),
             least: resolution.at_least(bounded).at_least(f64::MIN_POSITIVE),
-        }
+        })
     }
 
     #[inline]

@@ -45,10 +45,11 @@ static double spread(const vd_state *state) {
     return vd_at_least(deviation, vd_abs(state->mean) * LEAST_SPREAD_RATIO);
 }
 
-/* Starts a series that nothing is known of; the state is all zeros. */
-static void added(vd_state *state, const vd_series *series) {
+/* Starts a series that nothing is known of; the state is all zeros. False would decline it for good. */
+static bool added(vd_state *state, const vd_series *series) {
     state->resolution = series->resolution;
     state->last = VD_NAN;
+    return true;
 }
 
 /* Judges one value against what was learnt before it, then learns from it. */

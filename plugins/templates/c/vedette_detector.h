@@ -1,5 +1,5 @@
 /*
- * The detector contract vedette:detector@0.1.0 for freestanding C: no libc, no WASI.
+ * The detector contract vedette:detector@0.2.0 for freestanding C: no libc, no WASI.
  *
  * Include it in one .c file, complete `struct vd_state`, write the functions of `vd_detector`, and define
  *
@@ -78,11 +78,12 @@ typedef struct {
     uint8_t input;
     uint32_t warm_up_values;     /* Values of a series that are learnt before its scores mean anything. */
     uint32_t snapshot_bytes_max; /* Most that `save` writes. */
+    uint32_t look_ms;            /* A value sooner than this after the one before hardly tells anything; 0 if each counts. */
     const vd_parameter_spec *parameters;
     uint32_t parameter_count;
     uint32_t state_bytes;        /* sizeof(struct vd_state) */
     void (*configured)(void);    /* Optional: parameters have new values. */
-    void (*added)(vd_state *, const vd_series *);
+    bool (*added)(vd_state *, const vd_series *); /* False: it will never have a word on this series, and hears no more of it. */
     double (*observe)(vd_state *, vd_sample); /* At least 0, growing with surprise; NaN while learning. */
     vd_explanation (*explain)(const vd_state *); /* Optional. */
     void (*save)(const vd_state *, vd_writer *);
@@ -284,11 +285,11 @@ static bool vd_take_over(vd_state *state, const uint8_t *bytes, uint32_t count) 
 typedef struct { const void *items; uint32_t count; } vd_list;
 typedef struct { vd_list name; double standard, minimum, maximum; vd_list documentation; } vd_wire_spec;
 typedef struct { vd_list name; double value; } vd_wire_parameter;
-typedef struct { vd_list name, version; uint8_t input; uint32_t warm_up_values, state_bytes_max; vd_list parameters; } vd_wire_description;
+typedef struct { vd_list name, version; uint8_t input; uint32_t warm_up_values, state_bytes_max, look_ms; vd_list parameters; } vd_wire_description;
 typedef struct { uint8_t is_error; vd_list field; uint32_t code; vd_list message; } vd_wire_result;
 typedef struct { uint64_t key; vd_list state; } vd_wire_state;
 _Static_assert(sizeof(vd_series) == 80 && offsetof(vd_series, resolution) == 48, "as the contract's record");
-_Static_assert(sizeof(vd_wire_spec) == 40 && sizeof(vd_wire_description) == 36, "as the contract's record");
+_Static_assert(sizeof(vd_wire_spec) == 40 && sizeof(vd_wire_description) == 40, "as the contract's record");
 _Static_assert(sizeof(vd_wire_result) == 24 && sizeof(vd_wire_state) == 16 && sizeof(vd_explanation) == 48, "as the contract's record");
 static vd_list vd_answer;
 static vd_wire_result vd_result;
@@ -323,7 +324,7 @@ VD_EXPORT("describe") vd_wire_description *vd_export_describe(void) {
     }
     told = (vd_wire_description){
         vd_string(detector->name), vd_string(detector->version), detector->input, detector->warm_up_values,
-        detector->snapshot_bytes_max, { specs, detector->parameter_count },
+        detector->snapshot_bytes_max, detector->look_ms, { specs, detector->parameter_count },
     };
     return &told;
 }
@@ -348,16 +349,18 @@ VD_EXPORT("configure") vd_wire_result *vd_export_configure(const vd_wire_paramet
     return vd_accept();
 }
 
-VD_EXPORT("series-added") void vd_export_series_added(const vd_series *series, uint32_t count) {
+VD_EXPORT("series-added") vd_list *vd_export_series_added(const vd_series *series, uint32_t count) {
+    uint32_t *declined = vd_for_this_call(count * sizeof(uint32_t)), declined_count = 0;
     for (uint32_t n = 0; n < count; n++) {
         if (!vd_reserve(series[n].id)) continue;
-        vd_slots[series[n].id] = (vd_slot){ series[n].key, true };
         vd_state *state = vd_state_at(series[n].id);
         __builtin_memset(state, 0, vedette_detector.state_bytes);
-        vedette_detector.added(state, &series[n]);
-        if (series[n].prior.count) vd_take_over(state, series[n].prior.bytes, series[n].prior.count);
+        vd_slots[series[n].id] = (vd_slot){ series[n].key, vedette_detector.added(state, &series[n]) };
+        if (!vd_slots[series[n].id].used) declined[declined_count++] = series[n].id;
+        else if (series[n].prior.count) vd_take_over(state, series[n].prior.bytes, series[n].prior.count);
     }
-    vd_end_of_call();
+    vd_answer = (vd_list){ declined, declined_count };
+    return &vd_answer;
 }
 
 VD_EXPORT("series-removed") void vd_export_series_removed(const uint32_t *ids, uint32_t count) {
@@ -440,6 +443,7 @@ VD_EXPORT("restore") vd_wire_result *vd_export_restore(const uint32_t *ids, uint
 /* Called by the host when it has copied an answer. */
 #define VD_AFTER(name) VD_EXPORT("cabi_post_" name)
 VD_AFTER("describe") void vd_after_describe(void *answer) { (void)answer; vd_end_of_call(); }
+VD_AFTER("series-added") void vd_after_series_added(void *answer) { (void)answer; vd_end_of_call(); }
 VD_AFTER("configure") void vd_after_configure(void *answer) { (void)answer; vd_end_of_call(); }
 VD_AFTER("observe") void vd_after_observe(void *answer) { (void)answer; vd_end_of_call(); }
 VD_AFTER("observe-logs") void vd_after_observe_logs(void *answer) { (void)answer; vd_end_of_call(); }

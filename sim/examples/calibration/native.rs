@@ -28,9 +28,10 @@ impl<D: Detector> Native<D> {
         Box::new(Self { instance, describe: D::describe(), keys: BTreeMap::new() })
     }
 
-    fn add(&mut self, descriptor: &SeriesDescriptor) {
+    /// Whether it takes the series.
+    fn add(&mut self, descriptor: &SeriesDescriptor) -> bool {
         self.keys.insert(descriptor.key.0, descriptor.key);
-        self.instance.add(descriptor.id, &series(descriptor), &descriptor.prior);
+        self.instance.add(descriptor.id, &series(descriptor), &descriptor.prior)
     }
 }
 
@@ -48,6 +49,7 @@ impl<D: Detector> Scorer for Native<D> {
             },
             warm_up_values: self.describe.warm_up_values,
             state_bytes_max: self.describe.state_bytes_max,
+            look_ms: self.describe.look_ms,
             parameters: self.describe.parameters.iter().map(|spec| (spec.name.to_owned(), spec.default)).collect(),
         }
     }
@@ -57,8 +59,9 @@ impl<D: Detector> Scorer for Native<D> {
             WorkerRequest::Load { detector, .. } => WorkerReply::Loaded { detector, description: self.description() },
             WorkerRequest::Seal => WorkerReply::Sealed { confinement: Vec::new() },
             WorkerRequest::SeriesAdded { detector, series } => {
-                series.iter().for_each(|descriptor| self.add(descriptor));
-                WorkerReply::Done { detector }
+                let declined = series.iter().filter(|descriptor| !self.add(descriptor));
+                let declined = declined.map(|descriptor| (descriptor.id, descriptor.key)).collect();
+                WorkerReply::Added { detector, declined }
             }
             WorkerRequest::SeriesRemoved { detector, ids } => {
                 self.instance.remove(&ids);

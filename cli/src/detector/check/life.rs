@@ -25,6 +25,12 @@ pub(super) static CHECKS: &[Check] = &[
         run: late,
     },
     Check {
+        name: "declined",
+        promise: "declines the same series in each instance, in whatever order it is told of them",
+        remedy: "decide by what the series is and by the parameters alone whether to decline it",
+        run: declined,
+    },
+    Check {
         name: "empty-ticks",
         promise: "takes a tick without any value",
         remedy: "return an empty list for empty columns, with and without series",
@@ -119,6 +125,21 @@ fn late(rig: &Rig) -> anyhow::Result<Verdict> {
     }
     let seen = format!("the first series is judged differently once 599 more came at tick {}", learnt / 2);
     Ok(if rig.is_of_logs() { Verdict::Told(seen) } else { Verdict::Broken(seen) })
+}
+
+fn declined(rig: &Rig) -> anyhow::Result<Verdict> {
+    let declined = |order: &[u32]| -> anyhow::Result<Vec<u32>> {
+        let mut guest = rig.empty()?;
+        for id in order {
+            guest.add(&[rig.one_series(*id, 1.0)])?;
+        }
+        let mut all = guest.declined();
+        all.sort_unstable();
+        Ok(all)
+    };
+    let [once, again, other] = [declined(&[0, 1, 2, 3])?, declined(&[0, 1, 2, 3])?, declined(&[3, 0, 2, 1])?];
+    let same = once == again && once == other;
+    Ok(Verdict::of(same, format!("of four series alike {}, {} and {}", once.len(), again.len(), other.len())))
 }
 
 fn empty(rig: &Rig) -> anyhow::Result<Verdict> {

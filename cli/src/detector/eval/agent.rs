@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use vedette_edge::pipeline::{Action, Pipeline, PipelineConfig};
 use vedette_protocol::time::{MonoTime, WallTime};
 use vedette_protocol::v1::{Body, Class, EpisodeEvent, Finding, Subject};
-use vedette_protocol::worker::{Columns, SeriesDescriptor, WorkerReply, WorkerRequest};
+use vedette_protocol::worker::{Columns, DetectorDescription, SeriesDescriptor, WorkerReply, WorkerRequest};
 
 /// When an agent starts, by its own clock.
 pub(crate) const START: MonoTime = MonoTime { ns: 1_000_000_000 };
@@ -45,7 +45,23 @@ impl<'a> Agent<'a> {
         wall: WallTime,
         tap: &mut impl Tap,
     ) -> anyhow::Result<Self> {
-        let (worker, slots) = detectors.start()?;
+        Self::start_as(detectors, config, wall, tap, |_| ())
+    }
+
+    /// The same with detectors that are described otherwise.
+    ///
+    /// # Errors
+    ///
+    /// If a detector cannot be loaded.
+    pub(crate) fn start_as(
+        detectors: &'a Detectors,
+        config: PipelineConfig,
+        wall: WallTime,
+        tap: &mut impl Tap,
+        describe: impl Fn(&mut DetectorDescription),
+    ) -> anyhow::Result<Self> {
+        let (worker, mut slots) = detectors.start()?;
+        slots.iter_mut().for_each(|slot| describe(&mut slot.description));
         let pipeline = Pipeline::new(config, START, wall);
         let mut agent = Self { detectors, pipeline, worker, now: START, requests: VecDeque::new() };
         agent.pipeline.set_detectors(START, slots);
@@ -104,6 +120,7 @@ impl<'a> Agent<'a> {
             WorkerReply::Explanations { detector, explanations } => {
                 self.pipeline.handle_explanations(now, detector, explanations);
             }
+            WorkerReply::Added { detector, declined } => self.pipeline.handle_declined(now, detector, &declined),
             WorkerReply::Snapshots { detector, states } => self.pipeline.handle_snapshots(now, detector, states),
             WorkerReply::Failed { detector, reason, .. } => bail!("detector {detector} failed: {reason}"),
             WorkerReply::Done { .. } | WorkerReply::Loaded { .. } | WorkerReply::Sealed { .. } => {}

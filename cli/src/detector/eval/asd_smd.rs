@@ -56,6 +56,8 @@ struct Done {
     spans: Option<Vec<Span>>,
     measures: Option<Measures>,
     hits: Hits,
+    /// How often a detector was said to drift from its calibration, train and test rows.
+    drifts: u64,
 }
 
 struct Measures {
@@ -92,7 +94,9 @@ pub(crate) fn run(bench: &Bench<'_>) -> anyhow::Result<Report> {
     if clean.series_days > 0.0 {
         let _ = writeln!(text, "episodes of the agent at the default budget, outside of labels: {}", clean.text());
     }
-    let _ = writeln!(text, "{}", costs.0);
+    let drifts: u64 = done.iter().map(|one| one.drifts).sum();
+    let _ = writeln!(text, "drifts of detectors from their calibration that were told: {drifts}\n{}", costs.0);
+    summary.insert("drifts".into(), json!(drifts));
     summary.insert("machines".into(), json!(done.len()));
     summary.insert("clean".into(), clean.to_json());
     summary.insert("cost".into(), costs.1);
@@ -155,7 +159,7 @@ pub(crate) fn segments(machine: &Machine) -> anyhow::Result<Vec<(Span, Vec<u16>)
 
 fn judge(bench: &Bench<'_>, machine: &Machine) -> anyhow::Result<Done> {
     let Arrays { train, test, flags, interval_ms } = read(machine)?;
-    let (judged, culprits) = stream_rows(bench, train.as_ref(), &test, interval_ms)?;
+    let Streamed { judged, culprits, drifts } = stream_rows(bench, train.as_ref(), &test, interval_ms)?;
     write(bench, machine, &judged, &culprits)?;
     let spans = flags.as_ref().map(|flags| events::spans(flags));
     let measures =
@@ -166,7 +170,14 @@ fn judge(bench: &Bench<'_>, machine: &Machine) -> anyhow::Result<Done> {
     let segments = segments(machine)?;
     let hits = hits(&segments, &judged.scores, &culprits);
     draw(bench, machine, &test, &judged, spans.as_deref().unwrap_or_default())?;
-    Ok(Done { name: machine.name.clone(), columns: test.columns, interval_ms, judged, spans, measures, hits })
+    Ok(Done { name: machine.name.clone(), columns: test.columns, interval_ms, judged, spans, measures, hits, drifts })
+}
+
+/// What a machine's rows came to.
+struct Streamed {
+    judged: Judged,
+    culprits: Vec<Vec<u16>>,
+    drifts: u64,
 }
 
 /// Train rows first, then test rows, one interval apart; scores and culprits of the test rows.
@@ -175,7 +186,7 @@ fn stream_rows(
     train: Option<&npy::Array>,
     test: &npy::Array,
     interval_ms: u32,
-) -> anyhow::Result<(Judged, Vec<Vec<u16>>)> {
+) -> anyhow::Result<Streamed> {
     let mut host = Host::new(bench.detectors, interval_ms, test.columns)?;
     let (mut judged, mut culprits, mut time_ms) = (Judged::default(), Vec::with_capacity(test.rows), 0);
     let rows = |array: &'_ npy::Array| array.rows;
@@ -190,7 +201,8 @@ fn stream_rows(
         judged.opened.extend(verdict.opened.iter().map(|column| (row, *column)));
         culprits.push(ranked(&verdict.shares));
     }
-    Ok((judged, culprits))
+    let drifts = host.drifts();
+    Ok(Streamed { judged, culprits, drifts })
 }
 
 /// Metrics by falling share of the oddness, counted from 1; those that have none are left out.

@@ -138,6 +138,11 @@ impl<'a> Host<'a> {
         self.row.verdicts == 0
     }
 
+    /// How often a detector was said to drift from its calibration.
+    pub(crate) fn drifts(&self) -> u64 {
+        self.agent.pipeline.ledger().drifts
+    }
+
     /// Lets time pass, with the ticks in which nothing is read.
     fn wait(&mut self, elapsed: Duration) -> anyhow::Result<()> {
         let due = self.now + elapsed;
@@ -278,8 +283,15 @@ mod tests {
         let (name, version) = ("mine".to_owned(), "1".to_owned());
         let reference = DetectorRef { name: name.clone(), version: version.clone(), digest: Digest([1; 32]) };
         let (input, parameters) = (DetectorInput::Metrics, Vec::new());
-        let description =
-            DetectorDescription { name, version, input, warm_up_values: 10, state_bytes_max: 64, parameters };
+        let description = DetectorDescription {
+            name,
+            version,
+            input,
+            warm_up_values: 10,
+            state_bytes_max: 64,
+            look_ms: 0,
+            parameters,
+        };
         pipeline.set_detectors(now, vec![DetectorSlot { detector: 0, reference, description }]);
         let mut scores = Vec::new();
         for row in 0..2_000u16 {

@@ -47,7 +47,8 @@
     (i32.store8 (i32.const 1040) (i32.const 0))
     (i32.store (i32.const 1044) (i32.const 1))
     (i32.store (i32.const 1048) (i32.const 8))
-    (i32.store (i32.const 1052) (i32.const 1088)) (i32.store (i32.const 1056) (i32.const 1))
+    (i32.store (i32.const 1052) (i32.const 0))
+    (i32.store (i32.const 1056) (i32.const 1088)) (i32.store (i32.const 1060) (i32.const 1))
     (i32.store (i32.const 1088) (i32.const 112)) (i32.store (i32.const 1092) (i32.const 5))
     (f64.store (i32.const 1096) (f64.const 0.125))
     (f64.store (i32.const 1104) (f64.const 0))
@@ -60,8 +61,9 @@
     (i32.store8 (i32.const 1024) (i32.const 0))
     (i32.const 1024))
 
-  (func (export "series-added") (param $series i32) (param $n i32)
+  (func (export "series-added") (param $series i32) (param $n i32) (result i32)
     (local $slot i32)
+    ;;{{ADDED}}
     (block $done
       (loop $next
         (br_if $done (i32.eqz (local.get $n)))
@@ -75,7 +77,7 @@
         (local.set $series (i32.add (local.get $series) (i32.const 80)))
         (local.set $n (i32.sub (local.get $n) (i32.const 1)))
         (br $next)))
-    (call $reset))
+    (call $list (i32.const 0) (i32.const 0)))
 
   (func (export "series-removed") (param $ids i32) (param $n i32) (call $reset))
 
@@ -165,6 +167,7 @@
         (br $next)))
     (i32.const 1024))
 
+  (func (export "cabi_post_series-added") (param i32) (call $reset))
   (func (export "cabi_post_configure") (param i32) (call $reset))
   (func (export "cabi_post_observe") (param i32) (call $reset))
   (func (export "cabi_post_explain") (param i32) (call $reset))

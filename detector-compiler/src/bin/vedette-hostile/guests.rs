@@ -11,7 +11,7 @@ const SMUGGLERS_CONTRACT: &str = "
 package vedette:hostile;
 world detector {
     @unstable(feature = detector)
-    include vedette:detector/detector@0.1.0;
+    include vedette:detector/detector@0.2.0;
     import open-file: func(path: string) -> u32;
 }";
 
@@ -89,6 +89,25 @@ pub(crate) const IDLE: Guest = Guest::new(
     )],
 );
 
+/// Declines whatever it is told of: it is never asked.
+pub(crate) const DECLINES: Guest = Guest::new(
+    "declines",
+    "declines every series",
+    &[(
+        "ADDED",
+        "(local.set $slot
+           (call $realloc (i32.const 0) (i32.const 0) (i32.const 4) (i32.shl (local.get $n) (i32.const 2))))
+         (drop (call $list (local.get $slot) (local.get $n)))
+         (loop $decline
+           (if (i32.eqz (local.get $n)) (then (return (i32.const 1024))))
+           (i32.store (local.get $slot) (i32.load (local.get $series)))
+           (local.set $slot (i32.add (local.get $slot) (i32.const 4)))
+           (local.set $series (i32.add (local.get $series) (i32.const 80)))
+           (local.set $n (i32.sub (local.get $n) (i32.const 1)))
+           (br $decline))",
+    )],
+);
+
 /// Takes nobody's states: what an upgrade with another form of states looks like.
 pub(crate) const OTHER_STATES: Guest = Guest::new(
     "other-states",
@@ -97,7 +116,7 @@ pub(crate) const OTHER_STATES: Guest = Guest::new(
 );
 
 /// Guests that are a nuisance, or nothing, but no attack.
-pub(crate) const NUISANCES: &[Guest] = &[CHATTY, IDLE, OTHER_STATES];
+pub(crate) const NUISANCES: &[Guest] = &[CHATTY, IDLE, DECLINES, OTHER_STATES];
 
 const MARK_IN_OBSERVE: &[(&str, &str)] = &[("OBSERVE", "(i64.store (i32.const 1072) (i64.const 0x5645444554544521))")];
 
@@ -168,6 +187,15 @@ pub(crate) const HOSTILE: &[Guest] = &[
             ("OBSERVE", "(loop $ever (call $log (i32.const 0) (i32.const 16) (i32.const 5)) (br $ever))"),
         ],
     ),
+    Guest::new(
+        "declines-strangers",
+        "declines series that it was never told of",
+        &[(
+            "ADDED",
+            "(i32.store (i32.const 1088) (i32.const -2)) (return (call $list (i32.const 1088) (i32.const 1)))",
+        )],
+    ),
+    Guest::new("declines-for-ever", "declines more series than there are", &[("ADDED", DECLINED_TWICE)]),
     Guest::new("grows-in-snapshot", "returns a larger state than it promised", &[("SNAPSHOT", GROWN_STATE)]),
     Guest::new("traps-in-restore", "traps when it is given its own states", &[("RESTORE", "(unreachable)")]),
     Guest::new(
@@ -210,8 +238,14 @@ const LYING_DESCRIPTION: &str = "
     (i32.store8 (i32.const 1040) (i32.const 0))
     (i32.store (i32.const 1044) (i32.const 1))
     (i32.store (i32.const 1048) (i32.const -1))
-    (i32.store (i32.const 1052) (i32.const 98304)) (i32.store (i32.const 1056) (i32.const 1000))
+    (i32.store (i32.const 1052) (i32.const -1))
+    (i32.store (i32.const 1056) (i32.const 98304)) (i32.store (i32.const 1060) (i32.const 1000))
     (return (i32.const 1024))";
+
+/// A series that it was told of, 40,000 times.
+const DECLINED_TWICE: &str = "
+    (memory.fill (i32.const 81920) (i32.const 0) (i32.const 160000))
+    (return (call $list (i32.const 81920) (i32.const 40000)))";
 
 /// One state of 4 KiB where 8 bytes were promised.
 const GROWN_STATE: &str = "

@@ -57,6 +57,7 @@ impl Detector for Spread {
             input: Input::Metrics,
             warm_up_values: WARM_UP_VALUES,
             state_bytes_max: 28,
+            look_ms: 0,
             parameters: &[ParameterSpec {
                 name: "memory-s",
                 default: 600.0,
@@ -71,8 +72,9 @@ impl Detector for Spread {
         Ok(Self { memory_s: parameters.get("memory-s") })
     }
 
-    fn added(&mut self, series: &Series) -> State {
-        State { resolution: series.resolution, mean: 0.0, variance: 0.0, last: f64::NAN, learnt: 0 }
+    fn added(&mut self, series: &Series) -> Option<State> {
+        // `None` would decline the series for good.
+        Some(State { resolution: series.resolution, mean: 0.0, variance: 0.0, last: f64::NAN, learnt: 0 })
     }
 
     fn observe(&mut self, state: &mut State, sample: Sample) -> f64 {

@@ -120,7 +120,11 @@ impl<'a> Run<'a> {
         };
         let patience_ms = GRACE_ROWS as u64 * subject.times().row_ms;
         let mut tally = Tally::new(detectors, subject.events(), patience_ms);
-        let mut agent = Agent::start(detectors, config, BEGAN, &mut tally)?;
+        let is_planned = matches!(contender, Contender::Planned { .. });
+        let mut agent = Agent::start_as(detectors, config, BEGAN, &mut tally, |description| {
+            // Every value to every detector, not each as often as it says that it is worth.
+            description.look_ms = if is_planned { description.look_ms } else { 0 };
+        })?;
         let mut reading_ns = 0.0;
         if let Contender::Planned { percent } = contender {
             reading_ns = prices::SCREEN_NS;
