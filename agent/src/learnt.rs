@@ -14,8 +14,12 @@ use vedette_protocol::time::{MonoTime, WallTime};
 
 /// Name of the file in the agent's data directory.
 pub const FILE: &str = "learnt";
+/// Name of that of another host like this one, put there by who sets this one up: it stands in until there is an own one.
+pub const PRIOR: &str = "prior";
 /// What is older says too little of the host as it is now.
 pub const AGE_MAX: Duration = Duration::from_secs(24 * 3_600);
+/// What is usual at which time is true for longer.
+pub const PRIOR_AGE_MAX: Duration = Duration::from_secs(28 * 24 * 3_600);
 /// States have a bound; what is known of their calibration and their wards is a part of that.
 const FILE_BYTES_MAX: u64 = 2 * LEARNT_BYTES_MAX as u64;
 const MAGIC: &[u8; 4] = b"VDTL";
@@ -66,25 +70,25 @@ pub fn encode(learnt: &Learnt<'_>, moment: Moment) -> Vec<u8> {
     bytes
 }
 
-/// The file of `data_dir`; `None` if there is none.
+/// A file of `data_dir`; `None` if there is none.
 ///
 /// # Errors
 ///
 /// [`Unusable::Io`], also if it is larger than any that was written.
-pub fn read(data_dir: &Path) -> Result<Option<Vec<u8>>, Unusable> {
-    match durable::read_capped(&data_dir.join(FILE), FILE_BYTES_MAX) {
+pub fn read(data_dir: &Path, file: &str) -> Result<Option<Vec<u8>>, Unusable> {
+    match durable::read_capped(&data_dir.join(file), FILE_BYTES_MAX) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error.into()),
     }
 }
 
-/// What an earlier life has learnt, and for how long nobody watched since.
+/// What an earlier life has learnt, and for how long nobody watched since: for so long at most.
 ///
 /// # Errors
 ///
 /// [`Unusable`].
-pub fn decode(bytes: &[u8], now: Moment) -> Result<(Learnt<'_>, Away), Unusable> {
+pub fn decode(bytes: &[u8], now: Moment, age_max: Duration) -> Result<(Learnt<'_>, Away), Unusable> {
     let (content, sum) = bytes.split_last_chunk().ok_or(Unusable::Damaged)?;
     let (header, payload) = content.split_first_chunk::<HEADER_BYTES>().ok_or(Unusable::Damaged)?;
     if !header.starts_with(MAGIC) || crc32c::crc32c(content) != u32::from_le_bytes(*sum) {
@@ -94,6 +98,9 @@ pub fn decode(bytes: &[u8], now: Moment) -> Result<(Learnt<'_>, Away), Unusable>
         return Err(Unusable::Version(header[4]));
     }
     let away = away(moment(header), now)?;
+    if away.time() > age_max {
+        return Err(Unusable::Old(away.time()));
+    }
     let (learnt, rest) = postcard::take_from_bytes(payload).map_err(|_| Unusable::Damaged)?;
     if rest.is_empty() { Ok((learnt, away)) } else { Err(Unusable::Damaged) }
 }
@@ -110,17 +117,12 @@ fn moment(header: &[u8; HEADER_BYTES]) -> Moment {
 }
 
 fn away(then: Moment, now: Moment) -> Result<Away, Unusable> {
-    let away = if then.boot == now.boot && then.mono <= now.mono {
-        Away::Agent(now.mono.since(then.mono))
-    } else {
-        let elapsed_ns = now.wall.unix_ns.saturating_sub(then.wall.unix_ns);
-        let elapsed = Duration::from_nanos(elapsed_ns.unsigned_abs());
-        if elapsed_ns < 0 {
-            return Err(Unusable::Ahead(elapsed));
-        }
-        Away::Host(elapsed)
-    };
-    if away.time() > AGE_MAX { Err(Unusable::Old(away.time())) } else { Ok(away) }
+    if then.boot == now.boot && then.mono <= now.mono {
+        return Ok(Away::Agent(now.mono.since(then.mono)));
+    }
+    let elapsed_ns = now.wall.unix_ns.saturating_sub(then.wall.unix_ns);
+    let elapsed = Duration::from_nanos(elapsed_ns.unsigned_abs());
+    if elapsed_ns < 0 { Err(Unusable::Ahead(elapsed)) } else { Ok(Away::Host(elapsed)) }
 }
 
 #[cfg(test)]
@@ -151,7 +153,7 @@ mod tests {
     #[test]
     fn how_long_nobody_watched_is_told_by_the_clock_that_knows_it() {
         let bytes = encode(&Learnt::default(), THEN);
-        let away = |now| decode(&bytes, now).map(|(_, away)| away);
+        let away = |now| decode(&bytes, now, AGE_MAX).map(|(_, away)| away);
         assert_eq!(away(later(3)).expect("fine"), Away::Agent(Duration::from_secs(3)));
         assert_eq!(away(booted(90)).expect("fine"), Away::Host(Duration::from_secs(90)));
         // The wall clock was set: within a boot nobody asks it.
@@ -169,24 +171,24 @@ mod tests {
         for at in 0..bytes.len() {
             let mut other = bytes.clone();
             other[at] ^= 0x10;
-            assert!(matches!(decode(&other, later(0)), Err(Unusable::Damaged)), "byte {at}");
-            assert!(matches!(decode(&bytes[..at], later(0)), Err(Unusable::Damaged)), "cut at {at}");
+            assert!(matches!(decode(&other, later(0), AGE_MAX), Err(Unusable::Damaged)), "byte {at}");
+            assert!(matches!(decode(&bytes[..at], later(0), AGE_MAX), Err(Unusable::Damaged)), "cut at {at}");
         }
         let mut next = bytes.clone();
         next[4] = VERSION + 1;
         let content = next.len() - 4;
         let sum = crc32c::crc32c(&next[..content]).to_le_bytes();
         next[content..].copy_from_slice(&sum);
-        assert!(matches!(decode(&next, later(0)), Err(Unusable::Version(version)) if version == VERSION + 1));
+        assert!(matches!(decode(&next, later(0), AGE_MAX), Err(Unusable::Version(version)) if version == VERSION + 1));
     }
 
     #[test]
     fn no_file_is_a_first_start_and_an_oversized_one_is_not_read() {
         let folder = tempfile::tempdir().expect("temporary folder");
-        assert!(matches!(read(folder.path()), Ok(None)));
+        assert!(matches!(read(folder.path(), FILE), Ok(None)));
         let file = std::fs::File::create(folder.path().join(FILE)).expect("file");
         file.set_len(FILE_BYTES_MAX + 1).expect("sparse");
-        assert!(matches!(read(folder.path()), Err(Unusable::Io(_))));
+        assert!(matches!(read(folder.path(), FILE), Err(Unusable::Io(_))));
     }
 
     /// What was learnt of the votes of this module alone.
@@ -223,7 +225,7 @@ mod tests {
             let pipeline = votes_of(digest, parameter);
             let learnt = pipeline.learnt(THEN.mono);
             let bytes = encode(&learnt, THEN);
-            prop_assert_eq!(&decode(&bytes, later(1)).expect("whole").0, &learnt);
+            prop_assert_eq!(&decode(&bytes, later(1), AGE_MAX).expect("whole").0, &learnt);
             let others = [votes_of(digest.map(|byte| !byte), parameter), votes_of(digest, parameter + 1.0)];
             for other in others {
                 prop_assert_ne!(encode(&other.learnt(THEN.mono), THEN), &bytes[..]);
@@ -236,7 +238,7 @@ mod tests {
             bytes.truncate(HEADER_BYTES);
             bytes.extend(payload);
             bytes.extend(crc32c::crc32c(&bytes).to_le_bytes());
-            let _ = decode(&bytes, later(1));
+            let _ = decode(&bytes, later(1), AGE_MAX);
         }
     }
 }

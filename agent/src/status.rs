@@ -249,6 +249,8 @@ pub struct WorkerStatus {
 pub struct LearntStatus {
     /// How old what was found was; `None` if nothing was found, or nothing of use.
     pub age_ms: Option<u64>,
+    /// Whether it is another host's.
+    pub is_prior: bool,
     /// Why what was found is of no use; empty for none.
     pub refused: String,
     /// What became of it.

@@ -5,6 +5,7 @@
 //! what flares up again soon after is the same episode with one more occurrence.
 
 use crate::calibration::{Pool, SCORES};
+use crate::habits::Habits;
 use crate::learnt::{LearntCompany, millis};
 use crate::thinning::Thinning;
 use crate::usual::Usual;
@@ -92,6 +93,8 @@ pub struct Board {
     thinning: Thinning,
     /// What is usual at this time.
     pub(crate) hours: Usual,
+    /// What was done at this time before.
+    pub(crate) habits: Habits,
 }
 
 impl Default for Board {
@@ -106,6 +109,7 @@ impl Default for Board {
             alarm_weight: 1.0,
             thinning: Thinning::new(BUDGET_USUAL),
             hours: Usual::default(),
+            habits: Habits::default(),
         }
     }
 }

@@ -507,12 +507,16 @@ impl Judge {
             if track.episode.is_none() {
                 track.bout.beyond = track.bout.beyond.into_iter().chain(beyond).reduce(f32::max);
             }
-            let excusable = self.slot.description.input == DetectorInput::Metrics;
-            let excused =
-                excusable && (board.hours.excuses(now, slot, since) || board.hours.is_awaited(now, slot, since));
-            if confirmed && excused && !track.is_open() {
-                confirmed = false;
-                self.excused += 1;
+            if confirmed && self.slot.description.input == DetectorInput::Metrics {
+                let score = track.bout.score;
+                let is_habit = board.habits.explain(now, track.key, since, score);
+                let is_usual = board.hours.excuses(now, slot, since) || board.hours.is_awaited(now, slot, since);
+                board.habits.note(now, track.key, since, score);
+                if (is_habit || is_usual) && !track.is_open() {
+                    confirmed = false;
+                    self.excused += 1;
+                    track.bout.is_habit |= !is_usual;
+                }
             }
             let kind = track.turn(now, confirmed, case.total());
             if matches!(kind, Some(DecisionKind::Open)) {

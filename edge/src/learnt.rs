@@ -5,7 +5,7 @@
 //! Times are ages at the moment of writing, because the next boot has another monotonic clock.
 
 use crate::calibration::LearntPool;
-use crate::judge::{Alarmed, Conformity, Pace, Wander};
+use crate::judge::{Alarmed, Conformity, Pace, WARM_UP, Wander};
 use crate::thinning::LearntThinning;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -230,6 +230,28 @@ impl LearntDetector<'_> {
             None => false,
         });
         found - self.series.len() as u64
+    }
+
+    /// What is true of another host, too: states alone. How rare a score is each host learns for itself.
+    pub(crate) fn into_prior(self, counts: &mut ReturnCounts) -> LearntDetector<'static> {
+        let state_alone = |series: LearntSeries<'_>| LearntSeries {
+            scale: 1.0,
+            wander: Wander::default(),
+            scores: 0,
+            alarmed: Alarmed::default(),
+            leaning: [0.0; 2],
+            ..series.into_owned()
+        };
+        let prior = LearntDetector {
+            warm_in_ms: millis(WARM_UP),
+            record: LearntRecord::default(),
+            conformity: LearntConformity::default(),
+            wards: Vec::new(),
+            series: self.series.into_iter().map(state_alone).collect(),
+            reference: self.reference,
+            parameters: self.parameters,
+        };
+        prior.into_sound(counts)
     }
 
     /// Keeps what is sound and counts the rest.

@@ -22,6 +22,7 @@ pub mod budget;
 pub mod calibration;
 pub mod episodes;
 pub mod evidence;
+mod habits;
 mod judge;
 pub mod learnt;
 mod oddness;

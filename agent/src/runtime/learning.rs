@@ -26,6 +26,8 @@ pub(super) struct Learning {
     /// They are there.
     over: bool,
     age_ms: Option<u64>,
+    /// It is another host's.
+    is_prior: bool,
     refused: String,
     left_out: u64,
 }
@@ -34,16 +36,24 @@ impl Learning {
     /// Hands the pipeline what an earlier life had learnt, if that is of use.
     pub(super) fn open(data_dir: &Path, boot: BootId, pipeline: &mut Pipeline) -> Self {
         let (mono, wall) = (mono_now(), wall_now());
-        let (age_ms, refused) = match take_over(data_dir, Moment { boot, mono, wall }, pipeline) {
-            Ok(age) => (age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)), String::new()),
-            Err(why) => {
-                let file = data_dir.join(learnt::FILE);
-                let reason = why.to_string();
-                tracing::warn!(file = %file.display(), reason, "what detectors had learnt is of no use: they start cold");
-                (None, reason)
+        let now = Moment { boot, mono, wall };
+        let (mut age, mut is_prior, mut refused) = (None, false, String::new());
+        for file in [learnt::FILE, learnt::PRIOR] {
+            is_prior = file == learnt::PRIOR;
+            match take_over(data_dir, file, now, pipeline) {
+                Ok(found) => age = found,
+                Err(why) => {
+                    let file = data_dir.join(file);
+                    refused = why.to_string();
+                    tracing::warn!(file = %file.display(), reason = refused, "what was learnt is of no use");
+                }
             }
-        };
-        Self { boot, due: mono + STORED_EACH, ends: None, over: false, age_ms, refused, left_out: 0 }
+            if age.is_some() {
+                break;
+            }
+        }
+        let age_ms = age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+        Self { boot, due: mono + STORED_EACH, ends: None, over: false, age_ms, is_prior, refused, left_out: 0 }
     }
 
     /// The agent was told to stop: the next time that all states are there is the last.
@@ -71,6 +81,7 @@ impl Learning {
         let states = pipeline.return_counts();
         LearntStatus {
             age_ms: self.age_ms,
+            is_prior: self.is_prior && self.age_ms.is_some(),
             refused: self.refused.clone(),
             states,
             waiting: states.waiting(),
@@ -81,12 +92,16 @@ impl Learning {
 }
 
 /// How old what was found is; `None` if there was nothing.
-fn take_over(data_dir: &Path, now: Moment, pipeline: &mut Pipeline) -> Result<Option<Duration>, Unusable> {
-    let Some(bytes) = learnt::read(data_dir)? else { return Ok(None) };
-    let (learnt, away) = learnt::decode(&bytes, now)?;
+fn take_over(data_dir: &Path, file: &str, now: Moment, pipeline: &mut Pipeline) -> Result<Option<Duration>, Unusable> {
+    let Some(bytes) = learnt::read(data_dir, file)? else { return Ok(None) };
+    let is_prior = file == learnt::PRIOR;
+    let (learnt, away) = learnt::decode(&bytes, now, if is_prior { learnt::PRIOR_AGE_MAX } else { learnt::AGE_MAX })?;
     let (Away::Agent(age) | Away::Host(age)) = away;
-    tracing::info!(states = learnt.states(), age_s = age.as_secs(), "what detectors had learnt was found");
-    pipeline.handle_learnt(now.mono, &learnt, away);
+    tracing::info!(states = learnt.states(), age_s = age.as_secs(), file, "what detectors had learnt was found");
+    match is_prior {
+        true => pipeline.handle_prior(now.mono, &learnt, age),
+        false => pipeline.handle_learnt(now.mono, &learnt, away),
+    }
     Ok(Some(age))
 }
 

@@ -142,7 +142,7 @@ fn detectors(out: &mut String, status: &Status) -> fmt::Result {
 }
 
 fn learnt(out: &mut String, learnt: &LearntStatus) -> fmt::Result {
-    let LearntStatus { age_ms, refused, states, waiting, left_out, stored } = learnt;
+    let LearntStatus { age_ms, is_prior, refused, states, waiting, left_out, stored } = learnt;
     write!(out, "learnt      ")?;
     match age_ms {
         Some(ms) => {
@@ -151,9 +151,10 @@ fn learnt(out: &mut String, learnt: &LearntStatus) -> fmt::Result {
             let waiting = if *waiting > 0 { format!(", {waiting} waited for") } else { String::new() };
             write!(
                 out,
-                "{} of {} states from {} before the start{lost}{waiting}; ",
+                "{} of {} states {}from {} before the start{lost}{waiting}; ",
                 states.returned,
                 states.found,
+                if *is_prior { "of another host " } else { "" },
                 age(*ms)
             )?;
         }

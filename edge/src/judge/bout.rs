@@ -24,6 +24,8 @@ pub(crate) struct Bout {
     pub(crate) alarmed: f32,
     /// Decades by which the strongest case so far met or missed what was asked, if there was one.
     pub(crate) beyond: Option<f32>,
+    /// It came to nothing only because the series did the same a day or a week before.
+    pub(crate) is_habit: bool,
     /// The highest raw score in it.
     pub(crate) score: f32,
     pub(crate) ticks: u16,

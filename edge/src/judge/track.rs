@@ -390,7 +390,7 @@ impl Track {
         }
     }
 
-    /// Once a bout is over it teaches; an alarm only where alarms are usual. How far it reached, and whether it opened an
+    /// Once a bout is over it teaches; an alarm only where alarms are usual, a habit that nobody knows yet never. How far it reached, and whether it opened an
     /// episode.
     pub(crate) fn settle(&mut self, now: MonoTime, ward: &mut Ward) -> Option<(f32, bool)> {
         if self.bout.ticks == 0 || self.bout.is_on() || self.is_open() {
@@ -398,6 +398,9 @@ impl Track {
         }
         let bout = std::mem::take(&mut self.bout);
         let alarmed = std::mem::take(&mut self.alarmed);
+        if bout.is_habit && !alarmed {
+            return None;
+        }
         if alarmed && self.is_first_of_its_kind() {
             return bout.beyond.map(|beyond| (beyond, true));
         }

@@ -1,5 +1,6 @@
 //! Questions to the detectors, and what becomes of their answers.
 
+use super::learnt::Return;
 use super::ship::in_parts;
 use super::{CHECKPOINT_TICKS, DEPARTED_BYTES_MAX, DEPARTED_MAX, Departed, Pipeline, TOLD_MAX};
 use crate::budget::Budget;
@@ -162,9 +163,11 @@ impl Pipeline {
                 continue;
             }
             let Some((meta, interval_ms)) = self.describe(judge.input(), slot) else { continue };
+            let mut returned = Return::State;
             if judge.track(slot).is_none() {
                 judge.add_track(now, slot, key, &meta.metric, interval_ms);
-                if !self.recall_series(now, judge, slot) {
+                returned = self.recall_series(now, judge, slot);
+                if returned == Return::Unknown {
                     self.welcome_back(judge, slot, key);
                 }
             }
@@ -172,17 +175,22 @@ impl Pipeline {
             if std::mem::replace(&mut track.told, true) {
                 continue;
             }
-            if !track.state.is_empty() {
-                ids.push(slot);
-                states.push(SeriesState { key, state: track.state.clone() });
+            let mut prior = Vec::new();
+            match returned {
+                _ if track.state.is_empty() => {}
+                // What the detector cannot use of it is no refusal: the series starts cold.
+                Return::Prior => prior.clone_from(&track.state),
+                Return::State | Return::Unknown => {
+                    ids.push(slot);
+                    states.push(SeriesState { key, state: track.state.clone() });
+                }
             }
-            descriptors.push(SeriesDescriptor { id: slot, key, meta, interval_ms, prior: Vec::new() });
+            descriptors.push(SeriesDescriptor { id: slot, key, meta, interval_ms, prior });
         }
-        let detector = judge.id();
-        for series in in_parts(descriptors, DESCRIPTORS_MAX) {
+        let (detector, at_once) = (judge.id(), judge.slot.description.series_per_request());
+        for series in in_parts(descriptors, DESCRIPTORS_MAX.min(at_once)) {
             self.ask(WorkerRequest::SeriesAdded { detector, series });
         }
-        let at_once = judge.slot.description.series_per_request();
         for (ids, states) in in_parts(ids, at_once).zip(in_parts(states, at_once)) {
             self.ask(WorkerRequest::Restore { detector, ids, states });
         }

@@ -3,6 +3,7 @@
 
 use super::{DEPARTED_BYTES_MAX, DEPARTED_MAX, Departed, TOLD_MAX};
 use crate::evidence::{SNAPSHOTS_BYTES_MAX, Suspects};
+use crate::habits::Habits;
 use crate::judge::Judge;
 use crate::learnt::LEARNT_BYTES_MAX;
 use crate::logs::LogBook;
@@ -123,6 +124,7 @@ fn detector(extent: &Extent, rows: usize) -> usize {
     Judge::bytes_max(rows, extent.metrics)
         + Oddness::bytes_max(rows)
         + Usual::bytes_max(rows)
+        + Habits::bytes_max()
         + 2 * room::list::<[u8; ROW_BYTES]>(rows)
         + room::list::<(u32, SeriesKey)>(rows)
         + 2 * lists

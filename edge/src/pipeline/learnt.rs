@@ -5,6 +5,7 @@ use crate::judge::Judge;
 use crate::learnt::{AWAITED, Away, LEARNT_BYTES_MAX, Learnt, LearntDetector, ReturnCounts, millis};
 use std::time::Duration;
 use vedette_protocol::time::MonoTime;
+use vedette_protocol::worker::DetectorInput;
 
 /// What waits for its detector.
 #[derive(Debug, Default)]
@@ -12,7 +13,19 @@ pub(super) struct Memory {
     /// Ages count from here.
     at: MonoTime,
     detectors: Vec<LearntDetector<'static>>,
+    /// They are of another host.
+    is_prior: bool,
     counts: ReturnCounts,
+}
+
+/// What there is of a series that has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Return {
+    Unknown,
+    /// What was learnt of it here.
+    State,
+    /// What was learnt of its like.
+    Prior,
 }
 
 impl Pipeline {
@@ -47,6 +60,16 @@ impl Pipeline {
         }
     }
 
+    /// What was learnt on another host so long ago: who knows what is usual at which time starts from it, and learns whether
+    /// that holds here. Where values lie and how rare a score is, each host learns for itself. Instead of
+    /// [`Pipeline::handle_learnt`], before the first [`Pipeline::set_detectors`].
+    pub fn handle_prior(&mut self, now: MonoTime, learnt: &Learnt<'_>, age: Duration) {
+        let memory = &mut self.memory;
+        (memory.at, memory.is_prior) = (now, true);
+        let sound = learnt.detectors.iter().map(|one| one.later(age).into_prior(&mut memory.counts));
+        memory.detectors = sound.collect();
+    }
+
     /// What became of it.
     pub fn return_counts(&self) -> ReturnCounts {
         self.memory.counts
@@ -57,7 +80,9 @@ impl Pipeline {
         let memory = &mut self.memory;
         while let Some(at) = memory.detectors.iter().position(|one| one.reference.name == judge.slot.reference.name) {
             let learnt = memory.detectors.swap_remove(at);
-            if judge.has_learnt(&learnt) {
+            if memory.is_prior && judge.input() != DetectorInput::Seasonal {
+                memory.counts.found -= learnt.series.len() as u64;
+            } else if judge.has_learnt(&learnt) {
                 judge.recall(now, learnt, memory.at);
             } else {
                 memory.counts.other_module += learnt.series.len() as u64;
@@ -65,12 +90,12 @@ impl Pipeline {
         }
     }
 
-    /// A series has come: it gets what its detector learnt of it in an earlier life.
-    pub(super) fn recall_series(&mut self, now: MonoTime, judge: &mut Judge, slot: u32) -> bool {
-        let Some(leaning) = judge.welcome_back(now, slot) else { return false };
+    /// A series has come: it gets what its detector learnt of it in an earlier life, or of its like on another host.
+    pub(super) fn recall_series(&mut self, now: MonoTime, judge: &mut Judge, slot: u32) -> Return {
+        let Some(leaning) = judge.welcome_back(now, slot) else { return Return::Unknown };
         self.memory.counts.returned += 1;
         self.oddness.recall(judge.id(), slot, leaning);
-        true
+        if self.memory.is_prior { Return::Prior } else { Return::State }
     }
 
     /// Waits no longer for what did not come back; as many states as there is room for are kept with those of series that

@@ -126,6 +126,30 @@ fn time_away_is_a_gap_and_is_learnt_through_before_an_episode_opens() {
 }
 
 #[test]
+fn who_knows_the_hours_starts_from_what_a_peer_learnt_and_all_others_learn_for_themselves() {
+    for (input, taken) in [(DetectorInput::Seasonal, 3), (DetectorInput::Metrics, 0), (DetectorInput::Votes, 0)] {
+        let peer = ended(input);
+        let mut host = Host::new(2);
+        host.second = 20;
+        let prior = peer.pipeline.learnt(peer.now());
+        host.pipeline.handle_prior(host.now(), &prior, Duration::from_secs(7_200));
+        host.load(input);
+        assert_eq!(
+            host.pipeline.warm_up_left(host.now()),
+            Duration::from_secs(110),
+            "how rare a score is is not known"
+        );
+        assert_eq!(host.pipeline.oddness(), 0.0);
+        seconds(&mut host, 1);
+        let counts = ReturnCounts { found: taken, returned: taken, ..ReturnCounts::default() };
+        assert_eq!(host.pipeline.return_counts(), counts, "{input:?}");
+        let asked = if taken > 0 { (vec![7_201_000; 3], vec![flags::GAP; 3]) } else { (vec![0; 3], vec![0; 3]) };
+        assert_eq!((host.asked.dt_ms.clone(), host.asked.flags.clone()), asked, "{input:?}");
+        assert_eq!(host.scorer.scores.iter().all(|score| !score.is_nan()), taken > 0, "{input:?}");
+    }
+}
+
+#[test]
 fn what_departs_over_a_restart_is_told_again_within_the_time_for_which_the_collector_waits() {
     let departs = |host: &mut Host, seconds: u64| {
         for _ in 0..seconds {

@@ -36,11 +36,14 @@ impl Scorer {
             WorkerRequest::SeriesAdded { series, .. } => {
                 for added in series {
                     let news = self.new_is_news && self.ticks > 60;
-                    let level = if news {
+                    let mut level = if news {
                         Level { spread: 0.5, learnt: WARM_UP, ..Level::default() }
                     } else {
                         Level::default()
                     };
+                    if !added.prior.is_empty() {
+                        level.restore(&added.prior);
+                    }
                     let before = self.series.insert(added.id, (added.key, level));
                     assert!(before.is_none(), "{} was added twice", added.id);
                 }

@@ -3,7 +3,8 @@
 use super::detectors::{Detectors, OpenWorker};
 use anyhow::bail;
 use std::collections::VecDeque;
-use vedette_edge::pipeline::{Action, Pipeline, PipelineConfig};
+use std::time::Duration;
+use vedette_edge::pipeline::{Action, DetectorSlot, Pipeline, PipelineConfig};
 use vedette_protocol::time::{MonoTime, WallTime};
 use vedette_protocol::v1::{Body, Class, EpisodeEvent, Finding, Subject};
 use vedette_protocol::worker::{Columns, DetectorDescription, SeriesDescriptor, WorkerReply, WorkerRequest};
@@ -29,6 +30,8 @@ pub(crate) struct Agent<'a> {
     /// The pipeline; readings go straight into it.
     pub(crate) pipeline: Pipeline,
     worker: OpenWorker,
+    /// Those that are loaded and not begun with.
+    slots: Vec<DetectorSlot>,
     now: MonoTime,
     requests: VecDeque<WorkerRequest>,
 }
@@ -48,6 +51,23 @@ impl<'a> Agent<'a> {
         Self::start_as(detectors, config, wall, tap, |_| ())
     }
 
+    /// The same with what another host's has just learnt as a prior.
+    ///
+    /// # Errors
+    ///
+    /// If a detector cannot be loaded.
+    pub(crate) fn start_after(
+        peer: &Agent<'a>,
+        config: PipelineConfig,
+        wall: WallTime,
+        tap: &mut impl Tap,
+    ) -> anyhow::Result<Self> {
+        let prior = peer.pipeline.learnt(peer.now);
+        let mut agent = Self::load(peer.detectors, config, wall, |_| ())?;
+        agent.pipeline.handle_prior(START, &prior, Duration::ZERO);
+        agent.begin(tap)
+    }
+
     /// The same with detectors that are described otherwise.
     ///
     /// # Errors
@@ -60,13 +80,26 @@ impl<'a> Agent<'a> {
         tap: &mut impl Tap,
         describe: impl Fn(&mut DetectorDescription),
     ) -> anyhow::Result<Self> {
+        Self::load(detectors, config, wall, describe)?.begin(tap)
+    }
+
+    fn load(
+        detectors: &'a Detectors,
+        config: PipelineConfig,
+        wall: WallTime,
+        describe: impl Fn(&mut DetectorDescription),
+    ) -> anyhow::Result<Self> {
         let (worker, mut slots) = detectors.start()?;
         slots.iter_mut().for_each(|slot| describe(&mut slot.description));
         let pipeline = Pipeline::new(config, START, wall);
-        let mut agent = Self { detectors, pipeline, worker, now: START, requests: VecDeque::new() };
-        agent.pipeline.set_detectors(START, slots);
-        agent.settle(tap)?;
-        Ok(agent)
+        Ok(Self { detectors, pipeline, worker, slots, now: START, requests: VecDeque::new() })
+    }
+
+    fn begin(mut self, tap: &mut impl Tap) -> anyhow::Result<Self> {
+        let slots = std::mem::take(&mut self.slots);
+        self.pipeline.set_detectors(START, slots);
+        self.settle(tap)?;
+        Ok(self)
     }
 
     /// Time of the last tick.

@@ -36,26 +36,53 @@ pub(crate) struct Played {
 ///
 /// If a detector fails.
 pub(crate) fn play(detectors: &Detectors, mut host: Host, end: Duration, every: u32) -> anyhow::Result<Played> {
+    let mut heard = Heard::default();
+    let mut agent = Agent::start(detectors, config(&host, every), vedette_sim::START, &mut heard)?;
+    run(&mut agent, &mut host, end, every, &mut heard)?;
+    Ok(Played { opened: heard.opened, excused: agent.pipeline.ledger().excused })
+}
+
+/// The same of a host that is given what a peer of it has learnt by then.
+///
+/// # Errors
+///
+/// If a detector fails.
+pub(crate) fn play_after(
+    detectors: &Detectors,
+    (mut peer, peer_end): (Host, Duration),
+    mut host: Host,
+    end: Duration,
+) -> anyhow::Result<Played> {
+    let (mut unheard, mut heard) = (Heard::default(), Heard::default());
+    let mut older = Agent::start(detectors, config(&peer, 1), vedette_sim::START, &mut unheard)?;
+    run(&mut older, &mut peer, peer_end, 1, &mut unheard)?;
+    let mut agent = Agent::start_after(&older, config(&host, 1), vedette_sim::START, &mut heard)?;
+    run(&mut agent, &mut host, end, 1, &mut heard)?;
+    Ok(Played { opened: heard.opened, excused: agent.pipeline.ledger().excused })
+}
+
+fn config(host: &Host, every: u32) -> PipelineConfig {
     let slower = |(source, interval_ms): (String, u32)| (source, interval_ms * every);
-    let config = PipelineConfig {
+    PipelineConfig {
         host: HostId([0xE8; 16]),
         policy: Policy::default(),
         series_max: 1_000,
         templates_max: 1,
         sources: host.sources().into_iter().map(slower).collect(),
-    };
-    let (mut heard, mut elapsed) = (Heard::default(), Duration::ZERO);
-    let wall = vedette_sim::START;
-    let mut agent = Agent::start(detectors, config, wall, &mut heard)?;
+    }
+}
+
+fn run(agent: &mut Agent<'_>, host: &mut Host, end: Duration, every: u32, heard: &mut Heard) -> anyhow::Result<()> {
+    let (wall, mut elapsed) = (vedette_sim::START, Duration::ZERO);
     while elapsed < end {
         elapsed += TICK;
         heard.at = elapsed;
         let now = START + elapsed;
         host.tick(elapsed, &mut Feed { now, elapsed, every, pipeline: &mut agent.pipeline });
         let wall = wall.offset_by(i64::try_from(elapsed.as_nanos()).unwrap_or(i64::MAX));
-        agent.tick(now, wall, &mut heard)?;
+        agent.tick(now, wall, heard)?;
     }
-    Ok(Played { opened: heard.opened, excused: agent.pipeline.ledger().excused })
+    Ok(())
 }
 
 /// Hands what a host reads to the pipeline.

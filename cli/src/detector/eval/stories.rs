@@ -14,12 +14,16 @@ use vedette_sim::scenario::{self, Scenario, Wanted};
 const SEED: Seed = Seed(20_261_121);
 const INTERVALS_MS: [u32; 2] = [10_000, 60_000];
 const HOUR_S: f64 = 3_600.0;
+/// How long a peer has watched: whole weeks, so that both begin on the same day of the week.
+const PEER_LIVES: Duration = Duration::from_secs(14 * 86_400);
 
 /// A scenario at an interval.
 struct Story {
     name: String,
     interval_ms: u32,
     tell: fn(Seed, u32) -> Scenario,
+    /// It starts from what a peer learnt in two weeks of the same, and has nothing to learn.
+    after_peer: bool,
 }
 
 /// What became of it.
@@ -34,12 +38,18 @@ struct Told {
 
 pub(crate) fn run(bench: &Bench<'_>) -> anyhow::Result<Report> {
     let of_interval = |interval_ms: u32| {
-        let story =
-            move |name: &str, tell| Story { name: format!("{name}, {} s", interval_ms / 1_000), interval_ms, tell };
+        let story = move |name: &str, tell: fn(Seed, u32) -> Scenario| {
+            let name = format!("{name}, {} s", interval_ms / 1_000);
+            Story { name, interval_ms, tell, after_peer: false }
+        };
+        let after_peer =
+            |story: Story| Story { name: format!("{}, with a prior", story.name), after_peer: true, ..story };
         [
-            story("backup at 03:00", (|seed, ms| scenario::backup(seed, ms, 3.0)) as fn(Seed, u32) -> Scenario),
+            story("backup at 03:00", |seed, ms| scenario::backup(seed, ms, 3.0)),
             // Hours of the detector begin when the series does: elsewhere than on the clock.
             story("backup at 03:24", |seed, ms| scenario::backup(seed, ms, 3.4)),
+            after_peer(story("backup at 03:00", |seed, ms| scenario::backup(seed, ms, 3.0))),
+            after_peer(story("backup at 03:24", |seed, ms| scenario::backup(seed, ms, 3.4))),
             story("leak under a sawtooth", scenario::leak),
             story("sawtooth", scenario::sawtooth),
         ]
@@ -71,7 +81,12 @@ pub(crate) fn run(bench: &Bench<'_>) -> anyhow::Result<Report> {
 fn tell(bench: &Bench<'_>, story: &Story) -> anyhow::Result<Told> {
     let Scenario { host, learnt, end, wanted, .. } = (story.tell)(SEED, story.interval_ms);
     let faults: Vec<(Duration, Duration)> = host.truth().labels().iter().map(|one| (one.start, one.end)).collect();
-    let Played { opened, excused } = play::play(bench.detectors, host, end, 1)?;
+    let (learnt, Played { opened, excused }) = if story.after_peer {
+        let peer = (story.tell)(Seed(SEED.0 + 1), story.interval_ms).host;
+        (Duration::ZERO, play::play_after(bench.detectors, (peer, PEER_LIVES), host, end)?)
+    } else {
+        (learnt, play::play(bench.detectors, host, end, 1)?)
+    };
     for one in &opened {
         let hours = one.at.as_secs_f64() / HOUR_S;
         let (day, hour) = ((hours / 24.0).floor(), hours % 24.0);
