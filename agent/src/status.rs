@@ -240,7 +240,7 @@ pub struct WorkerStatus {
     pub requests_dropped: u64,
     /// States that a detector took over at a switch.
     pub states_restored: u64,
-    /// Restores that a detector refused: their series start cold.
+    /// Restores of which a detector refused a state at least: what it refused starts cold.
     pub restores_refused: u64,
 }
 

@@ -102,6 +102,13 @@ const FAULTS: &[Fault] = &[
         caught_by: "damaged-states",
     },
     Fault {
+        what: "a refused state keeps the others out",
+        file: HEADER,
+        from: "if (state && vd_take_over(",
+        to: "if (state && !answer->is_error && vd_take_over(",
+        caught_by: "refused-beside",
+    },
+    Fault {
         what: "it never has an opinion",
         file: DETECTOR,
         from: "double score = VD_NAN;",

@@ -89,13 +89,15 @@ fn a_restored_detector_goes_on_as_if_nothing_had_happened() {
 #[test]
 fn a_refused_state_is_an_answer_and_not_a_failure() {
     let mut instance = honest();
-    let mut states = instance.snapshot(&[3]).unwrap();
+    let mut states = instance.snapshot(&[3, 4]).unwrap();
     states[0].state = vec![0; 3];
-    let refused = instance.restore(&[3], &states).unwrap_err();
+    states[1].state = 0.5_f64.to_le_bytes().to_vec();
+    let refused = instance.restore(&[3, 4], &states).unwrap_err();
     assert_eq!(refused.fault, Fault::Misconfigured);
     assert!(refused.reason.contains("state of another length"), "{refused}");
     assert!(instance.poisoned().is_none());
-    run(&mut instance, 0..2);
+    let scores = run(&mut instance, 0..1);
+    assert!(f32::from_bits(scores[3]).is_nan() && f32::from_bits(scores[4]) >= 0.0, "the other state is taken over");
 }
 
 #[test]

@@ -49,7 +49,7 @@ pub struct WorkerStatus {
     pub ticks_withheld: u64,
     /// States that a detector took over from the worker before it, or from an earlier version of itself.
     pub states_restored: u64,
-    /// Restores that a detector refused; the rest of that request's series start cold.
+    /// Restores of which a detector refused a state at least; what it refused starts cold.
     pub restores_refused: u64,
 }
 

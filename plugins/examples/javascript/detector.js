@@ -71,10 +71,9 @@ function load(state, bytes) {
 }
 
 export function restore(ids, states) {
-  Array.from(ids).forEach((id, at) => {
-    const state = series.get(id);
-    if (!state || !load(state, states[at].state)) {
-      throw { field: 'states', code: state ? 4 : 5, message: 'not a state of this detector' };
-    }
-  });
+  // All are tried; the first that is refused is the answer.
+  const refused = Array.from(ids).filter((id, at) => !series.has(id) || !load(series.get(id), states[at].state));
+  if (refused.length) {
+    throw { field: 'states', code: series.has(refused[0]) ? 4 : 5, message: 'not a state of this detector' };
+  }
 }

@@ -80,6 +80,7 @@ class WitWorld(wit_world.WitWorld):
         return [types.SeriesState(one.key, STATE.pack(one.mean, one.variance, one.learnt)) for one in known]
 
     def restore(self, ids, states):
-        for id, told in zip(ids, states):
-            if id not in series or not series[id].load(bytes(told.state)):
-                raise Err(types.ConfigError("states", 4, "not a state of this detector"))
+        # All are tried before one that is refused is the answer.
+        taken = [id in series and series[id].load(bytes(told.state)) for id, told in zip(ids, states)]
+        if not all(taken):
+            raise Err(types.ConfigError("states", 4, "not a state of this detector"))

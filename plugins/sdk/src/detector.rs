@@ -10,8 +10,8 @@ use alloc::vec::Vec;
 /// [`crate::math`] only. What `Self` learns beyond its parameters has to be recoverable from restored states,
 /// since states are all that survives a restart.
 pub trait Detector: Sized {
-    /// Everything that is remembered of one series.
-    type State;
+    /// Everything that is remembered of one series. States are loaded into a clone, which a refused one never replaces.
+    type State: Clone;
 
     /// What the detector is, takes and can be told.
     fn describe() -> Description;

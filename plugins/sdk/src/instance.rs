@@ -56,10 +56,8 @@ impl<D: Detector> Instance<D> {
             self.slots.resize_with(index + 1, || None);
         }
         let mut state = self.detector.added(series);
-        if let Some(started) = state.as_mut().filter(|_| !prior.is_empty())
-            && load(&mut self.detector, started, prior).is_err()
-        {
-            state = self.detector.added(series);
+        if let Some(started) = state.as_mut().filter(|_| !prior.is_empty()) {
+            let _ = load(&mut self.detector, started, prior);
         }
         self.slots[index] = state.map(|state| Slot { key: series.key, state });
         self.slots[index].is_some()
@@ -106,22 +104,21 @@ impl<D: Detector> Instance<D> {
         ids.iter().filter_map(|id| self.slot(*id).map(save)).collect()
     }
 
-    /// Takes over what [`Instance::snapshot`] gave.
+    /// Takes over what [`Instance::snapshot`] gave; a state that is refused leaves its series as it was.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] naming the first column that is unknown or whose bytes are not a state; the others before it
-    /// are restored.
+    /// [`ConfigError`] naming the first column that is unknown or whose bytes are not a state; all others are restored.
     pub fn restore<'a>(&mut self, states: impl Iterator<Item = (u32, &'a [u8])>) -> Result<(), ConfigError> {
-        for (id, bytes) in states {
+        let one = |(id, bytes): (u32, &[u8])| {
             let refuse =
                 |code, message: &str| ConfigError { field: format!("column {id}"), code, message: message.to_string() };
             let slot = self.slots.get_mut(id as usize).and_then(Option::as_mut);
             let slot = slot.ok_or_else(|| refuse(config_code::UNKNOWN_SERIES, "this column was not added"))?;
             load(&mut self.detector, &mut slot.state, bytes)
-                .map_err(|_| refuse(config_code::BAD_STATE, "not a state of this detector and version"))?;
-        }
-        Ok(())
+                .map_err(|_| refuse(config_code::BAD_STATE, "not a state of this detector and version"))
+        };
+        states.map(one).fold(Ok(()), Result::and)
     }
 
     fn slot(&self, id: u32) -> Option<&Slot<D::State>> {
@@ -129,8 +126,12 @@ impl<D: Detector> Instance<D> {
     }
 }
 
+/// Loads into a copy, so that a refused state leaves nothing behind.
 fn load<D: Detector>(detector: &mut D, state: &mut D::State, bytes: &[u8]) -> Result<(), crate::state::Damaged> {
+    let mut copy = state.clone();
     let mut input = Reader::new(bytes);
-    detector.load(state, &mut input)?;
-    input.finish()
+    detector.load(&mut copy, &mut input)?;
+    input.finish()?;
+    *state = copy;
+    Ok(())
 }

@@ -190,17 +190,25 @@ pub fn rough_readings(seed: u64, count: usize, mut value: impl FnMut(&mut Noise,
         .collect()
 }
 
-/// Checks that damaged bytes are refused as a state, at any length.
+/// Checks that damaged bytes are refused as a state, at any length, change nothing, and keep no other state out.
 ///
 /// # Panics
 ///
-/// If some are accepted.
+/// If some are accepted, or do harm.
 pub fn damaged_states_are_refused<D: Detector>(series: &Series, state: &[u8]) {
     let mut rig = Rig::<D>::new(series);
-    let mut refused = |bytes: &[u8]| rig.instance.restore([(0, bytes)].into_iter()).is_err();
+    let untouched = rig.state();
+    let mut refused = |bytes: &[u8]| {
+        let refused = rig.instance.restore([(0, bytes)].into_iter()).is_err();
+        assert!(!refused || rig.state() == untouched, "what was refused was taken over in part");
+        refused
+    };
     for length in 0..state.len() {
         assert!(refused(&state[..length]), "{length} bytes of {}", state.len());
     }
     assert!(refused(&[state, &[0]].concat()) && refused(&[255; 700]));
     assert!(!refused(state));
+    let mut beside = Rig::<D>::new(series);
+    assert!(beside.instance.restore([(7, state), (0, state)].into_iter()).is_err(), "column 7 was never added");
+    assert_eq!(beside.state(), rig.state(), "a state beside a refused one");
 }

@@ -431,13 +431,15 @@ VD_EXPORT("snapshot") vd_list *vd_export_snapshot(const uint32_t *ids, uint32_t 
 }
 
 VD_EXPORT("restore") vd_wire_result *vd_export_restore(const uint32_t *ids, uint32_t count, const vd_wire_state *states, uint32_t count_2) {
+    vd_wire_result *answer = vd_accept(); /* The first refusal, if there is one; the other states are taken over. */
     for (uint32_t n = 0; n < count && n < count_2; n++) {
         vd_state *state = vd_find(ids[n]);
-        if (!state) return vd_refuse(vd_string("ids"), 5, "a column that was not added");
-        if (!vd_take_over(state, states[n].state.items, states[n].state.count))
-            return vd_refuse(vd_string("states"), 4, "not a state of this detector and version");
+        if (state && vd_take_over(state, states[n].state.items, states[n].state.count)) continue;
+        if (answer->is_error) continue;
+        if (state) answer = vd_refuse(vd_string("states"), 4, "not a state of this detector and version");
+        else answer = vd_refuse(vd_string("ids"), 5, "a column that was not added");
     }
-    return vd_accept();
+    return answer;
 }
 
 /* Called by the host when it has copied an answer. */

@@ -36,6 +36,12 @@ pub(super) static CHECKS: &[Check] = &[
         remedy: "check in `load` that numbers are ones that `save` could have written, and refuse the rest",
         run: damaged,
     },
+    Check {
+        name: "refused-beside",
+        promise: "takes a state over though another of the same call is refused, and leaves that one's series as it was",
+        remedy: "load into a copy, and go on with the next state after a refusal; answer with the first refusal at the end",
+        run: beside,
+    },
 ];
 
 const SERIES: u32 = 4;
@@ -172,4 +178,24 @@ fn damaged(rig: &Rig) -> anyhow::Result<Verdict> {
         }
     }
     Ok(Verdict::Holds(format!("{refused} of {} refused, the others survived", damaged.len())))
+}
+
+fn beside(rig: &Rig) -> anyhow::Result<Verdict> {
+    let (series, learnt) = (rig.series(2), rig.learnt());
+    let mut guest = rig.with_series(2)?;
+    rig.feed(&mut guest, 2, 0..learnt)?;
+    let mut states = guest.snapshot(&series)?;
+    states[0].state.pop();
+    let mut mixed = rig.with_series(2)?;
+    match mixed.restore(&series, &states) {
+        Err(error) if is_refusal(&error) => (),
+        outcome => return outcome.map(|()| Verdict::Told("a state that is cut by a byte is not refused".to_owned())),
+    }
+    let mut clean = rig.with_series(2)?;
+    clean.restore(&series[1..], &states[1..])?;
+    let [expected, seen] = [&mut clean, &mut mixed].map(|guest| rig.feed(guest, 2, learnt..learnt + 40));
+    Ok(Verdict::of(
+        same_bits(&expected?, &seen?),
+        "the first of two states refused, 40 ticks as if it had not been given",
+    ))
 }

@@ -34,6 +34,12 @@
     (i32.store (i32.const 1028) (local.get $len))
     (i32.const 1024))
 
+  (func $refuse
+    (i32.store8 (i32.const 1024) (i32.const 1))
+    (i32.store (i32.const 1028) (i32.const 160)) (i32.store (i32.const 1032) (i32.const 5))
+    (i32.store (i32.const 1036) (i32.const 7))
+    (i32.store (i32.const 1040) (i32.const 160)) (i32.store (i32.const 1044) (i32.const 23)))
+
   (func $key (param $slot i32) (result i32) (i32.add (i32.const 4096) (i32.shl (local.get $slot) (i32.const 3))))
   (func $mean (param $slot i32) (result i32) (i32.add (i32.const 36864) (i32.shl (local.get $slot) (i32.const 3))))
   (func $seen (param $slot i32) (result i32) (i32.add (i32.const 69632) (local.get $slot)))
@@ -154,15 +160,11 @@
         (br_if $done (i32.ge_u (local.get $i) (local.get $n)))
         (local.set $at (i32.add (local.get $states) (i32.shl (local.get $i) (i32.const 4))))
         (if (i32.ne (i32.load offset=12 (local.get $at)) (i32.const 8))
-          (then
-            (i32.store8 (i32.const 1024) (i32.const 1))
-            (i32.store (i32.const 1028) (i32.const 160)) (i32.store (i32.const 1032) (i32.const 5))
-            (i32.store (i32.const 1036) (i32.const 7))
-            (i32.store (i32.const 1040) (i32.const 160)) (i32.store (i32.const 1044) (i32.const 23))
-            (return (i32.const 1024))))
-        (local.set $slot (call $slot (local.get $ids) (local.get $i)))
-        (f64.store (call $mean (local.get $slot)) (f64.load (i32.load offset=8 (local.get $at))))
-        (i32.store8 (call $seen (local.get $slot)) (i32.const 1))
+          (then (call $refuse))
+          (else
+            (local.set $slot (call $slot (local.get $ids) (local.get $i)))
+            (f64.store (call $mean (local.get $slot)) (f64.load (i32.load offset=8 (local.get $at))))
+            (i32.store8 (call $seen (local.get $slot)) (i32.const 1))))
         (local.set $i (i32.add (local.get $i) (i32.const 1)))
         (br $next)))
     (i32.const 1024))

@@ -112,7 +112,7 @@ pub(crate) const DECLINES: Guest = Guest::new(
 pub(crate) const OTHER_STATES: Guest = Guest::new(
     "other-states",
     "scores as it should and refuses every state",
-    &[("RESTORE", "(i32.store offset=12 (local.get $states) (i32.const 7))")],
+    &[("RESTORE", "(call $refuse) (return (i32.const 1024))")],
 );
 
 /// Guests that are a nuisance, or nothing, but no attack.

@@ -31,6 +31,7 @@ pub struct Spread {
 }
 
 /// What is remembered of one series.
+#[derive(Clone)]
 pub struct State {
     /// Told by the series, not learnt: not part of a snapshot.
     resolution: f64,
