@@ -9,7 +9,7 @@ const EMBEDDED: &[(&str, &str, &str)] = &[
     ("TEMPLATE_RUST", "plugins/templates/rust", ""),
     ("TEMPLATE_C", "plugins/templates/c", ""),
     ("SDK_SOURCES", "plugins/sdk/src", "src/"),
-    ("CONTRACT_FILES", "wit/detector", "wit/"),
+    ("CONTRACT_FILES", "wit/detector/0.1.0", "wit/"),
 ];
 
 fn main() -> std::io::Result<()> {

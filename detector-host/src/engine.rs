@@ -25,8 +25,8 @@ use watchdog::{Turn, Watchdog};
 /// Exact version of wasmtime on both sides; a test holds it to `Cargo.lock`.
 pub const WASMTIME_VERSION: &str = "48.0.8";
 
-/// The detector contract that this host speaks.
-pub const CONTRACT: &str = "vedette:detector@0.2.0";
+/// The detector contract that this host speaks: package and version of the frozen folder in `wit/detector`.
+pub const CONTRACT: &str = "vedette:detector@0.1.0";
 
 /// Whether the compiler makes every NaN canonical that an operation may have made. A compiler setting, listed here as part
 /// of the identity.

@@ -3,29 +3,25 @@
 //! Everything that comes out of the guest is bounded before it is copied and checked before it is used. The first
 //! failure poisons the instance for good: its memory may be in any state.
 
-mod bindings;
 mod host;
+mod v0_1_0;
 
-use crate::artifact::Artifact;
+use crate::artifact::{Artifact, Refusal};
 use crate::engine::{Allowance, CONTRACT, Engine, Execution};
-use bindings::Detector;
-use bindings::vedette::detector::types as wit;
 use host::Host;
 pub use host::LogLine;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
+use v0_1_0::{Described, Guest};
 use vedette_protocol::ids::SeriesKey;
 use vedette_protocol::worker::{
     Columns, DetectorDescription, DetectorInput, Explanation, Fault, SeriesDescriptor, SeriesState,
 };
-use wasmtime::component::types::ComponentItem;
-use wasmtime::component::{Component, HasSelf, Linker};
+use wasmtime::component::Component;
 use wasmtime::{Store, Trap};
 
 /// Most values of one tick.
 pub const ROWS_MAX: usize = 65_536;
-const NAME_BYTES_MAX: usize = 64;
-const PARAMETERS_MAX: usize = 64;
 const REASON_BYTES_MAX: usize = 400;
 
 /// What one detector may use.
@@ -115,7 +111,7 @@ impl<'a> Code<'a> {
 pub struct Instance {
     engine: Engine,
     store: Store<Host>,
-    guest: Detector,
+    guest: Guest,
     limits: Limits,
     input: DetectorInput,
     state_bytes_max: usize,
@@ -131,7 +127,8 @@ impl Instance {
     ///
     /// # Errors
     ///
-    /// - [`Fault::Refused`]: not native code for this host, or it imports something other than `log`.
+    /// - [`Fault::Refused`]: not native code for this host, another version of the contract, or it imports something other
+    ///   than `log`.
     /// - [`Fault::Misconfigured`]: a parameter that it does not have, out of bounds, or refused by it.
     /// - any other fault: it failed before it could do anything.
     pub fn load(
@@ -141,11 +138,17 @@ impl Instance {
         limits: Limits,
     ) -> Result<(Self, DetectorDescription), Failure> {
         let component = component(engine, code)?;
-        check_imports(engine, &component)?;
         let mut store = Store::new(engine.wasmtime(), Host::new(&limits));
         store.limiter(|host| host);
         store.set_hostcall_fuel(limits.lifted_bytes);
-        let guest = instantiate(engine, &mut store, &component, limits.call)?;
+        let guest = match contract(engine, &component).as_deref() {
+            // Who names none speaks the first, or is refused for what it lacks.
+            Some(CONTRACT) | None => Guest::instantiate(engine, &mut store, &component, &limits)?,
+            Some(other) => {
+                let refusal = Refusal::WrongContract(other.into(), CONTRACT.into());
+                return Err(Failure::new(Fault::Refused, refusal.told()));
+            }
+        };
         let mut instance = Self {
             engine: engine.clone(),
             store,
@@ -158,9 +161,9 @@ impl Instance {
             poisoned: None,
             guest_ns: 0,
         };
-        let mut description = instance.describe()?;
-        description.parameters = instance.configure(description.parameters, parameters)?;
-        Ok((instance, description.into_protocol()))
+        let described = instance.describe()?;
+        let description = instance.configure(described, parameters)?;
+        Ok((instance, description))
     }
 
     /// Scores one tick into `scores`, aligned with `columns`.
@@ -178,17 +181,14 @@ impl Instance {
             ));
         }
         *scores = match self.input {
-            DetectorInput::Metrics | DetectorInput::Votes | DetectorInput::Seasonal | DetectorInput::Timeless => self
-                .call(|guest, store| {
-                    guest.call_observe(store, &columns.ids, &columns.dt_ms, &columns.flags, &columns.values)
-                }),
+            DetectorInput::Metrics | DetectorInput::Votes | DetectorInput::Seasonal | DetectorInput::Timeless => {
+                self.call(|guest, store| guest.observe(store, columns))
+            }
             DetectorInput::LogTemplates => {
                 let mut counts = std::mem::take(&mut self.counts);
                 counts.clear();
                 counts.extend(columns.values.iter().map(|value| to_count(*value)));
-                let scores = self.call(|guest, store| {
-                    guest.call_observe_logs(store, &columns.ids, &columns.dt_ms, &columns.flags, &counts)
-                });
+                let scores = self.call(|guest, store| guest.observe_logs(store, columns, &counts));
                 self.counts = counts;
                 scores
             }
@@ -216,8 +216,7 @@ impl Instance {
     ///
     /// Any fault; [`Fault::Output`] if it declines what it was not told of.
     pub fn series_added(&mut self, series: &[SeriesDescriptor]) -> Result<Vec<(u32, SeriesKey)>, Failure> {
-        let lowered: Vec<_> = series.iter().map(bindings::series).collect();
-        let declined = self.call(|guest, store| guest.call_series_added(store, &lowered))?;
+        let declined = self.call(|guest, store| guest.series_added(store, series))?;
         let mut told: HashMap<u32, SeriesKey> = series.iter().map(|one| (one.id, one.key)).collect();
         if declined.len() > series.len() || declined.iter().any(|id| !told.contains_key(id)) {
             return Err(self.poison(Fault::Output, "it declines series that it was not told of"));
@@ -234,7 +233,7 @@ impl Instance {
     ///
     /// Any fault.
     pub fn series_removed(&mut self, ids: &[u32]) -> Result<(), Failure> {
-        self.call(|guest, store| guest.call_series_removed(store, ids))?;
+        self.call(|guest, store| guest.series_removed(store, ids))?;
         self.told.retain(|id, _| !ids.contains(id));
         Ok(())
     }
@@ -245,11 +244,11 @@ impl Instance {
     ///
     /// Any fault; [`Fault::Output`] if it explains what it was not asked for.
     pub fn explain(&mut self, ids: &[u32]) -> Result<Vec<Explanation>, Failure> {
-        let explanations = self.call(|guest, store| guest.call_explain(store, ids))?;
+        let explanations = self.call(|guest, store| guest.explain(store, ids))?;
         if explanations.len() > ids.len() || explanations.iter().any(|one| !ids.contains(&one.id)) {
             return Err(self.poison(Fault::Output, "explanations of series that were not asked for"));
         }
-        Ok(explanations.into_iter().map(bindings::explanation).collect())
+        Ok(explanations)
     }
 
     /// State of these series under their stable keys.
@@ -258,17 +257,17 @@ impl Instance {
     ///
     /// Any fault; [`Fault::Output`] if a state is larger than promised or of a series that was not asked for.
     pub fn snapshot(&mut self, ids: &[u32]) -> Result<Vec<SeriesState>, Failure> {
-        let states = self.call(|guest, store| guest.call_snapshot(store, ids))?;
+        let states = self.call(|guest, store| guest.snapshot(store, ids))?;
         let asked: std::collections::HashSet<u64> =
             ids.iter().filter_map(|id| self.told.get(id)).map(|key| key.0).collect();
-        if states.len() > ids.len() || states.iter().any(|state| !asked.contains(&state.key)) {
+        if states.len() > ids.len() || states.iter().any(|state| !asked.contains(&state.key.0)) {
             return Err(self.poison(Fault::Output, "a snapshot of series that were not asked for"));
         }
         if let Some(state) = states.iter().find(|state| state.state.len() > self.state_bytes_max) {
             let reason = format!("a state of {} bytes, {} are promised", state.state.len(), self.state_bytes_max);
             return Err(self.poison(Fault::Output, reason));
         }
-        Ok(states.into_iter().map(|one| SeriesState { key: SeriesKey(one.key), state: one.state }).collect())
+        Ok(states)
     }
 
     /// Takes over what `snapshot` gave; `ids` and `states` are aligned and the series were added before. What is left of
@@ -279,10 +278,9 @@ impl Instance {
     /// Any fault; [`Fault::Misconfigured`] if the detector refuses a state: it goes on without it.
     pub fn restore(&mut self, ids: &[u32], states: &[SeriesState]) -> Result<(), Failure> {
         let known = ids.iter().zip(states).filter(|(id, _)| self.told.contains_key(id));
-        let lowered = known.map(|(id, one)| (*id, wit::SeriesState { key: one.key.0, state: one.state.clone() }));
-        let (ids, states): (Vec<u32>, Vec<_>) = lowered.unzip();
-        let restored = self.call(|guest, store| guest.call_restore(store, &ids, &states))?;
-        restored.map_err(|refused| Failure::new(Fault::Misconfigured, refused.text()))
+        let (ids, states): (Vec<u32>, Vec<&SeriesState>) = known.unzip();
+        let restored = self.call(|guest, store| guest.restore(store, &ids, &states))?;
+        restored.map_err(|refused| Failure::new(Fault::Misconfigured, refused))
     }
 
     /// What the detector takes.
@@ -310,30 +308,25 @@ impl Instance {
         self.store.data_mut().take_log()
     }
 
-    fn describe(&mut self) -> Result<bindings::Described, Failure> {
-        let description = self.call(|guest, store| guest.call_describe(store))?;
-        let described = bindings::Described::check(description, NAME_BYTES_MAX, PARAMETERS_MAX);
+    fn describe(&mut self) -> Result<Described, Failure> {
+        let described = self.call(Guest::describe)?;
         let described = described.map_err(|reason| self.poison(Fault::Output, reason))?;
         self.input = described.input;
         self.state_bytes_max = described.state_bytes_max.min(self.limits.state_bytes);
         Ok(described)
     }
 
-    fn configure(
-        &mut self,
-        specs: Vec<wit::ParameterSpec>,
-        given: &[(String, f64)],
-    ) -> Result<Vec<wit::ParameterSpec>, Failure> {
-        let in_effect =
-            bindings::parameters(&specs, given).map_err(|reason| self.poison(Fault::Misconfigured, reason))?;
-        match self.call(|guest, store| guest.call_configure(store, &in_effect))? {
-            Ok(()) => Ok(bindings::with_values(specs, &in_effect)),
-            Err(refused) => Err(self.poison(Fault::Misconfigured, refused.text())),
+    fn configure(&mut self, described: Described, given: &[(String, f64)]) -> Result<DetectorDescription, Failure> {
+        let in_effect = described.parameters(given);
+        let in_effect = in_effect.map_err(|reason| self.poison(Fault::Misconfigured, reason))?;
+        match self.call(|guest, store| guest.configure(store, &in_effect))? {
+            Ok(()) => Ok(described.into_protocol(in_effect)),
+            Err(refused) => Err(self.poison(Fault::Misconfigured, refused)),
         }
     }
 
     /// Runs the guest within its allowance.
-    fn call<T>(&mut self, run: impl FnOnce(&Detector, &mut Store<Host>) -> wasmtime::Result<T>) -> Result<T, Failure> {
+    fn call<T>(&mut self, run: impl FnOnce(&Guest, &mut Store<Host>) -> wasmtime::Result<T>) -> Result<T, Failure> {
         if let Some(failure) = &self.poisoned {
             return Err(failure.clone());
         }
@@ -364,47 +357,15 @@ fn component(engine: &Engine, code: Code<'_>) -> Result<Component, Failure> {
     component.map_err(|error| Failure::new(Fault::Refused, format!("not native code for this host: {error:#}")))
 }
 
-/// A detector may import `log` and the contract's types, which hold no functions.
-fn check_imports(engine: &Engine, component: &Component) -> Result<(), Failure> {
-    let (package, version) = CONTRACT.split_once('@').expect("a contract has a version");
-    let types = format!("{package}/types@{version}");
-    for (name, item) in component.component_type().imports(engine.wasmtime()) {
-        let allowed = match &item.ty {
-            ComponentItem::ComponentFunc(_) => name == "log",
-            ComponentItem::ComponentInstance(instance) => {
-                let mut exports = instance.exports(engine.wasmtime());
-                name == types && exports.all(|(_, item)| matches!(item.ty, ComponentItem::Type(_)))
-            }
-            ComponentItem::Type(_) => true,
-            _ => false,
-        };
-        if !allowed {
-            return Err(Failure::new(
-                Fault::Refused,
-                format!("imports {name:?}: a detector may import nothing but `log`"),
-            ));
-        }
-    }
-    Ok(())
+/// The contract whose types a component imports: read before anything of it runs.
+fn contract(engine: &Engine, component: &Component) -> Option<String> {
+    component.component_type().imports(engine.wasmtime()).find_map(|(name, _)| named_contract(name))
 }
 
-fn instantiate(
-    engine: &Engine,
-    store: &mut Store<Host>,
-    component: &Component,
-    allowance: Allowance,
-) -> Result<Detector, Failure> {
-    let refused =
-        |error: wasmtime::Error| Failure::new(Fault::Refused, format!("does not speak {CONTRACT}: {error:#}"));
-    let mut linker = Linker::new(engine.wasmtime());
-    let options = bindings::LinkOptions::default().detector(true).clone();
-    Detector::add_to_linker::<_, HasSelf<_>>(&mut linker, &options, |host: &mut Host| host).map_err(refused)?;
-    let linked = bindings::DetectorPre::new(linker.instantiate_pre(component).map_err(refused)?).map_err(refused)?;
-    store.set_epoch_deadline(1);
-    let turn = engine.turn(allowance);
-    let guest = linked.instantiate(&mut *store);
-    drop(turn);
-    guest.map_err(|error| classify(&error, store.data(), &Limits::default()))
+/// The package and version in `vedette:detector/types@VERSION`.
+fn named_contract(import: &str) -> Option<String> {
+    let version = import.strip_prefix("vedette:detector/types@")?;
+    Some(format!("vedette:detector@{version}"))
 }
 
 /// Names the limit that was hit: wasmtime says only what stopped.

@@ -1,5 +1,6 @@
 //! Rules of the house that a compiler does not know. Each failure names the file and what to do.
 
+mod contract;
 mod documents;
 mod edges;
 mod licences;

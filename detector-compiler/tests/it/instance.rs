@@ -1,7 +1,8 @@
 //! One detector, in this process.
 
 use crate::rig::{artifact, columns, series};
-use vedette_detector_host::engine::Engine;
+use vedette_detector_compiler::compile;
+use vedette_detector_host::engine::{Engine, Identity};
 use vedette_detector_host::instance::{Code, Failure, Instance, Limits};
 use vedette_protocol::worker::{Columns, DetectorInput, Fault, SeriesState};
 
@@ -126,6 +127,24 @@ fn ragged_columns_never_reach_the_guest() {
     let ragged = Columns { flags: vec![0; 19], ..columns(20, 0) };
     assert_eq!(instance.observe(&ragged, &mut Vec::new()).unwrap_err().fault, Fault::Refused);
     assert!(instance.poisoned().is_none());
+}
+
+#[test]
+fn a_guest_of_another_contract_is_refused_with_both_versions_and_a_remedy() {
+    let mut wasm = crate::rig::component("honest");
+    let (own, other) = (b"vedette:detector/types@0.1.0", b"vedette:detector/types@0.9.0");
+    let places: Vec<_> = (0..wasm.len() - own.len()).filter(|at| wasm[*at..].starts_with(own)).collect();
+    places.iter().for_each(|at| wasm[*at..*at + other.len()].copy_from_slice(other));
+    assert!(!places.is_empty());
+    let cwasm = compile(&wasm, &Identity::host().target).unwrap();
+    // SAFETY: the unaltered output of this release's compiler.
+    #[allow(unsafe_code, reason = "it was compiled here a moment ago")]
+    let code = unsafe { Code::assume(&cwasm) };
+    let Err(failure) = Instance::load(&Engine::new().unwrap(), code, &[], Limits::default()) else { panic!("loaded") };
+    assert_eq!(failure.fault, Fault::Refused);
+    for told in ["[VDT-D010]", "speaks vedette:detector@0.9.0", "host vedette:detector@0.1.0", "upgrade the host"] {
+        assert!(failure.reason.contains(told), "{failure}");
+    }
 }
 
 #[test]

@@ -15,7 +15,7 @@ pub struct Refused {
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, refusal } = self;
-        write!(f, "detector {name}: [{}] {refusal} — {}", refusal.code(), refusal.remedy())
+        write!(f, "detector {name}: {}", refusal.told())
     }
 }
 
@@ -89,6 +89,11 @@ impl Refusal {
         self.row().1
     }
 
+    /// Code, reason and remedy in a line.
+    pub fn told(&self) -> String {
+        format!("[{}] {self} — {}", self.code(), self.remedy())
+    }
+
     fn row(&self) -> (usize, &'static str) {
         const RECOMPILE: &str = "compile it again with the vedette-compiler of this release, and sign the new pair";
         match self {
@@ -101,7 +106,7 @@ impl Refusal {
             Self::Tampered => (6, "do not use it; fetch the pair again from its author"),
             Self::MalformedManifest(_) => (7, "sign the pair again with `vedette detector sign` of this release"),
             Self::WrongName(..) => (8, "give the four files the manifest's name"),
-            Self::WrongContract(..) => (9, "build the detector against this release's contract"),
+            Self::WrongContract(..) => (9, "build the detector against the host's contract, or upgrade the host"),
             Self::WrongTarget(..) => (10, RECOMPILE),
             Self::WrongCpu(..) => (11, RECOMPILE),
             Self::WrongWasmtime(..) => (12, RECOMPILE),

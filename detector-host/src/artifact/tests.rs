@@ -85,6 +85,18 @@ fn every_foreign_identity_is_refused_with_its_own_code() {
 }
 
 #[test]
+fn a_refused_contract_is_told_with_both_versions_and_a_remedy() {
+    let shelf = Shelf::new();
+    shelf.publish(|manifest| manifest.contract = "vedette:detector@0.2.0".into());
+    let refusal = load(shelf.dir.path(), "probe", &[shelf.key.public()]).unwrap_err();
+    assert_eq!(
+        Refused { name: "probe".into(), refusal }.to_string(),
+        "detector probe: [VDT-D010] it speaks vedette:detector@0.2.0, this host vedette:detector@0.1.0 — \
+         build the detector against the host's contract, or upgrade the host"
+    );
+}
+
+#[test]
 fn an_interpreting_host_takes_the_byte_code_and_refuses_a_foreign_identity() {
     type Alteration = (fn(&mut Manifest), Result<&'static [u8], &'static str>);
     let alterations: [Alteration; 7] = [

@@ -1,7 +1,6 @@
 //! What a guest can reach: memory up to a limit, and a log of few short lines.
 
 use super::Limits;
-use super::bindings::{DetectorImports, vedette};
 use wasmtime::ResourceLimiter;
 
 const LOG_LINE_BYTES_MAX: usize = 256;
@@ -56,12 +55,9 @@ impl Host {
     pub(super) fn take_log(&mut self) -> (Vec<LogLine>, u64) {
         (std::mem::take(&mut self.log), std::mem::take(&mut self.log_dropped))
     }
-}
 
-impl vedette::detector::types::Host for Host {}
-
-impl DetectorImports for Host {
-    fn log(&mut self, level: u8, message: String) {
+    /// A line that the guest logs.
+    pub(super) fn keep(&mut self, level: u8, message: &str) {
         if self.log.len() >= self.log_lines_max {
             self.log_dropped += 1;
             return;

@@ -3,11 +3,8 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { componentize } from '@bytecodealliance/componentize-js';
 
 const [contract, out] = process.argv.slice(2);
-// The tool reads no gates; without them the contract is the same.
-const wit = (await readFile(contract, 'utf8')).replace(/@unstable\(feature = detector\)/g, '');
-await writeFile('contract.wit', wit);
 const { component } = await componentize(await readFile('detector.js', 'utf8'), {
-  witPath: 'contract.wit',
+  witPath: contract,
   worldName: 'detector',
   // A detector may import nothing of WASI.
   disableFeatures: ['random', 'stdio', 'clocks', 'http', 'fetch-event'],

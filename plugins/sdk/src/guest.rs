@@ -6,13 +6,12 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::cell::UnsafeCell;
 
-/// Generated from `wit/detector`.
+/// Generated from the contract.
 #[allow(clippy::all, missing_docs, unsafe_code, reason = "generated code")]
 pub mod bindings {
     wit_bindgen::generate!({
-        path: "../../wit/detector",
+        path: "../../wit/detector/0.1.0",
         world: "detector",
-        features: ["detector"],
         pub_export_macro: true,
         export_macro_name: "export_world",
         default_bindings_module: "vedette_sdk::guest::bindings",

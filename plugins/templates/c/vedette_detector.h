@@ -1,5 +1,5 @@
 /*
- * The detector contract vedette:detector@0.2.0 for freestanding C: no libc, no WASI.
+ * The detector contract vedette:detector@0.1.0 for freestanding C: no libc, no WASI.
  *
  * Include it in one .c file, complete `struct vd_state`, write the functions of `vd_detector`, and define
  *

@@ -8,9 +8,7 @@ use std::process::{Command, Stdio};
 use wit_parser::Resolve;
 
 /// The contract's text, to describe a module that brings no description of its own.
-const CONTRACT_TEXT: &str = include_str!("../../../../wit/detector/detector.wit");
-/// Everything of the contract carries this gate.
-const FEATURE: &str = "detector";
+const CONTRACT_TEXT: &str = include_str!("../../../../wit/detector/0.1.0/detector.wit");
 
 const REMEDY: &str = "building C needs clang and lld. On Debian: `apt-get install clang lld`";
 
@@ -104,7 +102,6 @@ fn run(command: &mut Command) -> anyhow::Result<()> {
 /// Adds what wit-bindgen puts into Rust's modules: which contract the exports mean.
 fn describe(module: &mut Vec<u8>) -> anyhow::Result<()> {
     let mut resolve = Resolve::default();
-    resolve.features.insert(FEATURE.to_owned());
     let package = resolve.push_str("detector.wit", CONTRACT_TEXT).context("the contract is valid")?;
     let world = resolve.select_world(&[package], Some("detector")).context("the contract has one world")?;
     wit_component::embed_component_metadata(module, &resolve, world, wit_component::StringEncoding::UTF8)

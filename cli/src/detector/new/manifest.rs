@@ -10,7 +10,7 @@ const LOCK: &str = include_str!("../../../../Cargo.lock");
 const SDK: &str = include_str!("../../../../plugins/sdk/Cargo.toml");
 
 /// Where the SDK's source says that the contract lies, in the checkout and in an author's folder.
-const CONTRACT_PATH: (&str, &str) = ("\"../../wit/detector\"", "\"wit\"");
+const CONTRACT_PATH: (&str, &str) = ("\"../../wit/detector/0.1.0\"", "\"wit\"");
 
 /// A file of the SDK, with the contract beside it.
 pub(super) fn relocated(text: &str) -> String {

@@ -5,13 +5,12 @@ use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
 const TEMPLATE: &str = include_str!("guest.wat");
-const CONTRACT: &str = include_str!("../../../../wit/detector/detector.wit");
+const CONTRACT: &str = include_str!("../../../../wit/detector/0.1.0/detector.wit");
 /// The contract and one thing more.
 const SMUGGLERS_CONTRACT: &str = "
 package vedette:hostile;
 world detector {
-    @unstable(feature = detector)
-    include vedette:detector/detector@0.2.0;
+    include vedette:detector/detector@0.1.0;
     import open-file: func(path: string) -> u32;
 }";
 
@@ -42,7 +41,7 @@ impl Guest {
             text = text.replace(&mark, code);
         }
         let mut module = wat::parse_str(&text)?;
-        let mut resolve = Resolve { all_features: true, ..Resolve::default() };
+        let mut resolve = Resolve::default();
         let mut package = resolve.push_str("detector.wit", CONTRACT)?;
         if self.smuggles {
             package = resolve.push_str("hostile.wit", SMUGGLERS_CONTRACT)?;
