@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test fails by panicking")]
 
 mod confinement;
+mod frozen;
 mod hostile;
 mod instance;
 mod life;
