@@ -2,7 +2,7 @@
 //! folder, with nothing but the built programs and the toolchains that the guide names. The last step, the detectors in a
 //! running agent, with an agent of the test's own in place of the demo's.
 
-mod in_an_agent;
+pub(crate) mod in_an_agent;
 
 use crate::workspace::{read, root};
 use std::collections::BTreeSet;

@@ -8,4 +8,5 @@ mod package;
 mod rotations;
 mod scores;
 mod tidy;
+mod upgrade;
 mod workspace;

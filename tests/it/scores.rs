@@ -6,7 +6,7 @@
 use crate::guide::programs;
 use crate::workspace::root;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -28,7 +28,7 @@ use vedette_protocol::worker::{Columns, WorkerReply, WorkerRequest};
 const EPOCH_MS: i64 = 1_800_000_000_000;
 const BOOT: BootId = BootId([3; 16]);
 /// Detectors whose states outlive the agent; log templates are mined anew.
-const OF_METRICS: [&str; 5] = ["exhaustion", "flatline", "level", "novelty", "seasonal"];
+pub(crate) const OF_METRICS: [&str; 5] = ["exhaustion", "flatline", "level", "novelty", "seasonal"];
 
 const SHARE: MetricSpec =
     MetricSpec { name: "", unit: "1", kind: MetricKind::Gauge, resolution: 0.001, lower: 0.0, upper: 1.0, doc: "" };
@@ -43,9 +43,7 @@ fn artifacts(execution: Execution) -> Vec<Artifact> {
         let key = folder.path().join("author.key");
         durable::replace(&key, &SigningKey::generate_pkcs8()).expect("a key");
         for name in OF_METRICS.iter().chain(&["log-novelty"]) {
-            let module = root().join("target/modules").join(name).with_extension("wasm");
-            assert!(module.exists(), "{} is missing: `cargo xtask plugins` makes it", module.display());
-            sign(&module, &key, &folder.path().join("pairs"));
+            sign(&module(name), &key, &folder.path().join("pairs"));
         }
         folder
     });
@@ -55,7 +53,14 @@ fn artifacts(execution: Execution) -> Vec<Artifact> {
     found.into_iter().map(|one| one.expect("signed just now")).collect()
 }
 
-fn sign(module: &Path, key: &Path, out: &Path) {
+/// The component of a bundled detector.
+pub(crate) fn module(name: &str) -> PathBuf {
+    let module = root().join("target/modules").join(name).with_extension("wasm");
+    assert!(module.exists(), "{} is missing: `cargo xtask plugins` makes it", module.display());
+    module
+}
+
+pub(crate) fn sign(module: &Path, key: &Path, out: &Path) {
     let programs = programs();
     let mut sign = Command::new(programs.join("vedette"));
     sign.args(["detector", "sign"]).arg(module).arg("--key").arg(key).arg("--out").arg(out);

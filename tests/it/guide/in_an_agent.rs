@@ -15,14 +15,14 @@ use vedette_protocol::signature::{PublicKey, SigningKey};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A folder as the demo leaves one, with an agent of its own and no collector.
-struct Demo {
-    folder: PathBuf,
+pub(crate) struct Demo {
+    pub(crate) folder: PathBuf,
     program: PathBuf,
     agent: Option<Child>,
 }
 
 impl Demo {
-    fn new(folder: PathBuf, program: PathBuf, key: &Path) -> Self {
+    pub(crate) fn new(folder: PathBuf, program: PathBuf, key: &Path) -> Self {
         std::fs::create_dir_all(folder.join("detectors")).expect("a folder");
         std::fs::copy(key, folder.join("author.key")).expect("a key");
         let host = HostId([7; 16]);
@@ -43,7 +43,7 @@ impl Demo {
         Self { folder, program, agent: None }
     }
 
-    fn start(&mut self, execution: &str) {
+    pub(crate) fn start(&mut self, execution: &str) {
         let key = std::fs::read(self.folder.join("author.key")).expect("a key");
         let author = SigningKey::from_pkcs8(&key).expect("a key").public();
         let path = |name: &str| self.folder.join(name);
@@ -63,7 +63,7 @@ impl Demo {
         self.status_with("it is ready", |status| status["ready"] == true);
     }
 
-    fn status_with(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn status_with(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let begun = Instant::now();
         loop {
             let mut status = Command::new(&self.program);
@@ -78,12 +78,12 @@ impl Demo {
         }
     }
 
-    fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.agent.as_ref().expect("it runs").id()
     }
 
     /// SIGTERM, and waits.
-    fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         let status = Command::new("kill").arg(self.pid().to_string()).status();
         assert!(status.is_ok_and(|status| status.success()), "it runs");
         let ended = self.agent.take().map(|mut agent| agent.wait().expect("it ends"));
