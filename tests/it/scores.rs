@@ -104,7 +104,7 @@ impl Life {
             whole: false,
         };
         if let Some(bytes) = left {
-            let (learnt, away) = learnt::decode(bytes, moment(tick)).expect("an agent wrote it");
+            let (learnt, away) = learnt::decode(bytes, moment(tick), learnt::AGE_MAX).expect("an agent wrote it");
             life.pipeline.handle_learnt(mono(tick), &learnt, away);
         }
         life.load(execution);
@@ -285,7 +285,7 @@ fn what_is_found_is_of_use_for_a_day() {
     let left = life.end();
     let day = learnt::AGE_MAX.as_secs();
     let at = |seconds: u64| Moment { mono: mono(61) + Duration::from_secs(seconds), ..moment(61) };
-    assert!(learnt::decode(&left, at(day)).is_ok());
-    assert!(learnt::decode(&left, at(day + 1)).is_err());
+    assert!(learnt::decode(&left, at(day), learnt::AGE_MAX).is_ok());
+    assert!(learnt::decode(&left, at(day + 1), learnt::AGE_MAX).is_err());
     assert!(left.len() < 60_000, "{} bytes for twelve series of five detectors", left.len());
 }
