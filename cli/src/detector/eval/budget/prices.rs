@@ -6,14 +6,8 @@ use super::tally::Cost;
 use vedette_edge::planner::{Budgets, Prices};
 
 /// By detector: what it takes inside the guest at 1,000 series a call.
-const GUEST_NS: [(&str, f64); 6] = [
-    ("level", 16.0),
-    ("exhaustion", 12.0),
-    ("flatline", 10.0),
-    ("seasonal", 9.0),
-    ("novelty", 9.0),
-    ("rarity", 10.0),
-];
+const GUEST_NS: [(&str, f64); 6] =
+    [("level", 16.0), ("exhaustion", 12.0), ("flatline", 10.0), ("seasonal", 9.0), ("novelty", 9.0), ("rarity", 10.0)];
 /// Around any guest: the question, calibration, persistence, confirmation; and the pipe to the worker and its call. A vote
 /// is no cheaper: what it is spared is little beside the question.
 const JUDGING_NS: f64 = 29.0 + 33.0;
