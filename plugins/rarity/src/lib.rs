@@ -268,7 +268,7 @@ impl State {
             (jump, _) => jump.is_some(),
         };
         match if is_jump { jump } else { departure } {
-            None => Last { score: self.last.score, value, expected: f64::NAN, is_jump: false },
+            None => Last { score: f64::NAN, value, expected: f64::NAN, is_jump: false },
             Some((decades, expected)) => {
                 let score = ((decades - DECADES_MIN) / DECADES_OF_ONE).at_least(0.0);
                 Last { score, value, expected: if score > 0.0 { expected } else { f64::NAN }, is_jump }
