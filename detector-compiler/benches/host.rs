@@ -21,7 +21,7 @@ use vedette_protocol::worker::{Columns, DetectorInput, SeriesDescriptor, WorkerR
 const SERIES: u32 = 1_000;
 const TICKS_LEARNT: u64 = 300;
 const TICKS_TIMED: u64 = 500;
-const BUNDLED: [&str; 6] = ["level", "exhaustion", "flatline", "seasonal", "novelty", "log-novelty"];
+const BUNDLED: [&str; 7] = ["level", "exhaustion", "flatline", "seasonal", "novelty", "rarity", "log-novelty"];
 /// Proportional memory of a worker with the bundled detectors and a thousand series.
 const WORKER_PSS_KIB_MAX: u64 = 10 << 10;
 

@@ -27,12 +27,14 @@ const PARTS: u64 = 12;
 const OTHERS_BYTES: usize = 64 << 20;
 /// What a look is said to cost.
 const VALUE_NS: f64 = 100.0;
-/// The bundled detectors of metrics, and how often they look: `level`, `exhaustion`, `flatline`, `seasonal`, `novelty`.
-const BUNDLED: [Bench; 5] = [
+/// The bundled detectors of metrics, and how often they look: `level`, `exhaustion`, `flatline`, `seasonal`, `novelty`,
+/// `rarity`.
+const BUNDLED: [Bench; 6] = [
     Bench { input: DetectorInput::Metrics, look_ms: 0, declines: false },
     Bench { input: DetectorInput::Timeless, look_ms: 0, declines: true },
     Bench { input: DetectorInput::Timeless, look_ms: 10_000, declines: false },
     Bench { input: DetectorInput::Seasonal, look_ms: 10_000, declines: false },
+    Bench { input: DetectorInput::Votes, look_ms: 10_000, declines: false },
     Bench { input: DetectorInput::Votes, look_ms: 10_000, declines: false },
 ];
 /// One series in so many is a stock that can run out.
@@ -91,8 +93,8 @@ fn main() {
                 println!("  {what:8} each further one      {:6.1}", (three - one) / 2.0);
             }
             let each = BUNDLED.map(|one| Bench::of(one.input));
-            println!("  all five that are bundled      {:6.1}", spent(&BUNDLED, None).0 - alone);
-            println!("  all five, shown each value     {:6.1}", spent(&each, None).0 - alone);
+            println!("  all six that are bundled       {:6.1}", spent(&BUNDLED, None).0 - alone);
+            println!("  all six, shown each value      {:6.1}", spent(&each, None).0 - alone);
         }
     }
 }

@@ -8,6 +8,7 @@
 //!
 //! Both are unitless, at least 0, and the same for whatever unit a series has. Twenty-four bytes a series and detector.
 
+use crate::judge::NEW_KIND;
 use crate::normalise::elapsed_ms;
 use std::time::Duration;
 use vedette_protocol::time::MonoTime;
@@ -19,6 +20,8 @@ const STEP_MS_MIN: u32 = 60_000;
 /// Steps over which a contribution is averaged, and in which a peak fades to a third once votes are below half of it.
 const STATE_STEPS: f32 = 6.0;
 const PEAK_STEPS: f32 = 115.0;
+/// What was never seen is news again once it is half as much again: it is told once while it swells.
+const GROWN: f32 = 1.5;
 /// Contributions below are none: numbers that are nearly 0 are reckoned with slowly. Far smaller ones than matter to an alarm
 /// still tell which series was odd last.
 const STATE_MIN: f32 = 1e-20;
@@ -41,7 +44,7 @@ impl Leaning {
         if score < self.peak / 2.0 {
             self.peak *= 1.0 - steps / PEAK_STEPS;
         }
-        if score <= self.peak {
+        if score <= self.peak * if self.peak < NEW_KIND { 1.0 } else { GROWN } {
             return 0.0;
         }
         self.peak = score;
@@ -239,9 +242,10 @@ mod tests {
     fn what_grows_and_what_comes_again_much_later_is_news() {
         let mut oddness = oddness();
         let mut news = |tick, score| step(&mut oddness, tick, &[score]);
-        assert_eq!([news(1, 2.0), news(2, 1.9), news(3, 3.0)], [2.0, 0.0, 3.0]);
-        (4..200).for_each(|tick| assert_eq!(news(tick, 0.0), 0.0));
-        assert_eq!(news(200, 1.5), 1.5);
+        assert_eq!([news(1, 0.5), news(2, 0.6), news(3, 0.6)], [0.5, 0.6, 0.0]);
+        assert_eq!([news(4, 2.0), news(5, 1.9), news(6, 2.9), news(7, 3.1), news(8, 4.5)], [2.0, 0.0, 0.0, 3.1, 0.0]);
+        (9..250).for_each(|tick| assert_eq!(news(tick, 0.0), 0.0));
+        assert_eq!(news(250, 1.5), 1.5);
     }
 
     #[test]

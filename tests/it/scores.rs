@@ -28,7 +28,7 @@ use vedette_protocol::worker::{Columns, WorkerReply, WorkerRequest};
 const EPOCH_MS: i64 = 1_800_000_000_000;
 const BOOT: BootId = BootId([3; 16]);
 /// Detectors whose states outlive the agent; log templates are mined anew.
-pub(crate) const OF_METRICS: [&str; 5] = ["exhaustion", "flatline", "level", "novelty", "seasonal"];
+pub(crate) const OF_METRICS: [&str; 6] = ["exhaustion", "flatline", "level", "novelty", "rarity", "seasonal"];
 
 const SHARE: MetricSpec =
     MetricSpec { name: "", unit: "1", kind: MetricKind::Gauge, resolution: 0.001, lower: 0.0, upper: 1.0, doc: "" };
@@ -263,7 +263,7 @@ fn scores_go_on_through_a_restart_of_the_agent_as_if_it_had_never_ended() {
         assert_eq!(of_metrics(other), one, "ended at tick {ended_at}");
         assert_eq!(of_metrics(third), one, "the interpreter goes on from native states");
         let counts = branch.pipeline.return_counts();
-        assert_eq!((counts.found, counts.returned), (52, 52), "twelve series of four detectors, and four stocks");
+        assert_eq!((counts.found, counts.returned), (64, 64), "twelve series of five detectors, and four stocks");
         left = Some(branch.end());
         ended_at += more;
     }
@@ -274,7 +274,7 @@ fn scores_go_on_through_a_restart_of_the_agent_as_if_it_had_never_ended() {
 #[test]
 fn the_interpreter_scores_as_native_code_does() {
     let [native, interpreted] = Execution::ALL.map(|execution| Life::begin(execution, 0, None).run(150));
-    assert_eq!(native.len(), 6, "{native:?}");
+    assert_eq!(native.len(), 7, "{native:?}");
     assert_eq!(interpreted, native);
 }
 
@@ -287,5 +287,5 @@ fn what_is_found_is_of_use_for_a_day() {
     let at = |seconds: u64| Moment { mono: mono(61) + Duration::from_secs(seconds), ..moment(61) };
     assert!(learnt::decode(&left, at(day), learnt::AGE_MAX).is_ok());
     assert!(learnt::decode(&left, at(day + 1), learnt::AGE_MAX).is_err());
-    assert!(left.len() < 60_000, "{} bytes for twelve series of five detectors", left.len());
+    assert!(left.len() < 60_000, "{} bytes for twelve series of six detectors", left.len());
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Folders of the bundled detectors under plugins/.
-const BUNDLED: &[&str] = &["level", "exhaustion", "flatline", "seasonal", "novelty", "log-novelty"];
+const BUNDLED: &[&str] = &["level", "exhaustion", "flatline", "seasonal", "novelty", "rarity", "log-novelty"];
 
 /// Builds everything that is needed, then the signed pairs; gives their folder.
 pub(crate) fn run() -> Result<PathBuf> {

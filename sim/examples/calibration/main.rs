@@ -95,6 +95,7 @@ pub(crate) fn rig(host: Host, seed: Seed, budget: f64) -> Rig {
         native::Native::<vedette_seasonal::Seasonal>::boxed(),
         native::Native::<vedette_log_novelty::LogNovelty>::boxed(),
         native::Native::<vedette_novelty::Novelty>::boxed(),
+        native::Native::<vedette_rarity::Rarity>::boxed(),
     ];
     Rig::with(config, host, scorers)
 }

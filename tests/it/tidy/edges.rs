@@ -27,6 +27,7 @@ const EDGES: &[(&str, &[&str], &[&str])] = &[
             "plugins/flatline",
             "plugins/log-novelty",
             "plugins/novelty",
+            "plugins/rarity",
             "plugins/seasonal",
         ],
     ),

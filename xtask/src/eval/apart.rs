@@ -15,7 +15,7 @@ use std::process::Command;
 /// Suites whose rows are judged by detectors of metrics.
 const SUITES: [&str; 4] = ["nab", "asd-smd", "ms", "shapes"];
 /// Detectors of metrics; what looks at log templates has no public data with times.
-const OF_METRICS: [&str; 5] = ["level", "exhaustion", "flatline", "seasonal", "novelty"];
+const OF_METRICS: [&str; 6] = ["level", "exhaustion", "flatline", "seasonal", "novelty", "rarity"];
 const BEGIN: &str = "<!-- figures: cargo xtask eval --apart -->\n";
 const END: &str = "<!-- end of figures -->\n";
 

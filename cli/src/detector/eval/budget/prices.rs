@@ -6,20 +6,20 @@ use super::tally::Cost;
 use vedette_edge::planner::{Budgets, Prices};
 
 /// By detector: what it takes inside the guest at 1,000 series a call.
-const GUEST_NS: [(&str, f64); 5] =
-    [("level", 16.0), ("exhaustion", 12.0), ("flatline", 10.0), ("seasonal", 9.0), ("novelty", 9.0)];
+const GUEST_NS: [(&str, f64); 6] =
+    [("level", 16.0), ("exhaustion", 12.0), ("flatline", 10.0), ("seasonal", 9.0), ("novelty", 9.0), ("rarity", 10.0)];
 /// Around any guest: the question, calibration, persistence, confirmation; and the pipe to the worker and its call. A vote
 /// is no cheaper: what it is spared is little beside the question.
 const JUDGING_NS: f64 = 29.0 + 33.0;
 
-/// A step of `novelty`, which takes one for each minute of a series that it is shown.
+/// A step of `novelty` or `rarity`, which take one for each minute of a series that they are shown.
 const STEP_NS: f64 = 120.0;
 const STEP_MS: f64 = 60_000.0;
 
 /// Nanoseconds a value that comes so long after the one before.
 pub(super) fn value_ns(detector: &str, elapsed_ms: u32) -> f64 {
     let guest = GUEST_NS.iter().find(|(name, _)| *name == detector);
-    let steps = if detector == "novelty" { (f64::from(elapsed_ms) / STEP_MS).min(1.0) } else { 0.0 };
+    let steps = if matches!(detector, "novelty" | "rarity") { (f64::from(elapsed_ms) / STEP_MS).min(1.0) } else { 0.0 };
     JUDGING_NS + guest.map_or(GUEST_NS[0].1, |(_, ns)| *ns) + STEP_NS * steps
 }
 
