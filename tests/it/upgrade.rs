@@ -38,7 +38,7 @@ fn judge(status: &Value) -> bool {
         let judged = |one: &Value| one["name"] == name && one["values"].as_u64() > Some(20);
         detectors.iter().any(judged)
     };
-    detectors.len() == 6
+    detectors.len() == OF_METRICS.len() + 1
         && detectors.iter().all(|one| one["state"] == "running")
         && OF_METRICS.iter().all(|name| judges(name))
 }
