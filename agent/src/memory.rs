@@ -247,12 +247,12 @@ mod tests {
     use super::*;
     use crate::config::LogConfig;
 
-    const FOUR: [usize; 4] = [90 << 10; 4];
+    const BUNDLED: [usize; 7] = [90 << 10; 7];
 
     fn total(change: impl FnOnce(&mut Config)) -> u64 {
         let mut config = Config::default();
         change(&mut config);
-        MemoryBound::of(&config, &FOUR).total_bytes
+        MemoryBound::of(&config, &BUNDLED).total_bytes
     }
 
     #[test]
@@ -280,7 +280,7 @@ mod tests {
         let followed = (tail::GLOB_FILES_MAX * tail::OPEN_FILE_BYTES_MAX) as u64;
         assert!(of_log("/var/log/*") > of_log("/var/log/a") + followed);
         assert!(MemoryBound::of(&Config::default(), &[]).total_bytes < usual);
-        assert!(MemoryBound::of(&Config::default(), &[90 << 10; 5]).total_bytes > usual);
+        assert!(MemoryBound::of(&Config::default(), &[90 << 10; 8]).total_bytes > usual);
     }
 
     #[test]
@@ -301,7 +301,7 @@ mod tests {
 
     #[test]
     fn parts_add_up_and_stand_one_a_line() {
-        let bound = MemoryBound::of(&Config::default(), &FOUR);
+        let bound = MemoryBound::of(&Config::default(), &BUNDLED);
         assert_eq!(bound.parts.iter().map(|part| part.bytes).sum::<u64>(), bound.total_bytes);
         let text = bound.to_string();
         assert_eq!(text.lines().count(), bound.parts.len() + 1, "{text}");
@@ -311,7 +311,7 @@ mod tests {
     #[test]
     fn what_can_take_more_than_it_may_is_refused_at_its_line_with_what_to_do() {
         let text = "[collector]\naddress = \"h:1\"\n[limits]\nmemory-bytes-max = \"32MiB\"\n";
-        let judge = |config: &Config| MemoryBound::of(config, &FOUR).objection(config).into_iter().collect();
+        let judge = |config: &Config| MemoryBound::of(config, &BUNDLED).objection(config).into_iter().collect();
         let problems = Config::parse_judged("agent.toml", text, judge).expect_err("it is refused");
         let told: Vec<_> = problems.iter().map(ToString::to_string).collect();
         assert_eq!(told.len(), 1, "{told:?}");
@@ -324,7 +324,7 @@ mod tests {
         let fine = |config: &mut Config| config.limits.memory_bytes_max = allowed;
         let mut config = Config::default();
         fine(&mut config);
-        assert_eq!(MemoryBound::of(&config, &FOUR).objection(&config), None);
+        assert_eq!(MemoryBound::of(&config, &BUNDLED).objection(&config), None);
     }
 
     #[test]
