@@ -509,9 +509,9 @@ impl Judge {
             }
             if confirmed && self.slot.description.input == DetectorInput::Metrics {
                 let score = track.bout.score;
-                let is_habit = board.habits.explain(now, track.key, since, score);
+                // Who knows the hours knows better.
+                let is_habit = board.habits.explain(now, track.key, since, score) && !board.hours.denies(now, slot);
                 let is_usual = board.hours.excuses(now, slot, since) || board.hours.is_awaited(now, slot, since);
-                board.habits.note(now, track.key, since, score);
                 if (is_habit || is_usual) && !track.is_open() {
                     confirmed = false;
                     self.excused += 1;

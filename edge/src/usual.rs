@@ -72,6 +72,12 @@ impl Usual {
         word.is_some_and(|word| word.until >= now && word.said == Said::Usual && word.since <= since)
     }
 
+    /// Whether the last word is that what the series does is not usual now.
+    pub(crate) fn denies(&self, now: MonoTime, slot: u32) -> bool {
+        let word = self.words.get(slot as usize).copied().flatten();
+        word.is_some_and(|word| word.until >= now && word.said == Said::Unusual)
+    }
+
     /// Whether a departure that began at `since` has to wait for a word: the last one was that it is not usual, and came
     /// before.
     pub(crate) fn is_awaited(&self, now: MonoTime, slot: u32, since: MonoTime) -> bool {
@@ -116,9 +122,12 @@ mod tests {
     fn a_departure_between_two_words_belongs_to_the_later_one_and_waits_for_it() {
         let mut usual = Usual::default();
         usual.say(at(0), 0, 5.0, 10_000);
-        assert!(usual.is_awaited(at(7), 0, at(7)) && !usual.is_awaited(at(7), 0, at(0)), "that word was on it");
+        assert!(
+            usual.denies(at(7), 0) && usual.is_awaited(at(7), 0, at(7)) && !usual.is_awaited(at(7), 0, at(0)),
+            "that word was on it"
+        );
         usual.say(at(8), 0, 0.5, 10_000);
-        assert!(usual.excuses(at(9), 0, at(7)) && !usual.excuses(at(9), 0, at(0)));
+        assert!(!usual.denies(at(9), 0) && usual.excuses(at(9), 0, at(7)) && !usual.excuses(at(9), 0, at(0)));
         assert!(!usual.is_awaited(at(9), 0, at(9)), "it is known to be usual");
         usual.say(at(18), 0, 5.0, 10_000);
         assert!(!usual.excuses(at(18), 0, at(17)) && !usual.is_awaited(at(18), 0, at(17)), "told, and not usual");

@@ -37,18 +37,20 @@ impl Learning {
     pub(super) fn open(data_dir: &Path, boot: BootId, pipeline: &mut Pipeline) -> Self {
         let (mono, wall) = (mono_now(), wall_now());
         let now = Moment { boot, mono, wall };
-        let (mut age, mut is_prior, mut refused) = (None, false, String::new());
+        let (mut age, mut is_empty, mut is_prior, mut refused) = (None, true, false, String::new());
         for file in [learnt::FILE, learnt::PRIOR] {
-            is_prior = file == learnt::PRIOR;
             match take_over(data_dir, file, now, pipeline) {
-                Ok(found) => age = found,
+                // An own one without a state knows less than any other.
+                Ok(Some((found, states))) => (age, is_empty) = (Some(found), states == 0),
+                Ok(None) => {}
                 Err(why) => {
                     let file = data_dir.join(file);
                     refused = why.to_string();
                     tracing::warn!(file = %file.display(), reason = refused, "what was learnt is of no use");
                 }
             }
-            if age.is_some() {
+            if !is_empty {
+                is_prior = file == learnt::PRIOR;
                 break;
             }
         }
@@ -81,7 +83,7 @@ impl Learning {
         let states = pipeline.return_counts();
         LearntStatus {
             age_ms: self.age_ms,
-            is_prior: self.is_prior && self.age_ms.is_some(),
+            is_prior: self.is_prior,
             refused: self.refused.clone(),
             states,
             waiting: states.waiting(),
@@ -91,8 +93,13 @@ impl Learning {
     }
 }
 
-/// How old what was found is; `None` if there was nothing.
-fn take_over(data_dir: &Path, file: &str, now: Moment, pipeline: &mut Pipeline) -> Result<Option<Duration>, Unusable> {
+/// How old what was found is, and how many states; `None` if there was nothing.
+fn take_over(
+    data_dir: &Path,
+    file: &str,
+    now: Moment,
+    pipeline: &mut Pipeline,
+) -> Result<Option<(Duration, usize)>, Unusable> {
     let Some(bytes) = learnt::read(data_dir, file)? else { return Ok(None) };
     let is_prior = file == learnt::PRIOR;
     let (learnt, away) = learnt::decode(&bytes, now, if is_prior { learnt::PRIOR_AGE_MAX } else { learnt::AGE_MAX })?;
@@ -102,7 +109,7 @@ fn take_over(data_dir: &Path, file: &str, now: Moment, pipeline: &mut Pipeline) 
         true => pipeline.handle_prior(now.mono, &learnt, age),
         false => pipeline.handle_learnt(now.mono, &learnt, away),
     }
-    Ok(Some(age))
+    Ok(Some((age, learnt.states())))
 }
 
 impl Agent {

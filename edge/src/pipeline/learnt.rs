@@ -36,7 +36,9 @@ impl Pipeline {
         let learnt = judges.filter_map(|judge| judge.learnt(now, |slot| self.oddness.learnt(judge.id(), slot)));
         let mut detectors: Vec<_> = learnt.collect();
         let later = now.since(self.memory.at);
-        detectors.extend(self.memory.detectors.iter().map(|one| one.later(later)));
+        // What is of another host never becomes this one's own unseen.
+        let awaited = self.memory.detectors.iter().filter(|_| !self.memory.is_prior);
+        detectors.extend(awaited.map(|one| one.later(later)));
         let (mut room, mut left_out) = (LEARNT_BYTES_MAX, 0);
         detectors.iter_mut().for_each(|detector| left_out += detector.shrink(&mut room));
         Learnt { detectors, company: self.board.learnt(now), votes: self.quorum.learnt(), left_out }
@@ -79,10 +81,13 @@ impl Pipeline {
     pub(super) fn recall(&mut self, now: MonoTime, judge: &mut Judge) {
         let memory = &mut self.memory;
         while let Some(at) = memory.detectors.iter().position(|one| one.reference.name == judge.slot.reference.name) {
-            let learnt = memory.detectors.swap_remove(at);
+            let mut learnt = memory.detectors.swap_remove(at);
             if memory.is_prior && judge.input() != DetectorInput::Seasonal {
                 memory.counts.found -= learnt.series.len() as u64;
             } else if judge.has_learnt(&learnt) {
+                let (found, most) = (learnt.series.len(), judge.slot.description.state_bytes_max as usize);
+                learnt.series.retain(|series| series.state.len() <= most);
+                memory.counts.unsound += (found - learnt.series.len()) as u64;
                 judge.recall(now, learnt, memory.at);
             } else {
                 memory.counts.other_module += learnt.series.len() as u64;
@@ -104,7 +109,8 @@ impl Pipeline {
         for judge in &mut self.judges {
             for series in judge.take_not_back(now) {
                 self.memory.counts.not_back += 1;
-                if self.departed.len() < DEPARTED_MAX {
+                // The clock of a prior's states does not stand still while its series are away.
+                if self.departed.len() < DEPARTED_MAX && !self.memory.is_prior {
                     let (key, detector) = (series.key, judge.slot.reference.name.clone());
                     self.departed.push_back(Departed { key, detector, state: series.state.into_owned() });
                 }

@@ -49,7 +49,7 @@ impl Day {
             self.hour = hour;
         }
         self.sum += difference.at_least(-DIFFERENCE_MAX).at_most(DIFFERENCE_MAX);
-        self.count += 1;
+        self.count = self.count.saturating_add(1);
     }
 
     /// The hour is over.

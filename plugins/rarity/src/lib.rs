@@ -166,7 +166,7 @@ impl Detector for Rarity {
         // What was missed is not what was left out: nobody knows what happened.
         let dt_ms = if sample.gap() { sample.dt_ms.min(state.step_ms) } else { sample.dt_ms };
         state.sum += value;
-        state.count += 1;
+        state.count = state.count.saturating_add(1);
         state.since_ms = state.since_ms.saturating_add(dt_ms);
         if state.since_ms >= state.step_ms && f64::from(state.count) >= ENOUGH * state.usual_count {
             state.step();
@@ -202,6 +202,10 @@ impl Detector for Rarity {
             return Err(Damaged);
         }
         [state.sum, state.usual_count, state.location, state.variance, state.origin, state.before] = input.f64s()?;
+        let numbers = [state.sum, state.usual_count, state.location, state.variance, state.origin];
+        if !numbers.iter().all(|number| number.is_finite()) || state.usual_count < 0.0 || state.variance < 0.0 {
+            return Err(Damaged);
+        }
         let [score, value, expected] = input.f64s()?;
         state.last = Last { score, value, expected, is_jump: input.u8()? == 1 };
         state.day = Day::load(input)?;
