@@ -14,7 +14,8 @@ use vedette_protocol::time::{MonoTime, WallTime};
 
 /// Name of the file in the agent's data directory.
 pub const FILE: &str = "learnt";
-/// Name of that of another host like this one, put there by who sets this one up: it stands in until there is an own one.
+/// Name of that of another host like this one, put there by who sets this one up: it stands in until there is an own one
+/// with a state.
 pub const PRIOR: &str = "prior";
 /// What is older says too little of the host as it is now.
 pub const AGE_MAX: Duration = Duration::from_secs(24 * 3_600);
