@@ -39,7 +39,7 @@ pub mod code {
 }
 
 /// Changes with whatever changes a score or a state.
-const VERSION: &str = "0.3.0";
+const VERSION: &str = "0.4.0";
 /// Steps of the three means.
 const MEANS: [f64; 3] = [8.0, 32.0, 128.0];
 /// Steps before kinds are collected.
@@ -171,6 +171,8 @@ impl Detector for Novelty {
         // What was missed is not what was left out: nobody knows what happened.
         let dt_ms = if sample.flags & Sample::GAP == 0 { sample.dt_ms } else { sample.dt_ms.min(state.step_ms) };
         if sample.hold() {
+            // What comes after it is not averaged with what came before.
+            (state.sum, state.count, state.since_ms) = (0.0, 0, 0);
             return if dt_ms >= self.step_ms { state.held(value, dt_ms) } else { state.last.score };
         }
         state.sum += value;

@@ -154,6 +154,16 @@ fn what_is_held_is_judged_and_not_learnt() {
 }
 
 #[test]
+fn nothing_is_averaged_over_what_was_held() {
+    let (mut noise, mut rig) = (Noise(11), Rig::<Novelty>::new(&each_second()));
+    rig.run((0..7_200).map(|_| 5.0 + noise.normal()));
+    rig.run([1e6; 30]);
+    rig.step(1_000, Sample::HOLD, 1e6);
+    let step = rig.run((0..60).map(|_| 5.0 + noise.normal()));
+    assert!(step[59] < 1.0, "of these values alone: {}", step[59]);
+}
+
+#[test]
 fn another_unit_of_the_same_quantity_gets_the_same_scores() {
     let values: Vec<f64> = {
         let mut noise = Noise(7);

@@ -7,7 +7,8 @@
 //! others 2017 fit one). The rarer of the two scores, by its decades.
 //!
 //! Steps are at least a minute long: values that come faster are averaged, and keep the last score in between. Between
-//! steps of which some were missed or left out no jump is told, since nobody knows how it came about.
+//! steps of which some were missed or left out no jump is told, since nobody knows how it came about; nor over values that
+//! came while learning was held.
 //!
 //! It votes, and no vote of it is worth much: what comes once in a thousand steps comes daily. Where many metrics of a
 //! host do so at once, their sum is a word. What it cannot see: what lasts, but by the hours of the day that follow.
@@ -38,7 +39,7 @@ pub mod code {
 }
 
 /// Changes with whatever changes a score or a state.
-const VERSION: &str = "0.1.0";
+const VERSION: &str = "0.2.0";
 const STEP_MS: u32 = 60_000;
 /// Six values of a minute give its mean well enough.
 const LOOK_MS: u32 = 10_000;
@@ -81,7 +82,7 @@ pub struct State {
     variance: f64,
     /// Hours are kept relative to the first step's value, so that four bytes hold what differs.
     origin: f64,
-    /// The step before; not a number where values were missed since.
+    /// The step before; not a number where values were missed or held since.
     before: f64,
     day: Day,
     jumps: Sizes,
@@ -158,7 +159,10 @@ impl Detector for Rarity {
         }
         let value = sample.value.at_least(-VALUE_MAX).at_most(VALUE_MAX);
         if sample.hold() {
-            return if sample.dt_ms >= state.step_ms { state.judged(value).score } else { state.last.score };
+            let score = if sample.dt_ms >= STEP_MS { state.judged(value).score } else { state.last.score };
+            // What comes after it is compared with nothing before it, nor averaged with that.
+            (state.sum, state.count, state.since_ms, state.before) = (0.0, 0, 0, f64::NAN);
+            return score;
         }
         if sample.gap() {
             state.before = f64::NAN;
@@ -168,7 +172,7 @@ impl Detector for Rarity {
         state.sum += value;
         state.count = state.count.saturating_add(1);
         state.since_ms = state.since_ms.saturating_add(dt_ms);
-        if state.since_ms >= state.step_ms && f64::from(state.count) >= ENOUGH * state.usual_count {
+        if state.since_ms >= STEP_MS && f64::from(state.count) >= ENOUGH * state.usual_count {
             state.step();
         }
         state.last.score

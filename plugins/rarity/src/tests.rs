@@ -116,6 +116,7 @@ fn what_is_held_is_judged_and_not_learnt() {
     let mut rig = after_days(3, &mut noise);
     // The clock goes on.
     let learnt = |rig: &Rig<Rarity>| rig.state()[4..].to_vec();
+    rig.step(FIVE_MINUTES_MS, Sample::HOLD, 200.0);
     let before = learnt(&rig);
     for _ in 0..20 {
         assert!(rig.step(FIVE_MINUTES_MS, Sample::HOLD, 200.0) > 0.05);
@@ -123,6 +124,30 @@ fn what_is_held_is_judged_and_not_learnt() {
     assert_eq!(before, learnt(&rig));
     assert!(rig.step(FIVE_MINUTES_MS, 0, f64::NAN).is_nan());
     assert_eq!(before, learnt(&rig));
+}
+
+#[test]
+fn nothing_is_averaged_or_compared_over_what_was_held() {
+    let mut noise = Noise(8);
+    let mut rig = Rig::<Rarity>::new(&each_second());
+    rig.run((0..7_200).map(|_| 5.0 + noise.normal()));
+    rig.run([1e6; 30]);
+    rig.step(1_000, Sample::HOLD, 1e6);
+    // Within a day, so that no hour is known.
+    let step = rig.run((0..60).map(|_| 25.0 + noise.normal()));
+    assert!(step[59].is_nan(), "compared with nothing: {}", step[59]);
+    assert!((20.0..30.0).contains(&rig.instance.explain(&[0])[0].1.observed), "of these values alone");
+    let next = rig.run((0..60).map(|_| 25.0 + noise.normal()));
+    assert!(next[59] < 0.05, "{}", next[59]);
+}
+
+#[test]
+fn a_value_of_a_slow_series_is_a_step_though_it_comes_early() {
+    let mut noise = Noise(9);
+    let mut rig = Rig::<Rarity>::new(&gauge());
+    (0..250).for_each(|step| _ = rig.step(FIVE_MINUTES_MS - 5 + step % 2 * 10, 0, noise.normal()));
+    let score = rig.step(FIVE_MINUTES_MS - 5, 0, 40.0);
+    assert!(score > 0.05, "{score}");
 }
 
 #[test]
