@@ -23,9 +23,10 @@ extern crate alloc;
 mod kinds;
 
 use kinds::{Kinds, Near};
-use vedette_sdk::math::{Limit as _, sqrt};
+use vedette_sdk::math::Limit as _;
 use vedette_sdk::robust::compress;
 use vedette_sdk::state::{Damaged, Reader, Writer};
+use vedette_sdk::steps::{Step, Steps};
 use vedette_sdk::{ConfigError, Description, Detector, Explanation, Input, ParameterSpec, Parameters, Sample, Series};
 
 vedette_sdk::export!(Novelty);
@@ -49,24 +50,12 @@ const STEP_S: f64 = 60.0;
 const STEP_S_MIN: f64 = 10.0;
 /// Six values of a minute give its mean well enough.
 const LOOK_MS: u32 = 10_000;
-/// A step has at least this share of the values that it usually has, learnt over so many steps: where values are missed
-/// or come seldom, it lasts longer.
-const ENOUGH: f64 = 0.5;
-const COUNT_STEPS: f64 = 64.0;
-/// A value counts for so many steps at most: who was away for longer was not thinned.
-const ELAPSED_MAX: u32 = 60;
-/// Memory of location and spread, in steps: two weeks of minutes.
-const MEMORY_STEPS: f64 = 20_000.0;
 /// Share of its distance from the established kinds by which a known kind scores, and the distance that counts at most.
 const KNOWN: f64 = 1.0 / 16.0;
 const KNOWN_MAX: f64 = 10.0;
 /// New kinds count for less by this part for each that came of late, and are forgotten to a third in so many steps.
 const BIRTH: f64 = 0.1;
 const BIRTH_STEPS: f64 = 200.0;
-/// Least spread as a share of the location: what readings of a steady quantity differ by anyway.
-const RELATIVE: f64 = 0.001;
-/// Values beyond are taken as this, so that squares stay finite.
-const VALUE_MAX: f64 = 1e100;
 
 /// The detector's parameters.
 #[derive(Clone, Copy, Debug)]
@@ -77,25 +66,13 @@ pub struct Novelty {
 /// What is remembered of one series.
 #[derive(Clone, Debug)]
 pub struct State {
-    /// Sum, number and time of the values of the step under way.
-    sum: f64,
-    count: u32,
-    since_ms: u32,
-    /// Values that a step usually has: the mean of fewer of them is another thing.
-    usual_count: f64,
-    steps: u32,
-    location: f64,
-    variance: f64,
+    steps: Steps,
     /// New kinds of late.
     births: f64,
     means: [f64; 3],
-    /// Kinds are kept relative to the first step's value, so that four bytes hold what differs.
-    origin: f64,
+    /// Relative to the first step's value.
     kinds: Kinds,
     last: Last,
-    resolution: f64,
-    /// How long a step is if no value is left out.
-    step_ms: u32,
 }
 
 /// The last step, for its explanation and for the values before the next.
@@ -142,23 +119,12 @@ impl Detector for Novelty {
     }
 
     fn added(&mut self, series: &Series) -> Option<State> {
-        let resolution = if series.resolution.is_finite() { series.resolution.at_least(0.0) } else { 0.0 };
         Some(State {
-            sum: 0.0,
-            count: 0,
-            // The first value stands for one interval, too.
-            since_ms: series.interval_ms,
-            usual_count: 0.0,
-            steps: 0,
-            location: 0.0,
-            variance: 0.0,
+            steps: Steps::new(series, self.step_ms),
             births: 0.0,
             means: [0.0; 3],
-            origin: 0.0,
             kinds: Kinds::default(),
             last: Last::NONE,
-            resolution,
-            step_ms: self.step_ms.max(series.interval_ms),
         })
     }
 
@@ -167,20 +133,11 @@ impl Detector for Novelty {
         if !sample.value.is_finite() || sample.flags & Sample::RESET != 0 {
             return f64::NAN;
         }
-        let value = sample.value.at_least(-VALUE_MAX).at_most(VALUE_MAX);
-        // What was missed is not what was left out: nobody knows what happened.
-        let dt_ms = if sample.flags & Sample::GAP == 0 { sample.dt_ms } else { sample.dt_ms.min(state.step_ms) };
+        let Some(step) = state.steps.take(&sample) else { return state.last.score };
         if sample.hold() {
-            // What comes after it is not averaged with what came before.
-            (state.sum, state.count, state.since_ms) = (0.0, 0, 0);
-            return if dt_ms >= self.step_ms { state.held(value, dt_ms) } else { state.last.score };
+            return state.held(step);
         }
-        state.sum += value;
-        state.count += 1;
-        state.since_ms = state.since_ms.saturating_add(dt_ms);
-        if state.since_ms >= self.step_ms && f64::from(state.count) >= ENOUGH * state.usual_count {
-            state.step();
-        }
+        state.end(step);
         state.last.score
     }
 
@@ -196,22 +153,20 @@ impl Detector for Novelty {
     }
 
     fn save(&self, state: &State, out: &mut Writer) {
-        out.f64s(&[state.sum, state.usual_count, state.location, state.variance, state.births, state.origin]);
+        state.steps.save(out);
+        out.f64(state.births);
         out.f64s(&state.means);
         out.f64s(&[state.last.score, state.last.value, state.last.expected, state.last.spread]);
         out.u8(u8::from(state.last.is_new));
-        [state.count, state.since_ms, state.steps].iter().for_each(|number| out.u32(*number));
         state.kinds.save(out);
     }
 
     fn load(&mut self, state: &mut State, input: &mut Reader<'_>) -> Result<(), Damaged> {
-        [state.sum, state.usual_count, state.location, state.variance, state.births, state.origin] = input.f64s()?;
+        state.steps.load(input)?;
+        state.births = input.f64()?;
         state.means = input.f64s()?;
         let [score, value, expected, spread] = input.f64s()?;
         state.last = Last { score, value, expected, spread, is_new: input.u8()? == 1 };
-        for number in [&mut state.count, &mut state.since_ms, &mut state.steps] {
-            *number = input.u32()?;
-        }
         state.kinds = Kinds::load(input)?;
         Ok(())
     }
@@ -220,51 +175,39 @@ impl Detector for Novelty {
 impl State {
     /// A step is over.
     #[cold]
-    fn step(&mut self) {
-        let count = f64::from(self.count);
-        let (value, elapsed) = (self.sum / count, self.elapsed(self.since_ms));
-        (self.sum, self.count, self.since_ms) = (0.0, 0, 0);
-        if self.steps == 0 {
-            (self.origin, self.location, self.means) = (value, value, [value; 3]);
-            self.usual_count = count;
+    fn end(&mut self, step: Step) {
+        let is_warm = self.is_warm();
+        // Until warm a step stands for itself alone.
+        let step = if is_warm { step } else { Step { elapsed: 1, ..step } };
+        if self.steps.so_far() == 0 {
+            self.means = [step.value; 3];
         }
-        self.usual_count += (count - self.usual_count) / COUNT_STEPS;
-        self.means = self.means_with(value, elapsed);
-        if self.steps >= WARM_UP_STEPS {
-            let here = self.described(value, self.means);
-            let (spread, near) = (self.spread(), self.kinds.near(&here, self.steps));
-            self.births -= self.births * forgotten(BIRTH_STEPS, elapsed);
-            self.last = self.judged(value, spread, near);
-            self.kinds.learn(&here, near, spread, self.steps);
+        self.means = self.means_with(step);
+        if is_warm {
+            let here = self.described(step.value, self.means);
+            let (spread, near) = (self.steps.spread(), self.kinds.near(&here, self.steps.so_far()));
+            self.births -= self.births * forgotten(BIRTH_STEPS, step.elapsed);
+            self.last = self.judged(step.value, spread, near);
+            self.kinds.learn(&here, near, spread, self.steps.so_far());
             self.births += f64::from(u8::from(self.last.is_new));
         }
-        let stands_for = f64::from(elapsed);
-        let share = (stands_for / (f64::from(self.steps) + stands_for)).at_least(stands_for / MEMORY_STEPS);
-        let deviation = value - self.location;
-        self.location += share * deviation;
-        self.variance += share * (deviation * deviation - self.variance);
-        self.steps = self.steps.saturating_add(elapsed);
+        self.steps.learn(step);
     }
 
-    /// Steps that a value stands for which comes so long after the one before; one each until warm.
-    fn elapsed(&self, since_ms: u32) -> u32 {
-        if self.steps < WARM_UP_STEPS {
-            return 1;
-        }
-        let rounded = since_ms.saturating_add(self.step_ms / 2) / self.step_ms.max(1);
-        rounded.clamp(1, ELAPSED_MAX)
+    fn is_warm(&self) -> bool {
+        self.steps.so_far() >= WARM_UP_STEPS
     }
 
-    /// The score of a value that is a step of its own and not to be learnt.
-    fn held(&self, value: f64, dt_ms: u32) -> f64 {
-        if self.steps < WARM_UP_STEPS {
+    /// The score of a step that is not to be learnt.
+    fn held(&self, step: Step) -> f64 {
+        if !self.is_warm() {
             return self.last.score;
         }
-        let here = self.described(value, self.means_with(value, self.elapsed(dt_ms)));
-        self.judged(value, self.spread(), self.kinds.near(&here, self.steps)).score
+        let here = self.described(step.value, self.means_with(step));
+        self.judged(step.value, self.steps.spread(), self.kinds.near(&here, self.steps.so_far())).score
     }
 
-    fn means_with(&self, value: f64, elapsed: u32) -> [f64; 3] {
+    fn means_with(&self, Step { value, elapsed }: Step) -> [f64; 3] {
         let mut means = self.means;
         means.iter_mut().zip(MEANS).for_each(|(mean, steps)| *mean += (value - *mean) * forgotten(steps, elapsed));
         means
@@ -272,14 +215,8 @@ impl State {
 
     #[expect(clippy::cast_possible_truncation, reason = "limited before")]
     fn described(&self, value: f64, means: [f64; 3]) -> [f32; 4] {
-        let relative = |number: f64| (number - self.origin).at_least(-1e30).at_most(1e30) as f32;
+        let relative = |number: f64| (number - self.steps.origin()).at_least(-1e30).at_most(1e30) as f32;
         [relative(value), relative(means[0]), relative(means[1]), relative(means[2])]
-    }
-
-    /// One standard deviation, no less than the source can express.
-    fn spread(&self) -> f64 {
-        let least = self.resolution.at_least(RELATIVE * self.location.abs()).at_least(1e-9);
-        sqrt(self.variance).at_least(least)
     }
 
     fn judged(&self, value: f64, spread: f64, near: Option<Near>) -> Last {
@@ -288,7 +225,7 @@ impl State {
         let is_new = any >= 1.0;
         let news = if is_new { compress(any) / (1.0 + BIRTH * self.births) } else { 0.0 };
         let score = news + KNOWN * established.at_most(KNOWN_MAX);
-        let expected = if is_new || established >= 1.0 { self.origin + near.expected } else { f64::NAN };
+        let expected = if is_new || established >= 1.0 { self.steps.origin() + near.expected } else { f64::NAN };
         Last { score, value, expected, spread, is_new }
     }
 }

@@ -18,6 +18,7 @@ pub mod math;
 pub mod native;
 pub mod robust;
 pub mod state;
+pub mod steps;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 
