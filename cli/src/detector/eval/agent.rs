@@ -7,7 +7,9 @@ use std::time::Duration;
 use vedette_edge::pipeline::{Action, DetectorSlot, Pipeline, PipelineConfig};
 use vedette_protocol::time::{MonoTime, WallTime};
 use vedette_protocol::v1::{Body, Class, EpisodeEvent, Finding, Subject};
-use vedette_protocol::worker::{Columns, DetectorDescription, SeriesDescriptor, WorkerReply, WorkerRequest};
+use vedette_protocol::worker::{
+    Columns, DetectorDescription, SeriesDescriptor, SeriesState, WorkerReply, WorkerRequest,
+};
 
 /// When an agent starts, by its own clock.
 pub(crate) const START: MonoTime = MonoTime { ns: 1_000_000_000 };
@@ -20,8 +22,24 @@ pub(crate) trait Tap {
     /// A detector answered a question; the pipeline does not know it yet.
     fn scores(&mut self, detector: u32, asked: &Columns, scores: &[f32], guest_ns: u64);
 
+    /// What a detector remembers of some series.
+    fn states(&mut self, _detector: u32, _states: &[SeriesState]) {}
+
     /// Something goes into the spool.
     fn enqueued(&mut self, class: Class, body: Body);
+}
+
+/// Hears nothing but what detectors remember.
+struct Remembered<'a>(&'a Detectors);
+
+impl Tap for Remembered<'_> {
+    fn scores(&mut self, _detector: u32, _asked: &Columns, _scores: &[f32], _guest_ns: u64) {}
+
+    fn states(&mut self, detector: u32, states: &[SeriesState]) {
+        self.0.book_states(detector, states);
+    }
+
+    fn enqueued(&mut self, _class: Class, _body: Body) {}
 }
 
 /// See the module's documentation.
@@ -118,6 +136,16 @@ impl<'a> Agent<'a> {
         self.settle(tap)
     }
 
+    /// Books what detectors remember of each series now.
+    ///
+    /// # Errors
+    ///
+    /// If a detector failed.
+    pub(crate) fn book_states(&mut self) -> anyhow::Result<()> {
+        self.pipeline.fetch_states();
+        self.settle(&mut Remembered(self.detectors))
+    }
+
     /// Carries actions out until there are none. At which interval a source is read is up to the data.
     fn settle(&mut self, tap: &mut impl Tap) -> anyhow::Result<()> {
         loop {
@@ -154,7 +182,10 @@ impl<'a> Agent<'a> {
                 self.pipeline.handle_explanations(now, detector, explanations);
             }
             WorkerReply::Added { detector, declined } => self.pipeline.handle_declined(now, detector, &declined),
-            WorkerReply::Snapshots { detector, states } => self.pipeline.handle_snapshots(now, detector, states),
+            WorkerReply::Snapshots { detector, states } => {
+                tap.states(detector, &states);
+                self.pipeline.handle_snapshots(now, detector, states);
+            }
             WorkerReply::Failed { detector, reason, .. } => bail!("detector {detector} failed: {reason}"),
             WorkerReply::Done { .. } | WorkerReply::Loaded { .. } | WorkerReply::Sealed { .. } => {}
         }

@@ -8,7 +8,7 @@ use super::bench::{Bench, Clean, Missing, Report, number};
 use super::events::{self, Case, Span};
 use super::host::{COLUMNS_MAX, Host};
 use super::stream::{self, Judged};
-use super::{detectors, npy, plot, ranking};
+use super::{npy, plot, ranking};
 use crate::detector::keys::unusable;
 use crate::output::table;
 use anyhow::ensure;
@@ -75,7 +75,7 @@ struct Hits {
 pub(crate) fn run(bench: &Bench<'_>) -> anyhow::Result<Report> {
     let machines = find(bench.data)?;
     let (done, failure) = bench.each("asd-smd", &machines, |one| one.name.clone(), |one| judge(bench, one));
-    let costs = detectors::costs(&bench.detectors.take_costs());
+    let costs = bench.detectors.take_costs();
     let mut clean = Clean::default();
     let (mut summary, mut text) = (Map::new(), format!("ASD/SMD: {} machines\n", done.len()));
     for one in done.iter().filter(|one| one.spans.is_some()) {
@@ -201,6 +201,7 @@ fn stream_rows(
         judged.opened.extend(verdict.opened.iter().map(|column| (row, *column)));
         culprits.push(ranked(&verdict.shares));
     }
+    host.end()?;
     let drifts = host.drifts();
     Ok(Streamed { judged, culprits, drifts })
 }

@@ -14,7 +14,7 @@ use vedette_detector_host::worker::Worker;
 use vedette_edge::pipeline::DetectorSlot;
 use vedette_protocol::signature::PublicKey;
 use vedette_protocol::v1::DetectorRef;
-use vedette_protocol::worker::{DetectorInput, WorkerReply, WorkerRequest};
+use vedette_protocol::worker::{DetectorInput, SeriesState, WorkerReply, WorkerRequest};
 
 /// Times the time that an agent gives a call: a call that waits for the processor shall not cost a file its scores.
 const PATIENCE: u32 = 50;
@@ -37,11 +37,13 @@ struct Loaded {
     cost: Cost,
 }
 
-/// Time inside a guest, all series together.
+/// Time inside a guest, and what it remembers, all series together.
 #[derive(Debug, Default)]
 struct Cost {
     guest_ns: AtomicU64,
     values: AtomicU64,
+    states: AtomicU64,
+    state_bytes: AtomicU64,
 }
 
 impl Detectors {
@@ -124,6 +126,15 @@ impl Detectors {
         }
     }
 
+    /// Books what a detector remembers of some series.
+    pub(crate) fn book_states(&self, detector: u32, states: &[SeriesState]) {
+        if let Some(one) = self.loaded.get(detector as usize) {
+            let bytes: usize = states.iter().map(|one| one.state.len()).sum();
+            one.cost.states.fetch_add(states.len() as u64, Ordering::Relaxed);
+            one.cost.state_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        }
+    }
+
     /// Which they are.
     pub(crate) fn to_json(&self) -> Value {
         let one = |one: &Loaded| {
@@ -135,17 +146,43 @@ impl Detectors {
         json!({"dir": self.dir.display().to_string(), "modules": modules, "rows_scored_by": scored_by})
     }
 
-    /// Nanoseconds inside each guest per value since the last time this was asked, and the values.
-    pub(crate) fn take_costs(&self) -> Vec<(String, f64, u64)> {
-        let cost = |one: &Loaded| {
-            let ns = one.cost.guest_ns.swap(0, Ordering::Relaxed);
-            let values = one.cost.values.swap(0, Ordering::Relaxed);
-            #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
-            let each = ns as f64 / values.max(1) as f64;
-            (one.reference.name.clone(), each, values)
-        };
-        self.loaded.iter().map(cost).collect()
+    /// What each guest has cost since the last time this was asked, as text and JSON: time per value, and the mean state
+    /// of the series that it was asked about, which it had at the end of their files.
+    pub(crate) fn take_costs(&self) -> (String, Value) {
+        let (mut all_states, mut all_bytes) = (0, 0);
+        let (mut times, mut states, mut json) = (Vec::new(), Vec::new(), Vec::new());
+        for Loaded { reference, cost, .. } in &self.loaded {
+            let name = reference.name.as_str();
+            let take = |sum: &AtomicU64| sum.swap(0, Ordering::Relaxed);
+            let (values, count, bytes) = (take(&cost.values), take(&cost.states), take(&cost.state_bytes));
+            let (ns, each) = (mean(take(&cost.guest_ns), values), mean(bytes, count));
+            (all_states, all_bytes) = (all_states + count, all_bytes + bytes);
+            times.push(format!("{name} {:.0} ns", ns.unwrap_or(0.0)));
+            states.push(each.map_or(format!("{name} none"), |each| format!("{name} {each:.0} B of {count}")));
+            json.push(json!({
+                "detector": name,
+                "guest_ns_per_value": ns,
+                "values": values,
+                "series": count,
+                "state_bytes_mean": each,
+            }));
+        }
+        let all = mean(all_bytes, all_states);
+        let text = format!(
+            "cost per value inside the guests: {}\nmean state of the series asked about, at their ends: {}; {:.0} B of all {all_states}",
+            times.join(", "),
+            states.join(", "),
+            all.unwrap_or(0.0),
+        );
+        let json = json!({"detectors": json, "series_and_detectors": all_states, "state_bytes_mean": all});
+        (text, json)
     }
+}
+
+/// `None` of nothing.
+#[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+fn mean(sum: u64, count: u64) -> Option<f64> {
+    (count > 0).then(|| sum as f64 / count as f64)
 }
 
 /// A pair and the code to run in this process: the pair's own only if its author was named.
@@ -177,14 +214,6 @@ fn names(dir: &Path) -> Vec<String> {
     let mut names: Vec<String> = signatures.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())).collect();
     names.sort();
     names
-}
-
-/// What [`Detectors::take_costs`] gave, as text and JSON.
-pub(crate) fn costs(costs: &[(String, f64, u64)]) -> (String, Value) {
-    let told = costs.iter().map(|(name, ns, _)| format!("{name} {ns:.0} ns")).collect::<Vec<_>>().join(", ");
-    let json =
-        costs.iter().map(|(name, ns, values)| json!({"detector": name, "guest_ns_per_value": ns, "values": values}));
-    (format!("cost per value inside the guests: {told}"), Value::Array(json.collect()))
 }
 
 #[cfg(test)]

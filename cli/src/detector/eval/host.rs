@@ -143,6 +143,15 @@ impl<'a> Host<'a> {
         self.agent.pipeline.ledger().drifts
     }
 
+    /// The last row was taken: books what detectors remember.
+    ///
+    /// # Errors
+    ///
+    /// If a detector failed.
+    pub(crate) fn end(&mut self) -> anyhow::Result<()> {
+        self.agent.book_states()
+    }
+
     /// Lets time pass, with the ticks in which nothing is read.
     fn wait(&mut self, elapsed: Duration) -> anyhow::Result<()> {
         let due = self.now + elapsed;

@@ -2,7 +2,6 @@
 //! in `donut-kpi`, written as a category of that name.
 
 use super::bench::{Bench, Clean, Report};
-use super::detectors;
 use super::events::{self, Case, Span};
 use super::rows::{self, Found};
 use super::stream::{self, Scored};
@@ -26,7 +25,7 @@ pub(crate) fn run(bench: &Bench<'_>) -> anyhow::Result<Report> {
         Ok((scored, spans))
     };
     let (done, failure) = bench.each("ms", &found, Found::name, work);
-    let costs = detectors::costs(&bench.detectors.take_costs());
+    let costs = bench.detectors.take_costs();
     let mut clean = Clean::default();
     for (scored, spans) in &done {
         clean.add(spans.as_ref().map(|spans| scored.clean(spans)).unwrap_or_default());

@@ -5,7 +5,6 @@ pub(crate) mod robustness;
 mod scorer;
 
 use super::bench::{Bench, Clean, Report, number};
-use super::detectors;
 use super::events::Span;
 use super::rows::{self, Found, Series};
 use super::stamp;
@@ -52,7 +51,7 @@ pub(crate) fn run(bench: &Bench<'_>) -> anyhow::Result<Report> {
         Ok(Done { reference: gaussian::scores(&scored.series.values), scored, windows })
     };
     let (done, failure) = bench.each("nab", &found, Found::name, work);
-    let costs = detectors::costs(&bench.detectors.take_costs());
+    let costs = bench.detectors.take_costs();
     let labelled: Vec<&Done> = done.iter().filter(|one| one.windows.is_some()).collect();
     let ours = files(&labelled, |one| &one.scored.judged.scores);
     let reference = files(&labelled, |one| &one.reference);

@@ -82,7 +82,7 @@ fn run(agent: &mut Agent<'_>, host: &mut Host, end: Duration, every: u32, heard:
         let wall = wall.offset_by(i64::try_from(elapsed.as_nanos()).unwrap_or(i64::MAX));
         agent.tick(now, wall, heard)?;
     }
-    Ok(())
+    agent.book_states()
 }
 
 /// Hands what a host reads to the pipeline.

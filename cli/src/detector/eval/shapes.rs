@@ -3,7 +3,7 @@
 use super::bench::{Bench, Missing, Report, median, number};
 use super::events::Span;
 use super::rows::{self, Found, Series};
-use super::{detectors, events, ms, stream};
+use super::{events, ms, stream};
 use crate::output::table;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -122,7 +122,7 @@ struct Outcome {
 pub(crate) fn run(bench: &Bench<'_>) -> anyhow::Result<Report> {
     let stretches = stretches(bench)?;
     let (outcomes, failure) = bench.each("shapes", &stretches, |one| one.name.clone(), |one| disturb(bench, one));
-    let costs = detectors::costs(&bench.detectors.take_costs());
+    let costs = bench.detectors.take_costs();
     let mut rows = vec![["SHAPE", "FOUND", "OF", "MEDIAN DELAY, ROWS", "WHAT"].map(str::to_owned).to_vec()];
     let mut shapes = Vec::new();
     for (at, shape) in Shape::ALL.into_iter().enumerate() {

@@ -2,7 +2,6 @@
 //! or the suite fails. Needs no data.
 
 use super::bench::{Bench, Report};
-use super::detectors;
 use super::play::{self, Opened, Played};
 use crate::output::table;
 use serde_json::{Value, json};
@@ -56,7 +55,7 @@ pub(crate) fn run(bench: &Bench<'_>) -> anyhow::Result<Report> {
     };
     let stories: Vec<Story> = INTERVALS_MS.into_iter().flat_map(of_interval).collect();
     let (told, mut failure) = bench.each("stories", &stories, |story| story.name.clone(), |story| tell(bench, story));
-    let costs = detectors::costs(&bench.detectors.take_costs());
+    let costs = bench.detectors.take_costs();
     let wrong: Vec<&str> = told.iter().filter(|one| !one.is_right).map(|one| one.name.as_str()).collect();
     if !wrong.is_empty() {
         failure = failure.or(Some(anyhow::anyhow!("told wrong: {}", wrong.join("; "))));

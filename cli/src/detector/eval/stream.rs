@@ -34,6 +34,7 @@ pub(crate) fn judge(bench: &Bench<'_>, series: &Series) -> anyhow::Result<Judged
         judged.scores.push(verdict.onset());
         judged.opened.extend(verdict.opened.iter().map(|column| (row, *column)));
     }
+    host.end()?;
     judged.is_mute = host.is_mute();
     Ok(judged)
 }

@@ -4,7 +4,6 @@
 //! of series that are read each second are played once more with one reading in ten.
 
 use super::super::bench::{Bench, Report, number};
-use super::super::detectors;
 use super::super::events::Span;
 use super::super::host::Host;
 use super::super::play;
@@ -105,7 +104,7 @@ pub(crate) fn run(bench: &Bench<'_>) -> anyhow::Result<Report> {
         kept: sum.kept + one.kept,
     });
     let share = number(sum.kept) / number(sum.found.max(1));
-    let costs = detectors::costs(&bench.detectors.take_costs());
+    let costs = bench.detectors.take_costs();
     failure = failure.or(broken).or_else(|| complaint(&points, share));
     let mut rows = vec![["COPY", "FIXED THRESHOLD", "BEST THRESHOLD"].map(str::to_owned).to_vec()];
     rows.extend(
