@@ -27,8 +27,8 @@ pub(crate) struct EvalArgs {
     /// Only these suites; can be repeated.
     #[arg(long, value_name = "NAME")]
     suite: Vec<String>,
-    /// Evaluates each detector of metrics alone and the bundle without it, too, and writes that into docs/detectors; some ten
-    /// minutes more.
+    /// Evaluates each detector of metrics alone and the bundle without it, too, and writes that into docs/detectors; half an
+    /// hour more.
     #[arg(long)]
     apart: bool,
 }

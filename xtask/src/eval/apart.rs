@@ -46,7 +46,7 @@ pub(super) fn run(data: &Path, out: &Path) -> Result<()> {
         let rest: Vec<_> = OF_METRICS.into_iter().filter(|other| *other != name).collect();
         let alone = evaluate(data, out, &format!("{name}-alone"), &[name])?;
         let without = evaluate(data, out, &format!("without-{name}"), &rest)?;
-        let tables = tables(&[&alone, &without, &bundle], &cost(name)?);
+        let tables = tables(&[&alone, &without, &bundle], &cost(name, &bundle)?);
         let page = root().join("docs/detectors").join(format!("{name}.md"));
         let text = fs::read_to_string(&page).with_context(|| page.display().to_string())?;
         let text = replaced(&text, &tables)
@@ -83,21 +83,25 @@ fn copy_pairs(from: &Path, to: &Path, names: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// What one value and one series cost at 1,000 series, in words.
-fn cost(name: &str) -> Result<String> {
+/// What one value costs at 1,000 series, and one series at the end of the bundle's files, in words.
+fn cost(name: &str, bundle: &Value) -> Result<String> {
     let mut command = Command::new(target().join("release/vedette"));
     command.args(["detector", "bench", "--series", "1000", "--output", "json"]);
     let told = capture(command.arg(target().join("detectors").join(name)))?;
     let told: Value = serde_json::from_str(&told).context("the bench's figures")?;
-    let row = &told["rows"][0];
-    let number = |value: &Value| value.as_f64().map_or("–".to_owned(), |number| format!("{number:.0}"));
+    let ns = told["rows"][0]["ns_per_value"]["median"].as_f64().map_or("–".to_owned(), |ns| format!("{ns:.0}"));
+    let version = told["version"].as_str().unwrap_or("?");
+    let state = state(name, &bundle["asd-smd"]["cost"]["detectors"]);
     Ok(format!(
-        "Version {}: {} ns a value at 1,000 series a tick, state {} B in the mean, {} at most.\n",
-        told["version"].as_str().unwrap_or("?"),
-        number(&row["ns_per_value"]["median"]),
-        number(&row["state_bytes_mean"]),
-        number(&row["state_bytes_max"]),
+        "Version {version}: {ns} ns a value at 1,000 series a tick, as busy as the machine was; {state} at the end of ASD's and SMD's files.\n"
     ))
+}
+
+/// The mean state of the series that a detector is asked about.
+fn state(name: &str, detectors: &Value) -> String {
+    let own = detectors.as_array().into_iter().flatten().find(|one| one["detector"] == name);
+    let mean = own.and_then(|own| own["state_bytes_mean"].as_f64());
+    mean.map_or("no state".to_owned(), |bytes| format!("state {bytes:.0} B in the mean"))
 }
 
 fn tables(summaries: &[&Value; 3], cost: &str) -> String {
@@ -155,6 +159,14 @@ mod tests {
         let page = format!("# one\n{BEGIN}old\n{END}rest\n");
         assert_eq!(replaced(&page, "new\n"), Some(format!("# one\n{BEGIN}new\n{END}rest\n")));
         assert_eq!(replaced("# one\n", "new\n"), None);
+    }
+
+    #[test]
+    fn a_detector_that_declines_all_has_no_state() {
+        let detectors =
+            json!([{"detector": "one", "state_bytes_mean": 40.6}, {"detector": "two", "state_bytes_mean": null}]);
+        let told = ["one", "two", "three"].map(|name| state(name, &detectors));
+        assert_eq!(told, ["state 41 B in the mean", "no state", "no state"]);
     }
 
     #[test]
