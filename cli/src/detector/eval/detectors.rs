@@ -222,6 +222,7 @@ mod tests {
     use super::*;
     use vedette_detector_host::artifact::{Manifest, SigningKey, write_pair};
     use vedette_detector_host::engine::Identity;
+    use vedette_protocol::ids::{Digest, SeriesKey};
 
     #[test]
     fn native_code_of_an_author_who_was_not_named_is_compiled_anew() {
@@ -239,6 +240,23 @@ mod tests {
         let nowhere = stand_in(dir.path(), "exit 1");
         let refused = verified(&dir.path().join("spike"), None, &nowhere).err().unwrap();
         assert!(format!("{refused:#}").contains("--trust"), "{refused:#}");
+    }
+
+    #[test]
+    fn the_mean_state_is_that_of_the_series_asked_about() {
+        let loaded = |name: &str| {
+            let (name, version, digest) = (name.to_owned(), "1".to_owned(), Digest([1; 32]));
+            Loaded { cwasm: Vec::new(), reference: DetectorRef { name, version, digest }, cost: Cost::default() }
+        };
+        let loaded = ["small", "large", "declines"].map(loaded).into();
+        let detectors = Detectors { loaded, ..Detectors::default() };
+        let state = |bytes: usize| SeriesState { key: SeriesKey(0), state: vec![0; bytes] };
+        detectors.book_states(0, &[state(10), state(20)]);
+        detectors.book_states(1, &[state(90)]);
+        let (text, json) = detectors.take_costs();
+        assert!(text.ends_with("small 15 B of 2, large 90 B of 1, declines none; 40 B of all 3"), "{text}");
+        assert_eq!((&json["state_bytes_mean"], &json["detectors"][2]["series"]), (&json!(40.0), &json!(0)));
+        assert_eq!(detectors.take_costs().1["series_and_detectors"], 0, "what was told is told once");
     }
 
     #[test]
