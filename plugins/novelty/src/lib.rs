@@ -149,7 +149,8 @@ impl Detector for Novelty {
         let code = if is_new { code::NEW_KIND } else { code::YOUNG_KIND };
         let (lower, upper) = (expected - spread, expected + spread);
         let observed = value;
-        Explanation { code, observed, expected, lower, upper, onset_ms_ago: 0, onset_uncertainty_ms: self.step_ms }
+        let onset_uncertainty_ms = state.steps.length_ms();
+        Explanation { code, observed, expected, lower, upper, onset_ms_ago: 0, onset_uncertainty_ms }
     }
 
     fn save(&self, state: &State, out: &mut Writer) {
@@ -166,6 +167,13 @@ impl Detector for Novelty {
         state.births = input.f64()?;
         state.means = input.f64s()?;
         let [score, value, expected, spread] = input.f64s()?;
+        let is_sound = state.births >= 0.0
+            && state.births.is_finite()
+            && state.means.iter().all(|mean| mean.is_finite())
+            && (score.is_nan() || score.is_finite() && score >= 0.0);
+        if !is_sound {
+            return Err(Damaged);
+        }
         state.last = Last { score, value, expected, spread, is_new: input.u8()? == 1 };
         state.kinds = Kinds::load(input)?;
         Ok(())

@@ -114,22 +114,22 @@ fn kinds_and_states_are_bounded_whatever_comes() {
         value *= 1.0 + noise.uniform();
         rig.step(FIVE_MINUTES_MS, 0, value * noise.normal());
     }
-    assert_eq!((kinds_of(&rig), rig.state().len()), (kinds::KINDS_MAX, 1_462));
+    assert_eq!((kinds_of(&rig), rig.state().len()), (kinds::KINDS_MAX, 1_463));
 }
 
 fn kinds_of(rig: &Rig<Novelty>) -> usize {
-    Kinds::load(&mut Reader::new(&rig.state()[117..])).unwrap().len()
+    Kinds::load(&mut Reader::new(&rig.state()[118..])).unwrap().len()
 }
 
 /// The figures of `docs/detectors/novelty.md`, `docs/budgets.md` and `plugins/README.md`.
 #[test]
-fn a_state_is_118_bytes_and_21_for_each_kind() {
+fn a_state_is_119_bytes_and_21_for_each_kind() {
     let (mut noise, mut rig) = (Noise(8), Rig::<Novelty>::new(&gauge()));
-    assert_eq!((kinds_of(&rig), rig.state().len()), (0, 118));
+    assert_eq!((kinds_of(&rig), rig.state().len()), (0, 119));
     slow(&mut rig, (0..2_016).map(|step| daily(&mut noise, step)));
     let kinds = kinds_of(&rig);
     assert!((2..=kinds::KINDS_MAX).contains(&kinds), "{kinds}");
-    assert_eq!(rig.state().len(), 118 + 21 * kinds);
+    assert_eq!(rig.state().len(), 119 + 21 * kinds);
 }
 
 #[test]
@@ -192,4 +192,10 @@ fn damaged_states_are_refused_at_any_length() {
     let mut rig = Rig::<Novelty>::new(&gauge());
     slow(&mut rig, (0..40).map(|step| f64::from(step * step)));
     damaged_states_are_refused::<Novelty>(&gauge(), &rig.state());
+    // New kinds of late, and the last score; both after the steps.
+    for at in [53, 85] {
+        let mut damaged = rig.state();
+        damaged[at..at + 8].copy_from_slice(&(-10.0f64).to_le_bytes());
+        assert!(rig.instance.restore([(0, &damaged[..])].into_iter()).is_err(), "a number below 0 at {at}");
+    }
 }

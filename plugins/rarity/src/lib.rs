@@ -119,6 +119,9 @@ impl Detector for Rarity {
     #[inline]
     fn observe(&mut self, state: &mut State, sample: Sample) -> f64 {
         state.phase_ms = state.phase_ms.saturating_add(sample.dt_ms) % DAY_MS;
+        if sample.gap() {
+            state.before = f64::NAN;
+        }
         if !sample.value.is_finite() || sample.flags & Sample::RESET != 0 {
             return f64::NAN;
         }
@@ -128,9 +131,6 @@ impl Detector for Rarity {
             // Nor is what comes after it compared with what came before.
             state.before = f64::NAN;
             return score;
-        }
-        if sample.gap() {
-            state.before = f64::NAN;
         }
         if let Some(step) = step {
             state.end(step);
@@ -171,6 +171,9 @@ impl Detector for Rarity {
         }
         state.steps.load(input)?;
         let [before, score, value, expected] = input.f64s()?;
+        if before.is_infinite() || score.is_infinite() || score < 0.0 {
+            return Err(Damaged);
+        }
         state.before = before;
         state.last = Last { score, value, expected, is_jump: input.u8()? == 1 };
         state.day = Day::load(input)?;

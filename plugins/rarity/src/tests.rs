@@ -91,15 +91,15 @@ fn no_jump_is_told_over_values_that_are_missing_or_left_out() {
 
 /// The figures of `docs/detectors/rarity.md`, `docs/budgets.md` and `plugins/README.md`.
 #[test]
-fn a_state_is_354_bytes_whatever_comes() {
+fn a_state_is_355_bytes_whatever_comes() {
     let (mut noise, mut rig) = (Noise(5), Rig::<Rarity>::new(&gauge()));
-    assert_eq!(rig.state().len(), 354);
+    assert_eq!(rig.state().len(), 355);
     let mut value = 1.0;
     for _ in 0..500 {
         value *= 1.0 + noise.uniform();
         rig.step(FIVE_MINUTES_MS, 0, value * noise.normal());
     }
-    assert_eq!(rig.state().len(), 354);
+    assert_eq!(rig.state().len(), 355);
 }
 
 #[test]
@@ -142,6 +142,16 @@ fn nothing_is_averaged_or_compared_over_what_was_held() {
 }
 
 #[test]
+fn nothing_is_compared_over_a_reset() {
+    let mut noise = Noise(10);
+    let mut rig = Rig::<Rarity>::new(&gauge());
+    slow(&mut rig, (0..200).map(|_| noise.normal()));
+    assert!(rig.step(FIVE_MINUTES_MS, Sample::RESET | Sample::GAP, 0.0).is_nan());
+    let score = rig.step(FIVE_MINUTES_MS, 0, 40.0);
+    assert!(score.is_nan(), "compared with nothing, before a day is over: {score}");
+}
+
+#[test]
 fn a_value_of_a_slow_series_is_a_step_though_it_comes_early() {
     let mut noise = Noise(9);
     let mut rig = Rig::<Rarity>::new(&gauge());
@@ -177,4 +187,8 @@ fn damaged_states_are_refused_at_any_length() {
     let mut rig = Rig::<Rarity>::new(&gauge());
     slow(&mut rig, (0..40).map(|step| f64::from(step * step)));
     damaged_states_are_refused::<Rarity>(&gauge(), &rig.state());
+    // The last score, after phase, steps and the step before.
+    let mut damaged = rig.state();
+    damaged[65..73].copy_from_slice(&(-1.0f64).to_le_bytes());
+    assert!(rig.instance.restore([(0, &damaged[..])].into_iter()).is_err(), "a score below 0");
 }

@@ -1,4 +1,6 @@
 //! Values of a series gathered into steps, and where and how widely those usually lie.
+//!
+//! Whatever changes a step, or what is saved of it, changes the versions of the detectors that use it.
 
 use crate::detector::{Sample, Series};
 use crate::math::{Limit as _, sqrt};
@@ -14,6 +16,8 @@ const ELAPSED_MAX: u32 = 60;
 const MEMORY_STEPS: f64 = 20_000.0;
 /// Least spread as a share of the location: what readings of a steady quantity differ by anyway.
 const RELATIVE: f64 = 0.001;
+/// First byte of what is saved. A successor by name is given its predecessor's states: another layout is refused by it.
+const LAYOUT: u8 = 1;
 /// Values beyond are taken as this, so that squares stay finite.
 const VALUE_MAX: f64 = 1e100;
 
@@ -133,6 +137,7 @@ impl Steps {
 
     /// Writes what is remembered; the series itself says the rest.
     pub fn save(&self, out: &mut Writer) {
+        out.u8(LAYOUT);
         out.f64s(&[self.sum, self.usual_count, self.origin, self.location, self.variance]);
         [self.count, self.since_ms, self.so_far].iter().for_each(|number| out.u32(*number));
     }
@@ -143,13 +148,17 @@ impl Steps {
     ///
     /// If no step could have left this behind.
     pub fn load(&mut self, input: &mut Reader<'_>) -> Result<(), Damaged> {
+        if input.u8()? != LAYOUT {
+            return Err(Damaged);
+        }
         let numbers = input.f64s()?;
         [self.sum, self.usual_count, self.origin, self.location, self.variance] = numbers;
         for number in [&mut self.count, &mut self.since_ms, &mut self.so_far] {
             *number = input.u32()?;
         }
-        let is_sound =
-            numbers.iter().all(|number| number.is_finite()) && self.usual_count >= 0.0 && self.variance >= 0.0;
+        let lies = [self.origin, self.location].iter().all(|place| place.abs() <= VALUE_MAX);
+        let counts = (0.0..=f64::from(u32::MAX)).contains(&self.usual_count);
+        let is_sound = numbers.iter().all(|number| number.is_finite()) && lies && counts && self.variance >= 0.0;
         is_sound.then_some(()).ok_or(Damaged)
     }
 }
@@ -241,7 +250,10 @@ mod tests {
         let rest: Vec<f64> = (0..100).map(|_| noise.normal()).collect();
         assert_eq!(run(&mut part, 7_000, rest.iter().copied()), run(&mut whole, 7_000, rest.iter().copied()));
         assert_eq!(part.spread().to_bits(), whole.spread().to_bits());
-        for (at, number) in [(0, f64::NAN), (8, -1.0), (24, f64::INFINITY), (32, -1.0)] {
+        let damages =
+            [(1, f64::NAN), (9, -1.0), (9, 1e300), (17, 1e101), (25, f64::INFINITY), (25, -1e101), (33, -1.0)];
+        assert!(part.load(&mut Reader::new(&[&[LAYOUT + 1], &bytes[1..]].concat())).is_err(), "another layout");
+        for (at, number) in damages {
             let mut damaged = bytes.clone();
             damaged[at..at + 8].copy_from_slice(&number.to_le_bytes());
             assert!(part.load(&mut Reader::new(&damaged)).is_err(), "{number} at {at}");

@@ -64,6 +64,7 @@ impl Spelling {
             };
             scores.push(verdict?.onset());
         }
+        host.end()?;
         Ok(scores)
     }
 }
