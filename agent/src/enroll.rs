@@ -53,8 +53,10 @@ pub fn run(arguments: &EnrollArguments) -> Result<(), Failure> {
     let token = read_token(&arguments.token_file)?;
     // Before the token is spent.
     ensure_own(&config.data_dir, "enroll")?;
-    durable::make_private_folder(&Identity::folder(&config.data_dir))
-        .map_err(|error| Failure::io(config.data_dir.display(), &error))?;
+    durable::make_private_folder(&Identity::folder(&config.data_dir)).map_err(|error| {
+        let folder = config.data_dir.display();
+        Failure::io(format!("{folder}, the `data-dir` of `[agent]` (run this as its owner, or name another)"), &error)
+    })?;
     let enrolled = ask_collector(&config, &host::name(&root), &authority, &token)?;
     let identity = from_enrolled(enrolled, machine);
     identity.store(&config.data_dir).map_err(|error| unusable(&error))?;

@@ -21,8 +21,13 @@ pub(super) fn run(arguments: &CheckArguments) -> Result<(), Failure> {
     })?;
     match arguments.output {
         Output::Human => {
+            let noted = match notes.len() {
+                0 => "",
+                1 => ", with the note above",
+                _ => ", with the notes above",
+            };
             let notes: String = notes.iter().map(|note| format!("note: {note}\n")).collect();
-            print(&without_controls(&format!("{notes}{bound}{}: fine\n", path.display())))
+            print(&without_controls(&format!("{bound}{notes}{}: fine{noted}\n", path.display())))
         }
         Output::Json => print(&format!("{}\n", serde_json::json!({ "fine": true, "notes": notes, "memory": bound }))),
     }

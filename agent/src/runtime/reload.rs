@@ -9,7 +9,7 @@ use crate::clock::mono_now;
 use crate::config::{Config, Unusable};
 use crate::memory;
 use crate::status::ReloadStatus;
-use plan::Plan;
+use plan::{Plan, other_detectors};
 use std::io;
 use std::path::Path;
 use vedette_detector_host::engine::Execution;
@@ -62,11 +62,17 @@ impl Agent {
 
     fn take_config(&mut self, wanted: Config, found: Found) {
         let plan = Plan::between(&self.config, wanted);
-        let (applied, restart) = (plan.applied.clone(), plan.restart.clone());
+        let (mut applied, restart) = (plan.applied.clone(), plan.restart.clone());
+        if found.whole {
+            let before = self.supervisor.detectors();
+            let before = before.iter().map(|detector| (detector.name.as_str(), detector.digest));
+            let after = found.wanted.iter().map(|detector| (detector.name.as_str(), detector.digest));
+            applied.extend(other_detectors(before, after));
+        }
         if let Err(error) = self.apply(plan, found) {
             return self.refuse_config(vec![format!("nothing was changed: {error}")]);
         }
-        tracing::info!(applied = applied.join(" "), "configuration read anew");
+        tracing::info!(applied = applied.join(", "), "configuration read anew");
         if !restart.is_empty() {
             tracing::warn!(settings = restart.join(" "), "changed settings take a restart of the agent");
         }

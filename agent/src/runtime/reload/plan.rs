@@ -1,6 +1,8 @@
 //! What of another configuration can be applied while the agent runs.
 
 use crate::config::{Config, DetectorsConfig, ExecutionConfig, LimitsConfig, SourceConfig, TrustConfig};
+use std::collections::BTreeSet;
+use vedette_protocol::ids::Digest;
 
 /// The difference between two configurations. See the module's documentation.
 #[derive(Debug, PartialEq)]
@@ -109,6 +111,16 @@ impl Plan {
     }
 }
 
+/// Detectors of a name that came, went, or are another module from now on.
+pub(super) fn other_detectors<'a>(
+    before: impl Iterator<Item = (&'a str, Digest)>,
+    after: impl Iterator<Item = (&'a str, Digest)>,
+) -> Vec<String> {
+    let (before, after): (BTreeSet<_>, BTreeSet<_>) = (before.collect(), after.collect());
+    let names: BTreeSet<&str> = before.symmetric_difference(&after).map(|(name, _)| *name).collect();
+    names.into_iter().map(|name| format!("detector {name}")).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,5 +158,15 @@ mod tests {
         let Config { collector, limits, .. } = plan.config;
         assert_eq!(collector, Config::default().collector);
         assert_eq!((limits.series_max, limits.templates_max), (8, Config::default().limits.templates_max));
+    }
+
+    #[test]
+    fn detectors_that_came_went_or_changed_are_named() {
+        let one = |byte| Digest([byte; 32]);
+        let before = [("level", one(1)), ("flatline", one(2)), ("spike", one(3))];
+        let after = [("level", one(1)), ("flatline", one(4)), ("mine", one(5))];
+        let other = other_detectors(before.into_iter(), after.into_iter());
+        assert_eq!(other, ["detector flatline", "detector mine", "detector spike"]);
+        assert!(other_detectors(before.into_iter(), before.into_iter()).is_empty());
     }
 }
