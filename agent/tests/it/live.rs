@@ -31,7 +31,7 @@ fn memory_now_is_within_the_bound_that_was_told_before() {
     assert_eq!(memory["agent"]["measure"], "pss");
     let human = stdout(&bench.output("check", &[]));
     assert!(human.contains("memory      at most ") && human.contains("  flight recorder "), "{human}");
-    assert!(human.starts_with("note: no detector in "), "{human}");
+    assert!(human.contains("\nnote: no detector in ") && human.ends_with(": fine, with the note above\n"), "{human}");
     let human = stdout(&bench.output("status", &[]));
     assert!(human.contains("memory now  ") && human.contains("memory      at most "), "{human}");
 }
