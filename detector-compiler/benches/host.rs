@@ -168,7 +168,7 @@ fn confined(bundled: &[(String, Vec<u8>)]) -> Weight {
         };
         of_metrics.clone().map(request).collect()
     });
-    #[expect(clippy::cast_precision_loss, reason = "detectors")]
+    #[expect(clippy::cast_precision_loss, reason = "a few detectors")]
     let round_ns = rounds / inputs.len() as f64;
     let rollup = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", child.id())).unwrap();
     let weight = Weight {
