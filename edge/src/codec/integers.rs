@@ -89,14 +89,19 @@ pub(super) struct Numbers {
     digits: [[Bit; 1 << DIGITS]; 65],
 }
 
+impl Numbers {
+    /// Knows nothing. A constant is copied whole; each bit set by itself would be thousands of stores in each caller.
+    const NEW: Self = Self {
+        zero: [[Bit::NEW; 16]; CONTEXTS],
+        size: [[Bit::NEW; 1 << SIZE_BITS]; CONTEXTS],
+        sign: [[Bit::NEW; 3]; 2],
+        digits: [[Bit::NEW; 1 << DIGITS]; 65],
+    };
+}
+
 impl Default for Numbers {
     fn default() -> Self {
-        Self {
-            zero: [[Bit::default(); 16]; CONTEXTS],
-            size: [[Bit::default(); 1 << SIZE_BITS]; CONTEXTS],
-            sign: [[Bit::default(); 3]; 2],
-            digits: [[Bit::default(); 1 << DIGITS]; 65],
-        }
+        Self::NEW
     }
 }
 

@@ -16,11 +16,14 @@ pub(super) struct Bit {
 
 impl Default for Bit {
     fn default() -> Self {
-        Self { ones: EVEN, seen: 0 }
+        Self::NEW
     }
 }
 
 impl Bit {
+    /// Knows nothing.
+    pub(super) const NEW: Self = Self { ones: EVEN, seen: 0 };
+
     fn learn(&mut self, bit: bool) {
         // The first observations weigh as much as a good estimator lets them, 1/(n + 1.5).
         let rate = (2 << 16) / (2 * i32::from(self.seen) + 3);
